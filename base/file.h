@@ -1,0 +1,50 @@
+/* Files: read-only mappings, whole-file reads, and atomic replacement.
+ *
+ * Paths are UTF-8 as the system takes them; error sentences carry the path. */
+#ifndef NB_BASE_FILE_H
+#define NB_BASE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/buf.h"
+#include "base/status.h"
+
+/* A file mapped read-only. `data` is valid until nb_unmap; an empty file has size 0 and data != NULL. */
+typedef struct nb_map {
+    const uint8_t *data;
+    size_t size;
+} nb_map;
+nb_status nb_map_open(nb_map *map, const char *path, nb_error *err);
+void nb_map_close(nb_map *map); /* accepts a zeroed map */
+
+/* Append a whole file, or all of standard input for path "-", to `out`; NB_LIMIT past `limit` bytes. */
+nb_status nb_read_file(const char *path, size_t limit, nb_buf *out, nb_error *err);
+
+bool nb_is_directory(const char *path);
+bool nb_file_exists(const char *path); /* a regular file (or what a link to one names) */
+
+/* A file that appears under its name complete or not at all.
+ *
+ * nb_replace_begin opens an unnamed file in the target's directory (O_TMPFILE where the file system has it, else a
+ * hidden sibling name that is registered for nb_replace_abandon_all). nb_replace_commit syncs it, gives it the
+ * target's name and syncs the directory; until then the previous file is untouched, and a process that dies leaves no
+ * stray file. With `overwrite` false an existing target is NB_ARGUMENT ("'x' exists already; --force replaces it").
+ * nb_replace_abandon drops everything; it accepts a zeroed or a committed object.
+ * One thread at a time per object. */
+typedef struct nb_replace {
+    int fd;          /* open for writing and positioned writes; -1 when closed */
+    char *target;    /* owned */
+    char *temporary; /* owned; NULL when the file has no name yet */
+    bool overwrite;
+} nb_replace;
+nb_status nb_replace_begin(nb_replace *r, const char *target, bool overwrite, nb_error *err);
+nb_status nb_replace_write(nb_replace *r, const void *bytes, size_t n, nb_error *err);              /* at the end */
+nb_status nb_replace_write_at(nb_replace *r, uint64_t offset, const void *bytes, size_t n, nb_error *err);
+nb_status nb_replace_commit(nb_replace *r, nb_error *err);
+void nb_replace_abandon(nb_replace *r);
+
+/* Unlink every temporary that is still registered. Async-signal-safe: for the handler of a fatal signal. */
+void nb_replace_abandon_all(void);
+
+#endif

@@ -1,0 +1,33 @@
+/* A persistent team of threads.
+ *
+ * The caller of nb_team_run is member 0 and works too, so a team of size 1 has no threads at all. Members spin for a
+ * few microseconds between jobs and then sleep. A team runs one job at a time and belongs to one calling thread; jobs
+ * must not start jobs on the same team. Results must not depend on which member does which share: every job here
+ * writes disjoint outputs. */
+#ifndef NB_BASE_TEAM_H
+#define NB_BASE_TEAM_H
+
+#include <stddef.h>
+#include "base/status.h"
+
+typedef struct nb_team nb_team;
+
+enum { NB_TEAM_MAX = 256 };
+
+/* n_threads 1..NB_TEAM_MAX; 0 means nb_physical_cores(). */
+nb_status nb_team_create(nb_team **team, int n_threads, nb_error *err);
+void nb_team_free(nb_team *team); /* accepts NULL */
+int nb_team_size(const nb_team *team); /* a NULL team has size 1 */
+
+/* Run fn(arg, member) once on every member, 0 <= member < size, and wait for all. A NULL team runs member 0 only. */
+void nb_team_run(nb_team *team, void (*fn)(void *arg, int member), void *arg);
+
+/* Split [0, n_items) into shares of at most `share` items (>= 1) and run fn(arg, begin, end, member) for each; shares
+ * are handed out dynamically in ascending order, so a slow core takes fewer. Returns when all are done. */
+void nb_team_for(nb_team *team, size_t n_items, size_t share,
+                 void (*fn)(void *arg, size_t begin, size_t end, int member), void *arg);
+
+/* Physical cores that this process may use (affinity and SMT siblings counted once), at least 1. */
+int nb_physical_cores(void);
+
+#endif
