@@ -16,9 +16,10 @@ typedef struct nb_map {
     size_t size;
 } nb_map;
 nb_status nb_map_open(nb_map *map, const char *path, nb_error *err);
-void nb_map_close(nb_map *map); /* accepts a zeroed map */
+void nb_map_close(nb_map *map); /* accepts NULL and a zeroed map */
 
-/* Append a whole file, or all of standard input for path "-", to `out`; NB_LIMIT past `limit` bytes. */
+/* Append a whole file, or all of standard input for path "-", to `out`; NB_LIMIT past `limit` bytes,
+ * NB_CANCELLED when a signal interrupts standard input. On failure `out` keeps the bytes it had. */
 nb_status nb_read_file(const char *path, size_t limit, nb_buf *out, nb_error *err);
 
 bool nb_is_directory(const char *path);
@@ -29,8 +30,11 @@ bool nb_file_exists(const char *path); /* a regular file (or what a link to one 
  * nb_replace_begin opens an unnamed file in the target's directory (O_TMPFILE where the file system has it, else a
  * hidden sibling name that is registered for nb_replace_abandon_all). nb_replace_commit syncs it, gives it the
  * target's name and syncs the directory; until then the previous file is untouched, and a process that dies leaves no
- * stray file. With `overwrite` false an existing target is NB_ARGUMENT ("'x' exists already; --force replaces it").
- * nb_replace_abandon drops everything; it accepts a zeroed or a committed object.
+ * stray file (an unnamed file that replaces another carries a hidden name for the moment between two system calls of
+ * the commit). A link is followed: what it names is replaced. With `overwrite` false an existing target is NB_ARGUMENT
+ * ("'x' exists already; --force replaces it"), at the beginning and again, atomically, in the commit.
+ * A failed begin or commit leaves nothing behind. nb_replace_abandon drops everything; it accepts a zeroed, abandoned or
+ * committed object.
  * One thread at a time per object. */
 typedef struct nb_replace {
     int fd;          /* open for writing and positioned writes; -1 when closed */
@@ -46,5 +50,8 @@ void nb_replace_abandon(nb_replace *r);
 
 /* Unlink every temporary that is still registered. Async-signal-safe: for the handler of a fatal signal. */
 void nb_replace_abandon_all(void);
+
+/* Tests: behave as on a file system without O_TMPFILE. */
+void nb_replace_named_only(bool on);
 
 #endif

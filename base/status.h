@@ -31,7 +31,8 @@ typedef struct nb_error {
  *     if (len > left) return nb_fail(err, NB_TRUNCATED, "tensor '%s': %zu bytes missing", name, len - left); */
 nb_status nb_fail(nb_error *err, nb_status status, const char *fmt, ...) NB_PRINTF(3, 4);
 
-/* As nb_fail for a system call: appends ": " and the text of errno value `errnum`. */
+/* As nb_fail for a system call: appends ": " and the text of errno value `errnum`. The status is NB_IO, or NB_MEMORY for
+ * ENOMEM. */
 nb_status nb_fail_errno(nb_error *err, int errnum, const char *fmt, ...) NB_PRINTF(3, 4);
 
 /* Prefix the sentence already in `err` with "<formatted>: " and return its status unchanged. */

@@ -1,0 +1,93 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/checked.h"
+
+static int open_for_reading(const char *path) {
+    int fd;
+    do fd = open(path, O_RDONLY | O_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+static nb_status map_descriptor(nb_map *map, int fd, const char *path, nb_error *err) {
+    struct stat st;
+    if (fstat(fd, &st) != 0) return nb_fail_errno(err, errno, "cannot examine '%s'", path);
+    if (S_ISDIR(st.st_mode)) return nb_fail(err, NB_IO, "cannot read '%s': it is a directory", path);
+    if (!S_ISREG(st.st_mode)) return nb_fail(err, NB_IO, "cannot map '%s': it is not a regular file", path);
+    uint64_t bytes = (uint64_t)st.st_size;
+    if (bytes > SIZE_MAX / 2)
+        return nb_fail(err, NB_LIMIT, "'%s' has %llu bytes, more than this system can map", path, (unsigned long long)bytes);
+    if (bytes == 0) {
+        map->data = (const uint8_t *)"";
+        return NB_OK;
+    }
+    void *p = mmap(NULL, (size_t)bytes, PROT_READ, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED) return nb_fail_errno(err, errno, "cannot map '%s'", path);
+    *map = (nb_map){.data = p, .size = (size_t)bytes};
+    return NB_OK;
+}
+
+nb_status nb_map_open(nb_map *map, const char *path, nb_error *err) {
+    *map = (nb_map){0};
+    int fd = open_for_reading(path);
+    if (fd < 0) return nb_fail_errno(err, errno, "cannot open '%s'", path);
+    nb_status status = map_descriptor(map, fd, path, err);
+    close(fd);
+    return status;
+}
+
+void nb_map_close(nb_map *map) {
+    if (!map) return;
+    /* munmap takes a pointer to what may be written; the pages themselves are read-only. */
+    if (map->size) munmap((void *)(uintptr_t)map->data, map->size);
+    *map = (nb_map){0};
+}
+
+static nb_status read_descriptor(int fd, const char *name, size_t limit, nb_buf *out, nb_error *err) {
+    enum { STEP = 1 << 16 };
+    size_t total = 0;
+    for (;;) {
+        size_t before = out->size;
+        uint8_t *p = nb_buf_extend(out, STEP);
+        if (!p) return nb_fail(err, NB_MEMORY, "out of memory: reading '%s', %zu bytes so far", name, total);
+        ssize_t n = read(fd, p, STEP);
+        int reason = errno;
+        out->size = before + (n > 0 ? (size_t)n : 0);
+        out->data[out->size] = 0;
+        if (n == 0) return NB_OK;
+        if (n < 0 && reason == EINTR && fd == STDIN_FILENO) return nb_fail(err, NB_CANCELLED, "reading standard input was interrupted");
+        if (n < 0 && reason != EINTR) return nb_fail_errno(err, reason, "cannot read '%s'", name);
+        if (n > 0) total += (size_t)n;
+        if (total > limit) return nb_fail(err, NB_LIMIT, "'%s' has more than %zu bytes", name, limit);
+    }
+}
+
+nb_status nb_read_file(const char *path, size_t limit, nb_buf *out, nb_error *err) {
+    bool standard = strcmp(path, "-") == 0;
+    int fd = standard ? STDIN_FILENO : open_for_reading(path);
+    if (fd < 0) return nb_fail_errno(err, errno, "cannot open '%s'", path);
+    size_t before = out->size;
+    nb_status status = read_descriptor(fd, standard ? "standard input" : path, limit, out, err);
+    if (status && out->data) {
+        out->size = before;
+        out->data[before] = 0;
+    }
+    if (!standard) close(fd);
+    return status;
+}
+
+bool nb_is_directory(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+bool nb_file_exists(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}

@@ -1,0 +1,236 @@
+#include "base/team.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/checked.h"
+#include "base/mem.h"
+
+/* Waiting costs about as much as sleeping and being woken would: then spinning is at most twice as slow as the better
+ * of the two. A team that is larger than the machine does not spin: it would keep the core from whom it waits for. */
+enum { SPIN_NANOSECONDS = 30000, SPIN_PAUSES = 32, STACK_BYTES = 2 << 20 };
+
+/* A job is announced by a new generation and is over when `pending` is 0. Both sides wait in the same way: spin on the
+ * atomic, then announce in `sleeping` / `caller_sleeps` that a wake-up is needed and look again before sleeping. The
+ * sequentially consistent order of these four variables makes sure that not both sides miss each other. */
+struct nb_team {
+    int size;
+    long spin_nanoseconds;
+    void (*fn)(void *arg, int member); /* written by the caller before the generation, read by members after it */
+    void *arg;
+    _Alignas(NB_ALIGN) atomic_uint generation;
+    _Alignas(NB_ALIGN) atomic_int pending;
+    atomic_int sleeping;
+    atomic_bool caller_sleeps;
+    atomic_bool quit;
+    pthread_mutex_t mutex;
+    pthread_cond_t start, done;
+    int n_started;
+    struct member {
+        pthread_t thread;
+        nb_team *team;
+        int index;
+    } members[]; /* size - 1; the caller is member 0 and has no entry */
+};
+
+#if defined(__x86_64__) || defined(__i386__)
+static inline void relax(void) {
+    __builtin_ia32_pause();
+}
+#elif defined(__aarch64__) || (defined(__ARM_ARCH) && __ARM_ARCH >= 7)
+static inline void relax(void) {
+    __asm__ volatile("yield" ::: "memory");
+}
+#else
+static inline void relax(void) {
+    atomic_signal_fence(memory_order_seq_cst);
+}
+#endif
+
+static int64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Spin until there is a generation other than `seen`; false when it is time to sleep. */
+static bool spin_for_job(nb_team *t, unsigned seen) {
+    if (!t->spin_nanoseconds) return atomic_load(&t->generation) != seen;
+    int64_t end = now_ns() + t->spin_nanoseconds;
+    do {
+        for (int i = 0; i < SPIN_PAUSES; i++) {
+            if (atomic_load_explicit(&t->generation, memory_order_acquire) != seen) return true;
+            relax();
+        }
+    } while (now_ns() < end);
+    return false;
+}
+
+static bool spin_for_end(nb_team *t) {
+    if (!t->spin_nanoseconds) return atomic_load(&t->pending) == 0;
+    int64_t end = now_ns() + t->spin_nanoseconds;
+    do {
+        for (int i = 0; i < SPIN_PAUSES; i++) {
+            if (atomic_load_explicit(&t->pending, memory_order_acquire) == 0) return true;
+            relax();
+        }
+    } while (now_ns() < end);
+    return false;
+}
+
+static void wait_for_job(nb_team *t, unsigned seen) {
+    if (spin_for_job(t, seen)) return;
+    pthread_mutex_lock(&t->mutex);
+    atomic_fetch_add(&t->sleeping, 1);
+    while (atomic_load(&t->generation) == seen) pthread_cond_wait(&t->start, &t->mutex);
+    atomic_fetch_sub(&t->sleeping, 1);
+    pthread_mutex_unlock(&t->mutex);
+}
+
+static void wait_for_end(nb_team *t) {
+    if (spin_for_end(t)) return;
+    pthread_mutex_lock(&t->mutex);
+    atomic_store(&t->caller_sleeps, true);
+    while (atomic_load(&t->pending) != 0) pthread_cond_wait(&t->done, &t->mutex);
+    atomic_store(&t->caller_sleeps, false);
+    pthread_mutex_unlock(&t->mutex);
+}
+
+static void announce(nb_team *t) {
+    atomic_fetch_add(&t->generation, 1);
+    if (atomic_load(&t->sleeping) == 0) return;
+    pthread_mutex_lock(&t->mutex);
+    pthread_cond_broadcast(&t->start);
+    pthread_mutex_unlock(&t->mutex);
+}
+
+static void report_done(nb_team *t) {
+    if (atomic_fetch_sub(&t->pending, 1) != 1 || !atomic_load(&t->caller_sleeps)) return;
+    pthread_mutex_lock(&t->mutex);
+    pthread_cond_signal(&t->done);
+    pthread_mutex_unlock(&t->mutex);
+}
+
+static void *member_main(void *arg) {
+    const struct member *self = arg;
+    nb_team *t = self->team;
+    /* Every generation ends before the next begins, so a member is never more than one behind. */
+    for (unsigned seen = 0;; seen++) {
+        wait_for_job(t, seen);
+        if (atomic_load(&t->quit)) return NULL;
+        t->fn(t->arg, self->index);
+        report_done(t);
+    }
+}
+
+/* Signals belong to the program's own threads; only those that a fault raises stay open. */
+static void block_signals(sigset_t *old) {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
+    sigset_t set;
+    sigfillset(&set);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&set, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &set, old);
+}
+
+static int start_members(nb_team *t) {
+    pthread_attr_t attributes;
+    int reason = pthread_attr_init(&attributes);
+    if (reason) return reason;
+    /* The default differs between systems by a factor of 64. */
+    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    sigset_t old;
+    block_signals(&old);
+    for (int i = 0; i + 1 < t->size && !reason; i++) {
+        t->members[i] = (struct member){.team = t, .index = i + 1};
+        reason = pthread_create(&t->members[i].thread, &attributes, member_main, &t->members[i]);
+        if (!reason) t->n_started++;
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attributes);
+    return reason;
+}
+
+nb_status nb_team_create(nb_team **team, int n_threads, nb_error *err) {
+    *team = NULL;
+    if (n_threads < 0 || n_threads > NB_TEAM_MAX)
+        return nb_fail(err, NB_ARGUMENT, "%d threads asked for; possible are 1 to %d", n_threads, NB_TEAM_MAX);
+    int size = n_threads ? n_threads : nb_physical_cores();
+    if (size > NB_TEAM_MAX) size = NB_TEAM_MAX;
+    size_t bytes = sizeof(nb_team) + sizeof(struct member) * (size_t)(size - 1);
+    nb_team *t = nb_calloc(1, bytes);
+    if (!t) return nb_oom(err, "thread team", bytes);
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    t->size = size;
+    t->spin_nanoseconds = size <= processors ? SPIN_NANOSECONDS : 0;
+    pthread_mutex_init(&t->mutex, NULL);
+    pthread_cond_init(&t->start, NULL);
+    pthread_cond_init(&t->done, NULL);
+    int reason = start_members(t);
+    if (reason) {
+        nb_status status = nb_fail_errno(err, reason, "cannot start thread %d of %d", t->n_started + 2, size);
+        nb_team_free(t);
+        return status;
+    }
+    *team = t;
+    return NB_OK;
+}
+
+void nb_team_free(nb_team *t) {
+    if (!t) return;
+    atomic_store(&t->quit, true);
+    announce(t);
+    for (int i = 0; i < t->n_started; i++) pthread_join(t->members[i].thread, NULL);
+    pthread_cond_destroy(&t->done);
+    pthread_cond_destroy(&t->start);
+    pthread_mutex_destroy(&t->mutex);
+    nb_free(t);
+}
+
+int nb_team_size(const nb_team *team) {
+    return team ? team->size : 1;
+}
+
+void nb_team_run(nb_team *t, void (*fn)(void *arg, int member), void *arg) {
+    if (nb_team_size(t) == 1) {
+        fn(arg, 0);
+        return;
+    }
+    t->fn = fn;
+    t->arg = arg;
+    atomic_store(&t->pending, t->size - 1);
+    announce(t);
+    fn(arg, 0);
+    wait_for_end(t);
+}
+
+typedef struct shares {
+    size_t n_items, share, n_shares;
+    void (*fn)(void *arg, size_t begin, size_t end, int member);
+    void *arg;
+    _Alignas(NB_ALIGN) atomic_size_t next; /* counts shares, not items, so that it cannot wrap */
+} shares;
+
+static void run_shares(void *arg, int member) {
+    shares *s = arg;
+    for (;;) {
+        size_t i = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed);
+        if (i >= s->n_shares) return;
+        size_t begin = i * s->share;
+        s->fn(s->arg, begin, begin + nb_min_size(s->share, s->n_items - begin), member);
+    }
+}
+
+void nb_team_for(nb_team *team, size_t n_items, size_t share,
+                 void (*fn)(void *arg, size_t begin, size_t end, int member), void *arg) {
+    if (n_items == 0) return;
+    if (share == 0) share = 1;
+    shares s = {.n_items = n_items, .share = share, .n_shares = nb_div_up(n_items, share), .fn = fn, .arg = arg};
+    if (s.n_shares == 1) run_shares(&s, 0); /* not worth waking anybody */
+    else nb_team_run(team, run_shares, &s);
+}
