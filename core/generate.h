@@ -1,0 +1,49 @@
+/* Generating text from a session: sampling, forced tokens, tools, stop tokens and stop texts, for one row at a time.
+ * The column callback is what streams, counts and cancels. */
+#ifndef NB_CORE_GENERATE_H
+#define NB_CORE_GENERATE_H
+
+#include <stdbool.h>
+#include "core/sampler.h"
+#include "core/session.h"
+#include "core/tokenizer.h"
+
+typedef enum nb_finish { NB_FINISH_STOP, NB_FINISH_LENGTH, NB_FINISH_CANCELLED } nb_finish;
+const char *nb_finish_name(nb_finish f); /* "stop", "length", "cancelled" */
+
+/* One token as it joins the text. */
+typedef struct nb_step {
+    int32_t id;
+    bool sampled;    /* false: forced by a tool */
+    bool terminal;   /* a stop token: the end of the row */
+    const char *text; /* UTF-8 that became complete with this token and no stop text can still claim; may be empty */
+    size_t text_size;
+} nb_step;
+
+typedef struct nb_generate_options {
+    nb_sampler_params sampling;
+    uint64_t stream;          /* row number: own random stream */
+    uint32_t max_tokens;      /* 0: until the session's room ends */
+    const char *const *stops; /* stop texts [n_stops]; the text ends before the first of them */
+    size_t n_stops;
+    bool ignore_stop_tokens;
+    bool tools;               /* run tools whose control tokens the vocabulary has */
+    bool (*step)(void *user, const nb_step *step); /* may be NULL; false cancels */
+    void *user;
+} nb_generate_options;
+
+typedef struct nb_generated { /* zeroed by the caller; nb_generated_free */
+    nb_ids ids;      /* generated tokens, forced ones included; the terminal token is not part of it */
+    nb_buf mask;     /* one byte per id: 1 sampled, 0 forced */
+    nb_buf text;     /* UTF-8 of the sampled and forced tokens without specials */
+    nb_finish finish;
+    int32_t end_token; /* the terminal token, or NB_NO_TOKEN */
+} nb_generated;
+void nb_generated_free(nb_generated *g);
+
+/* Continue the session, whose last append gave logits, by one row. `prompt` [n_prompt] is what the session holds (for
+ * penalties). When the row ends, every token of g->ids is in the session (the terminal token is not). */
+nb_status nb_generate(nb_session *s, const int32_t *prompt, size_t n_prompt, const nb_generate_options *options,
+                      nb_generated *g, nb_error *err);
+
+#endif

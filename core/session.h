@@ -1,0 +1,46 @@
+/* A session: one text's KV cache and the memory to extend it. All memory is planned and taken at creation (KV pages are
+ * committed as the text grows). One thread at a time per session; its team works for it.
+ *
+ * The logits of a position depend only on the tokens up to it: not on how they were cut into appends or chunks, not on
+ * the team's size, not on the CPU. Bit for bit. */
+#ifndef NB_CORE_SESSION_H
+#define NB_CORE_SESSION_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "base/status.h"
+#include "base/team.h"
+#include "core/model.h"
+
+typedef struct nb_session nb_session;
+
+/* Element types of the KV cache. */
+typedef enum nb_kv_type { NB_KV_F32 } nb_kv_type;
+
+typedef struct nb_session_options {
+    uint32_t n_ctx;   /* room for this many positions; 0: the model's n_ctx; more than that is refused with learned positions */
+    uint32_t n_chunk; /* most tokens per forward pass; 0: 256 */
+    nb_kv_type kv;
+    nb_team *team;    /* may be NULL: one thread */
+} nb_session_options;
+
+nb_status nb_session_create(nb_session **session, const nb_model *model, const nb_session_options *options, nb_error *err);
+void nb_session_free(nb_session *s); /* accepts NULL */
+
+/* Called with the logits [vocab_size] of one position, in order; returns 0 to go on, anything else cancels. */
+typedef int (*nb_logits_fn)(void *user, size_t position, const float *logits);
+
+/* Append ids[n]. With `each`, it is called for every new position; without, only the last position's logits are
+ * computed (and are at nb_session_logits afterwards, until the next call). NB_LIMIT when the room does not suffice
+ * (nothing is appended), NB_ARGUMENT for an id outside the vocabulary, NB_CANCELLED when `each` cancelled. */
+nb_status nb_session_append(nb_session *s, const int32_t *ids, size_t n, nb_logits_fn each, void *user, nb_error *err);
+const float *nb_session_logits(const nb_session *s);
+
+uint32_t nb_session_length(const nb_session *s); /* positions held */
+uint32_t nb_session_room(const nb_session *s);   /* n_ctx */
+const nb_model *nb_session_model(const nb_session *s);
+
+/* Forget all positions from `length` on (length <= nb_session_length). The logits become those of no position. */
+void nb_session_rewind(nb_session *s, uint32_t length);
+
+#endif

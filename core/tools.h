@@ -1,0 +1,28 @@
+/* Tools that a model may call while it generates: a registry of one row per tool.
+ *
+ * nanochat's calculator: tokens between <|python_start|> and <|python_end|> are an expression; its value is forced into
+ * the text as <|output_start|>value<|output_end|>. No result: nothing is forced. */
+#ifndef NB_CORE_TOOLS_H
+#define NB_CORE_TOOLS_H
+
+#include <stdbool.h>
+
+#include <stddef.h>
+#include "base/buf.h"
+#include "base/status.h"
+
+/* Evaluate an expression as nanochat's calculator does (design: numbers with + - * / // and parentheses, Python's results
+ * and spelling; string literals with .count("...")). Appends the value's text to `out` and returns true, or returns false when
+ * there is no result (anything else, division by zero, over the limits). */
+bool nb_calculate(const char *expression, size_t n, nb_buf *out);
+
+typedef struct nb_tool {
+    const char *name;
+    const char *call_start, *call_end;     /* texts of the special tokens around a call */
+    const char *output_start, *output_end; /* and around its forced result */
+    bool (*call)(const char *text, size_t n, nb_buf *out);
+} nb_tool;
+extern const nb_tool nb_tools[];
+extern const size_t nb_tool_count;
+
+#endif
