@@ -1,0 +1,49 @@
+/* From a checkpoint to a .nbl file: source -> map -> quantizer -> writer, tensor by tensor.
+ *
+ * Peak memory is bounded by the largest tensor (as f32) and a few chunks per thread. Nothing in a source is trusted: no
+ * code of a pickle is run, sizes are checked before they are used. */
+#ifndef NB_CONVERT_CONVERT_H
+#define NB_CONVERT_CONVERT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/progress.h"
+#include "base/status.h"
+#include "base/team.h"
+#include "format/writer.h"
+#include "quant/types.h"
+
+typedef struct nb_setting { /* --set KEY=VALUE */
+    const char *key, *value;
+} nb_setting;
+
+typedef struct nb_convert_options {
+    nb_type type;             /* of the matrices; with q4 the embedding and the head become q8 */
+    nb_store store;
+    int level;                /* zstd; 0: the default */
+    const char *tokenizer;    /* NULL: found beside the checkpoint; "none"; else a path */
+    const char *arch;         /* NULL: detected; else the name of an architecture map */
+    const nb_setting *settings;
+    size_t n_settings;
+    bool overwrite;
+    nb_team *team;            /* may be NULL */
+    const nb_progress *progress; /* may be NULL; units are source bytes */
+    void (*say)(void *user, const char *sentence); /* may be NULL: form found, warnings; no newline */
+    void *user;
+} nb_convert_options;
+
+typedef struct nb_convert_report {
+    uint64_t identity, source_bytes, raw_bytes, file_bytes, parameters;
+    uint32_t n_tensors;
+    double snr_db; /* signal-to-noise ratio over all quantized matrices; infinite when exact */
+    char architecture[32], form[64];
+} nb_convert_report;
+
+nb_status nb_convert(const char *source, const char *target, const nb_convert_options *options, nb_convert_report *report,
+                     nb_error *err);
+
+/* Names of the architecture maps, in table order; NULL at the end. */
+const char *nb_convert_arch_name(size_t i);
+
+#endif
