@@ -1,0 +1,71 @@
+/* The kernel table: what the engine computes with, chosen once for the CPU it runs on.
+ *
+ * Numerics contract. Every tier gives the same bits, for any tile shape, batch size and number of threads:
+ *   - Lanes are rows: 16 lanes, each output summed in one fixed order. Every fused multiply-add is written as one.
+ *   - Quantized product of row r and token t; a strip is 4 blocks of 32 columns (the last strip may hold fewer):
+ *         acc = 0
+ *         for each strip s:  part = 0
+ *                            for each block b of s:  part = fma((float)dot(b), (float)blockscale(r, b), part)
+ *                            acc = fma(part, actscale(t, s), acc)
+ *         y = acc * rowscale(r)
+ *     dot(b) is an exact integer sum over 32 columns: |dot| <= 32 * 127 * 127 < 2^24, so its conversion is exact.
+ *   - f32, f16 and bf16 weights: acc = fma(w, x, acc) over the columns in order, weights widened exactly.
+ *   - Activations are quantized per token and strip of 128 columns: scale = absmax / 127 and
+ *     q = round-half-even(x * (127 / absmax)); all zero when absmax is 0 (or so small that 127 / absmax overflows).
+ *   - Reductions over a vector: element i goes to partial sum i mod 16; the 16 are folded 8-4-2-1.
+ *   - exp, tanh, erf are the polynomials of simd/float_tmpl.h with a fixed sequence of operations.
+ *   - max(a, b) means a > b ? a : b.
+ *
+ * Kernels do not allocate, do not fail and keep no state; they may run on many threads at once. */
+#ifndef NB_SIMD_KERNELS_H
+#define NB_SIMD_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "base/status.h"
+#include "quant/types.h"
+
+/* Activations of n tokens, as matrix products take them. Unscaled weight types read `f`, scaled ones the rest. */
+typedef struct nb_acts {
+    const float *f;       /* [n][f_stride] */
+    size_t f_stride;
+    const int8_t *q;      /* [n][q_stride] */
+    size_t q_stride;
+    const float *scale;   /* [n][scale_stride], one per strip of 128 columns */
+    size_t scale_stride;
+    const int32_t *sum;   /* [n][sum_stride], the sum of q over each block of 32 columns */
+    size_t sum_stride;
+} nb_acts;
+
+/* Y = X W^T for a matrix W [rows][cols] in panels. */
+typedef struct nb_matmul {
+    const uint8_t *w;         /* panels; NB_ALIGN-aligned */
+    size_t panel_bytes;       /* from one panel to the next */
+    size_t cols;              /* columns to walk; scaled types: a multiple of 32, padding included */
+    const int8_t *codebook;   /* [16], q4 */
+    nb_acts x;
+    size_t n_tokens;
+    float *y;                 /* [n_tokens][y_stride]: y[t * y_stride + r], 16 rows written per panel */
+    size_t y_stride;
+} nb_matmul;
+
+typedef struct nb_kernels {
+    const char *isa; /* name of the tier */
+#define KERNEL(name, ret, args) ret(*name) args;
+#include "simd/kernels.def"
+#undef KERNEL
+} nb_kernels;
+
+typedef void (*nb_matmul_fn)(const nb_matmul *m, size_t panel_begin, size_t panel_end);
+/* The product for a weight type; NULL for types that are not multiplied. */
+nb_matmul_fn nb_kernels_matmul(const nb_kernels *k, nb_type type);
+
+/* Fill *k for the tier named `isa`, or, when it is NULL, for $NIBBLE_ISA, or, without that, for the best tier of this
+ * CPU. NB_ARGUMENT with the list of valid names when the tier is unknown or this CPU lacks it. */
+nb_status nb_kernels_choose(nb_kernels *k, const char *isa, nb_error *err);
+
+/* Tiers of this build, lowest first: the name (NULL past the end) and whether this CPU can run it. */
+const char *nb_isa_name(size_t i);
+int nb_isa_supported(size_t i);
+
+#endif
