@@ -1,0 +1,79 @@
+"""The training loop that the three demo models share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from models import IGNORE, next_token_loss
+from optim import make_optimizers
+
+Batch = tuple[Tensor, Tensor]  # ids [B, T], targets [B, T] with IGNORE where there is no loss
+
+
+def packed_batches(stream: Iterable[tuple[list[int], list[bool]]], batch: int, length: int) -> Iterator[Batch]:
+    """Documents one after another, cut into rows of `length` tokens (nanochat's and nanoGPT's way)."""
+    ids: list[int] = []
+    has_loss: list[bool] = []
+    need = batch * length + 1
+    for document_ids, document_loss in stream:
+        ids += document_ids
+        has_loss += document_loss
+        if len(ids) < need:
+            continue
+        x = torch.tensor(ids[: need - 1]).view(batch, length)
+        y = torch.tensor(ids[1:need])
+        y[~torch.tensor(has_loss[1:need])] = IGNORE
+        yield x, y.view(batch, length)
+        del ids[: need - 1], has_loss[: need - 1]
+
+
+def schedule(progress: float, warmup: float, decay: float) -> float:
+    """Learning-rate factor over progress 0..1: linear warm-up, constant, linear decay to zero."""
+    return min(1.0, (progress + 1e-3) / warmup, (1.0 - progress) / decay)
+
+
+def train(
+    model: nn.Module,
+    batches: Iterator[Batch],
+    steps: int,
+    *,
+    matrix_lr: float,
+    embed_lr: float,
+    head_lr: float,
+    weight_decay: float = 0.0,
+    decay: float = 0.5,
+    report: Callable[[int], str] | None = None,
+    report_every: int = 500,
+) -> float:
+    """Train in place and return the last smoothed loss; matrix products run in bf16, weights and sums in f32."""
+    optimizers = make_optimizers(model, matrix_lr, embed_lr, head_lr, weight_decay)
+    base = [[g["lr"] for g in o.param_groups] for o in optimizers]
+    smooth, started = 0.0, time.monotonic()
+    model.train()
+    for step in range(steps):
+        factor = schedule(step / steps, warmup=0.02, decay=decay)
+        for optimizer, rates in zip(optimizers, base):
+            for group, rate in zip(optimizer.param_groups, rates):
+                group["lr"] = rate * factor
+        ids, targets = next(batches)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = next_token_loss(model(ids), targets)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        smooth = loss.item() if step == 0 else 0.95 * smooth + 0.05 * loss.item()
+        if step % 50 == 0:
+            seconds = time.monotonic() - started
+            print(f"step {step:5d}  loss {smooth:.4f}  {seconds:6.0f} s  {(step + 1) * ids.numel() / seconds:.0f} tokens/s", flush=True)
+        if report is not None and step % report_every == report_every - 1:
+            model.eval()
+            print(report(step), flush=True)
+            model.train()
+    model.eval()
+    return smooth
