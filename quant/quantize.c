@@ -45,18 +45,23 @@ static int get_code(nb_type type, const int8_t *codebook, const uint8_t *block, 
     return codebook[group % 2 ? byte >> 4 : byte & 15];
 }
 
+/* Ternaries rather than fminf and fmaxf: those handle NaN, which never gets here, and cost a branch for it. */
+static inline float clamp(float t, float low, float high) {
+    t = t > low ? t : low;
+    return t < high ? t : high;
+}
+
 /* ---- q8: a linear grid ---- */
 
 static float absmax(const float *w, size_t n) {
     float largest = 0.0f;
-    for (size_t i = 0; i < n; i++) largest = fmaxf(largest, fabsf(w[i]));
+    for (size_t i = 0; i < n; i++) largest = fabsf(w[i]) > largest ? fabsf(w[i]) : largest;
     return largest;
 }
 
 /* To the nearest integer, ties to even, within [-127, 127]. The sum with 1.5 * 2^23 has its last bit worth 1. */
 static int nearest_code(float t) {
-    t = fminf(fmaxf(t, -(float)Q8_MAX), (float)Q8_MAX);
-    return (int)((t + 12582912.0f) - 12582912.0f);
+    return (int)((clamp(t, -(float)Q8_MAX, (float)Q8_MAX) + 12582912.0f) - 12582912.0f);
 }
 
 static float q8_error(const float *w, size_t n, float scale) {
@@ -73,7 +78,7 @@ static float q8_error(const float *w, size_t n, float scale) {
 static int q8_block_scale(const float *w, size_t n, float row_scale) {
     float ideal = absmax(w, n) / (float)Q8_MAX / row_scale;
     if (ideal == 0.0f) return 0;
-    int below = (int)fminf(ideal, (float)SCALE_MAX), above = below < SCALE_MAX ? below + 1 : SCALE_MAX;
+    int below = (int)clamp(ideal, 0.0f, (float)SCALE_MAX), above = below < SCALE_MAX ? below + 1 : SCALE_MAX;
     if (below == 0) return above;
     return q8_error(w, n, row_scale * (float)below) <= q8_error(w, n, row_scale * (float)above) ? below : above;
 }
@@ -105,8 +110,7 @@ static void levels_init(levels *l, const int8_t *codebook) {
 }
 
 static unsigned nearest_level(const levels *l, float t) {
-    float cell = fminf(fmaxf(t + t + 128.0f, 0.0f), (float)(NIBBLE_LEVELS - 1));
-    return l->nearest[(int)cell];
+    return l->nearest[(int)clamp(t + t + 128.0f, 0.0f, (float)(NIBBLE_LEVELS - 1))];
 }
 
 /* With codes nearest to w / scale: the scale that fits those codes best by least squares, and what it explains of the
@@ -122,24 +126,27 @@ static float q4_refit(const levels *l, const float *w, size_t n, float scale, fl
     return qq > 0.0f ? wq / qq : 0.0f;
 }
 
-/* Candidate scales put the block's largest value at a fraction of either end of the codebook. */
+static float largest_signed(const float *w, size_t n) {
+    float largest = 0.0f;
+    for (size_t i = 0; i < n; i++) largest = fabsf(w[i]) > fabsf(largest) ? w[i] : largest;
+    return largest;
+}
+
+/* Candidate scales, of both signs, put the block's largest value near either end of the codebook. */
 static float q4_best_scale(const levels *l, const float *w, size_t n) {
     static const float fractions[] = {0.74f, 0.80f, 0.85f, 0.90f, 0.95f, 1.0f, 1.05f, 1.11f};
-    float largest = absmax(w, n), best = 0.0f, best_explained = 0.0f;
-    if (largest < TINIEST_SCALE) return 0.0f;
-    for (size_t end = 0; end < 2; end++) {
-        float whole = largest / (float)l->codebook[end ? NB_CODEBOOK_SIZE - 1 : 0];
-        for (int sign = 0; sign < 2; sign++)
-            for (size_t f = 0; f < sizeof fractions / sizeof *fractions; f++) {
-                float explained, scale = q4_refit(l, w, n, (sign ? -whole : whole) * fractions[f], &explained);
-                if (explained > best_explained) {
-                    best = scale;
-                    best_explained = explained;
-                }
+    float largest = largest_signed(w, n), best = 0.0f, best_explained = 0.0f, explained;
+    if (fabsf(largest) < TINIEST_SCALE) return 0.0f;
+    for (size_t end = 0; end < NB_CODEBOOK_SIZE; end += NB_CODEBOOK_SIZE - 1)
+        for (size_t f = 0; f < sizeof fractions / sizeof *fractions; f++) {
+            float scale = q4_refit(l, w, n, largest / (float)l->codebook[end] * fractions[f], &explained);
+            if (explained > best_explained) {
+                best = scale;
+                best_explained = explained;
             }
-    }
+        }
     if (best == 0.0f) return 0.0f;
-    float explained, again = q4_refit(l, w, n, best, &explained); /* codes of the refitted scale, refitted once more */
+    float again = q4_refit(l, w, n, best, &explained); /* codes of the refitted scale, refitted once more */
     return explained > best_explained ? again : best;
 }
 
@@ -191,23 +198,30 @@ static void quantize_row_q8(const nb_type_info *info, const float *w, size_t col
     }
 }
 
+/* Pass 1 finds every block's ideal scale, of which the largest fixes the row's scale; until pass 2 writes the row's codes
+ * they wait in the first four code bytes of row and block. */
 static void quantize_row_q4(const nb_type_info *info, const levels *l, const float *w, size_t cols, size_t row,
                             uint8_t *panel) {
-    /* Pass 1: the largest ideal scale fixes the row's; pass 2 searches again rather than keep a list of any length. */
     float largest = 0.0f;
-    for (size_t b = 0; b * NB_BLOCK_COLS < cols; b++)
-        largest = fmaxf(largest, fabsf(q4_best_scale(l, w + b * NB_BLOCK_COLS, block_cols(cols, b))));
+    for (size_t b = 0; b * NB_BLOCK_COLS < cols; b++) {
+        float ideal = q4_best_scale(l, w + b * NB_BLOCK_COLS, block_cols(cols, b));
+        largest = fabsf(ideal) > largest ? fabsf(ideal) : largest;
+        memcpy(block_at(info, panel, b) + row * sizeof ideal, &ideal, sizeof ideal);
+    }
     float row_scale = largest / (float)SCALE_MAX;
-    if (row_scale < TINIEST_SCALE) return;
+    if (row_scale < TINIEST_SCALE) row_scale = 0.0f;
     memcpy(panel + row * sizeof row_scale, &row_scale, sizeof row_scale);
     for (size_t b = 0; b * NB_BLOCK_COLS < cols; b++) {
         const float *x = w + b * NB_BLOCK_COLS;
         size_t n = block_cols(cols, b);
-        int scale = q4_block_scale(l, x, n, q4_best_scale(l, x, n), row_scale);
+        uint8_t *block = block_at(info, panel, b);
+        float ideal;
+        memcpy(&ideal, block + row * sizeof ideal, sizeof ideal);
+        memset(block + row * sizeof ideal, 0, sizeof ideal);
+        int scale = row_scale > 0.0f ? q4_block_scale(l, x, n, ideal, row_scale) : 0;
         *scale_at(info, panel, b, row) = (int8_t)scale;
         float inverse = scale ? 1.0f / (row_scale * (float)scale) : 0.0f;
-        for (size_t i = 0; i < n; i++)
-            put_code(NB_TYPE_Q4, block_at(info, panel, b), row, i, (int)nearest_level(l, x[i] * inverse));
+        for (size_t i = 0; i < n; i++) put_code(NB_TYPE_Q4, block, row, i, (int)nearest_level(l, x[i] * inverse));
     }
 }
 
@@ -296,5 +310,5 @@ void nb_quant_error_add(nb_quant_error *e, const float *exact, const float *appr
 }
 
 double nb_quant_error_snr(const nb_quant_error *e) {
-    return e->noise > 0.0 ? 10.0 * log10(e->signal / e->noise) : INFINITY;
+    return e->noise > 0.0 ? 10.0 * log10(e->signal / e->noise) : (double)INFINITY;
 }
