@@ -224,26 +224,25 @@ static nb_status put_in_place(nb_replace *r, nb_error *err) {
 }
 
 /* Make the new directory entry durable. Not every file system can sync a directory, nor every directory be opened. */
-static nb_status sync_directory(const char *target, nb_error *err) {
-    char *directory = directory_of(target);
-    if (!directory) return nb_oom(err, "path", strlen(target));
+static nb_status sync_directory(const char *directory, nb_error *err) {
     int fd = open(directory, O_RDONLY | O_CLOEXEC);
-    nb_free(directory);
     if (fd < 0) return NB_OK;
     int reason = fsync(fd) == 0 ? 0 : errno;
     close(fd);
-    return reason == EIO ? nb_fail_errno(err, reason, "cannot sync the directory of '%s'", target) : NB_OK;
+    return reason == EIO ? nb_fail_errno(err, reason, "cannot sync the directory '%s'", directory) : NB_OK;
 }
 
 nb_status nb_replace_commit(nb_replace *r, nb_error *err) {
-    nb_status status = NB_OK;
-    if (sync_file(r->fd) != 0) status = nb_fail_errno(err, errno, "cannot write '%s'", r->target);
+    char *directory = directory_of(r->target); /* now: once the name is given, lack of memory must not be a failure */
+    nb_status status = directory ? NB_OK : nb_oom(err, "path", strlen(r->target));
+    if (!status && sync_file(r->fd) != 0) status = nb_fail_errno(err, errno, "cannot write '%s'", r->target);
     if (!status) status = put_in_place(r, err);
     if (!status) {
         if (r->temporary) forget(r->temporary);
         r->temporary = NULL;
-        status = sync_directory(r->target, err);
+        status = sync_directory(directory, err);
     }
+    nb_free(directory);
     nb_replace_abandon(r);
     return status;
 }
