@@ -6,6 +6,8 @@
 #define NB_CORE_VOCAB_H
 
 #include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include "base/buf.h"
 #include "base/status.h"
@@ -22,14 +24,20 @@ typedef struct nb_special {
     int32_t id;
 } nb_special;
 
-enum { NB_NO_TOKEN = -1, NB_MAX_STOPS = 16 };
+enum {
+    NB_NO_TOKEN = -1,
+    NB_MAX_STOPS = 16,
+    NB_MAX_VOCAB = 1 << 24,        /* tokens */
+    NB_MAX_VOCAB_BYTES = 256 << 20 /* of all tokens together */
+};
 
 typedef struct nb_vocab {
     nb_vocab_kind kind;
     char *pattern;      /* PCRE2 pattern that splits text into pieces; NULL for characters */
     uint32_t n_tokens;  /* ids 0..n_tokens-1; ids without bytes (specials, holes) have length 0 */
     nb_buf bytes;       /* all tokens' bytes */
-    uint32_t *offsets;  /* [n_tokens + 1] into bytes */
+    uint32_t *offsets;  /* [n_tokens + 1] into bytes; NULL while n_tokens is 0 */
+    uint32_t offsets_capacity;
     nb_special *specials; /* control tokens by their text; never matched in ordinary text, never printed */
     size_t n_specials;
     int32_t bos, unk, pad;          /* NB_NO_TOKEN: none */
@@ -40,8 +48,15 @@ typedef struct nb_vocab {
 /* The converter's side: start empty (zeroed, then nb_vocab_init), add tokens in id order. */
 void nb_vocab_init(nb_vocab *v, nb_vocab_kind kind);
 nb_status nb_vocab_add(nb_vocab *v, const void *bytes, size_t n, nb_error *err);          /* id = n_tokens before */
-nb_status nb_vocab_add_special(nb_vocab *v, const char *text, size_t n, int32_t id, nb_error *err); /* extends n_tokens to id + 1 */
-nb_status nb_vocab_check(const nb_vocab *v, nb_error *err); /* ids in range, no duplicates, all 256 bytes for BPE, pattern compiles */
+/* A control token; extends n_tokens to id + 1 (the ids between become holes). The id must not have bytes. */
+nb_status nb_vocab_add_special(nb_vocab *v, const char *text, size_t n, int32_t id, nb_error *err);
+/* The pattern, copied. */
+nb_status nb_vocab_set_pattern(nb_vocab *v, const char *pattern, size_t n, nb_error *err);
+nb_status nb_vocab_add_stop(nb_vocab *v, int32_t id, nb_error *err); /* one that is there already is not added again */
+/* Everything a tokenizer needs: ids in range, specials without bytes and told apart by text and id, no two tokens with the
+ * same bytes; all 256 bytes and a pattern that compiles for BPE; tokens of one character each for characters.
+ * nb_tokenizer_create checks the same. */
+nb_status nb_vocab_check(const nb_vocab *v, nb_error *err);
 void nb_vocab_free(nb_vocab *v); /* accepts a zeroed one */
 
 /* The special token with this text, or NB_NO_TOKEN. */
