@@ -251,7 +251,7 @@ void nb_quantize_panel(nb_type type, const int8_t codebook[NB_CODEBOOK_SIZE], co
     uint64_t bytes;
     if (!nb_panel_bytes(type, cols, &bytes)) return; /* a type without panels: the caller has checked */
     memset(panel, 0, (size_t)bytes);
-    levels l;
+    levels l = {0};
     if (type == NB_TYPE_Q4) levels_init(&l, codebook);
     for (size_t r = 0; r < n_rows; r++) {
         const float *w = src + r * stride;
