@@ -175,7 +175,8 @@ nb_status nb_chunk_encode(nb_coder *coder, const nb_geometry *g, nb_form form, i
             formed = coder->scratch;
         }
         size_t n = ZSTD_compressCCtx(coder->compressor, stored, nb_chunk_bound(raw_bytes), formed, raw_bytes, level);
-        if (ZSTD_isError(n)) return nb_fail(err, NB_MEMORY, "zstd could not compress %zu bytes: %s", raw_bytes, ZSTD_getErrorName(n));
+        if (ZSTD_isError(n))
+            return nb_fail(err, NB_MEMORY, "zstd could not compress %zu bytes: %s", raw_bytes, ZSTD_getErrorName(n));
         if (n < raw_bytes) {
             c->form = (uint8_t)form;
             c->method = NB_METHOD_ZSTD;
@@ -197,14 +198,16 @@ static nb_status check_frame(const nb_chunk *c, const uint8_t *p, nb_error *err)
     if (c->stored_bytes < 6 || nb_get_u32(p) != ZSTD_MAGICNUMBER)
         return nb_fail(err, NB_FORMAT, "its stored bytes are not a zstd frame");
     if (p[DESCRIPTOR] & REFUSED)
-        return nb_fail(err, NB_FORMAT, "its zstd frame's descriptor is 0x%02x; a dictionary or reserved bits are not allowed",
+        return nb_fail(err, NB_FORMAT,
+                       "its zstd frame's descriptor is 0x%02x; a dictionary or reserved bits are not allowed",
                        (unsigned)p[DESCRIPTOR]);
     if (!(p[DESCRIPTOR] & SINGLE_SEGMENT) && 10 + (p[WINDOW] >> 3) > NB_MAX_WINDOW_LOG)
         return nb_fail(err, NB_LIMIT, "its zstd frame asks for a window of 2^%d bytes; at most 2^%d are allowed",
                        10 + (p[WINDOW] >> 3), NB_MAX_WINDOW_LOG);
     unsigned long long content = ZSTD_getFrameContentSize(p, c->stored_bytes);
     if (content != c->raw_bytes)
-        return nb_fail(err, NB_FORMAT, "its zstd frame does not announce the chunk's %lu raw bytes", (unsigned long)c->raw_bytes);
+        return nb_fail(err, NB_FORMAT, "its zstd frame does not announce the chunk's %lu raw bytes",
+                       (unsigned long)c->raw_bytes);
     size_t frame = ZSTD_findFrameCompressedSize(p, c->stored_bytes);
     if (ZSTD_isError(frame)) return nb_fail(err, NB_FORMAT, "its zstd frame is broken: %s", ZSTD_getErrorName(frame));
     if (frame != c->stored_bytes)
@@ -235,7 +238,8 @@ nb_status nb_chunk_decode(nb_coder *coder, const nb_geometry *g, const nb_chunk 
         size_t n = ZSTD_decompressDCtx(coder->decompressor, to, c->raw_bytes, stored, c->stored_bytes);
         if (ZSTD_isError(n)) return nb_fail(err, NB_FORMAT, "its zstd frame is broken: %s", ZSTD_getErrorName(n));
         if (n != c->raw_bytes)
-            return nb_fail(err, NB_FORMAT, "its zstd frame holds %zu bytes instead of %lu", n, (unsigned long)c->raw_bytes);
+            return nb_fail(err, NB_FORMAT, "its zstd frame holds %zu bytes instead of %lu", n,
+                           (unsigned long)c->raw_bytes);
         formed = to;
     }
     if (formed != dst) scatter(form, g, formed, c->raw_bytes, dst);

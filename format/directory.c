@@ -21,23 +21,28 @@ static nb_status get_name(const nb_reader *r, uint32_t i, uint32_t *at, const ch
     const uint8_t *p = r->records + (size_t)i * NB_TENSOR_BYTES;
     uint32_t offset = nb_get_u32(p + NB_T_NAME_OFFSET), n = p[NB_T_NAME_BYTES];
     if (offset != *at || !nb_range_ok(offset, (uint64_t)n + 1, r->names_bytes))
-        return nb_fail(err, NB_FORMAT, "tensor record %" PRIu32 ": its name is at byte %" PRIu32 " of the names with %" PRIu32
+        return nb_fail(err, NB_FORMAT,
+                       "tensor record %" PRIu32 ": its name is at byte %" PRIu32 " of the names with %" PRIu32
                        " bytes; expected at %" PRIu32 " and inside %" PRIu32, i, offset, n, *at, r->names_bytes);
     if (memchr(r->names + offset, 0, n) || r->names[offset + n] != 0)
-        return nb_fail(err, NB_FORMAT, "tensor record %" PRIu32 ": its name's first NUL is not where its length says", i);
+        return nb_fail(err, NB_FORMAT, "tensor record %" PRIu32 ": its name's first NUL is not where its length says",
+                       i);
     *name = (const char *)r->names + offset;
     *at = offset + n + 1;
     return nb_tensor_check_name(*name, NB_FORMAT, err); /* before any sentence shows it */
 }
 
-static nb_status get_tensor(const nb_reader *r, uint32_t i, uint32_t *name_at, nb_tensor *t, nb_geometry *g, nb_error *err) {
+static nb_status get_tensor(const nb_reader *r, uint32_t i, uint32_t *name_at, nb_tensor *t, nb_geometry *g,
+                            nb_error *err) {
     const uint8_t *p = r->records + (size_t)i * NB_TENSOR_BYTES;
     nb_status st = get_name(r, i, name_at, &t->name, err);
     if (st) return st;
     if (!nb_type_by_code(p[NB_T_TYPE], &t->type))
-        return nb_fail(err, NB_UNSUPPORTED, "tensor '%s' has type code %u, which is not known", t->name, (unsigned)p[NB_T_TYPE]);
+        return nb_fail(err, NB_UNSUPPORTED, "tensor '%s' has type code %u, which is not known", t->name,
+                       (unsigned)p[NB_T_TYPE]);
     if (p[NB_T_LAYOUT] > NB_LAYOUT_PANELS)
-        return nb_fail(err, NB_UNSUPPORTED, "tensor '%s' has layout code %u, which is not known", t->name, (unsigned)p[NB_T_LAYOUT]);
+        return nb_fail(err, NB_UNSUPPORTED, "tensor '%s' has layout code %u, which is not known", t->name,
+                       (unsigned)p[NB_T_LAYOUT]);
     if (nb_get_u32(p + NB_T_RESERVED) != 0)
         return nb_fail(err, NB_UNSUPPORTED, "tensor '%s': reserved bytes of its record are not zero", t->name);
     t->layout = (nb_layout)p[NB_T_LAYOUT];
@@ -50,11 +55,11 @@ static nb_status get_tensor(const nb_reader *r, uint32_t i, uint32_t *name_at, n
     st = nb_tensor_check(t, NB_FORMAT, g, err);
     if (st) return st;
     if (t->raw_bytes != g->raw_bytes)
-        return nb_fail(err, NB_FORMAT, "tensor '%s' has %" PRIu64 " raw bytes; its type and dimensions take %" PRIu64, t->name,
-                       t->raw_bytes, g->raw_bytes);
+        return nb_fail(err, NB_FORMAT, "tensor '%s' has %" PRIu64 " raw bytes; its type and dimensions take %" PRIu64,
+                       t->name, t->raw_bytes, g->raw_bytes);
     if (t->n_chunks != g->n_chunks)
-        return nb_fail(err, NB_FORMAT, "tensor '%s' has %" PRIu32 " chunks; its type and dimensions take %" PRIu32, t->name,
-                       t->n_chunks, g->n_chunks);
+        return nb_fail(err, NB_FORMAT, "tensor '%s' has %" PRIu32 " chunks; its type and dimensions take %" PRIu32,
+                       t->name, t->n_chunks, g->n_chunks);
     return NB_OK;
 }
 
@@ -92,7 +97,8 @@ static nb_status check_chunk(const nb_geometry *g, uint32_t i, const nb_chunk *c
     if (c->raw_bytes != raw)
         return nb_fail(err, NB_FORMAT, "it has %" PRIu32 " raw bytes instead of %" PRIu32, c->raw_bytes, raw);
     if (c->method == NB_METHOD_RAW && c->stored_bytes != raw)
-        return nb_fail(err, NB_FORMAT, "it is stored raw in %" PRIu32 " bytes instead of %" PRIu32, c->stored_bytes, raw);
+        return nb_fail(err, NB_FORMAT, "it is stored raw in %" PRIu32 " bytes instead of %" PRIu32, c->stored_bytes,
+                       raw);
     if (c->method != NB_METHOD_RAW && c->stored_bytes >= raw)
         return nb_fail(err, NB_FORMAT, "it is compressed to %" PRIu32 " bytes from %" PRIu32 ", which is not smaller",
                        c->stored_bytes, raw);
@@ -111,10 +117,12 @@ static nb_status check_chunks(const nb_reader *r, nb_tensor *t, const nb_geometr
         if (!st && (nb_get_u32(reserved) | nb_get_u16(reserved + 4)))
             st = nb_fail(err, NB_UNSUPPORTED, "reserved bytes of its record are not zero");
         if (!st && (c.offset < *at || !nb_range_ok(c.offset, c.stored_bytes, end)))
-            st = nb_fail(err, NB_FORMAT, "it lies at byte %" PRIu64 " with %" PRIu32 " bytes; it must lie between byte %" PRIu64
+            st = nb_fail(err, NB_FORMAT,
+                         "it lies at byte %" PRIu64 " with %" PRIu32 " bytes; it must lie between byte %" PRIu64
                          ", where the one before ends, and %" PRIu64, c.offset, c.stored_bytes, *at, end);
         if (!st && c.offset - *at > NB_MAX_GAP)
-            st = nb_fail(err, NB_FORMAT, "%" PRIu64 " unused bytes precede it; at most %d are allowed", c.offset - *at, NB_MAX_GAP);
+            st = nb_fail(err, NB_FORMAT, "%" PRIu64 " unused bytes precede it; at most %d are allowed", c.offset - *at,
+                         NB_MAX_GAP);
         if (st) return nb_context(err, st, "tensor '%s', chunk %" PRIu32 " of %" PRIu32, t->name, i + 1, t->n_chunks);
         *at = c.offset + c.stored_bytes;
         t->stored_bytes += c.stored_bytes;
@@ -150,22 +158,27 @@ static nb_status check_cover(nb_reader *r, nb_error *err) {
     for (uint32_t i = 0; i < r->n_tensors; i++) {
         nb_tensor *t = &r->tensors[r->file_order[i]];
         if (t->first_chunk != next || t->n_chunks > r->n_chunks - next)
-            return nb_fail(err, NB_FORMAT, "tensor '%s' has the %" PRIu32 " chunks from %" PRIu32 "; expected from %" PRIu32
-                           " and inside the table of %" PRIu32, t->name, t->n_chunks, t->first_chunk, next, r->n_chunks);
+            return nb_fail(err, NB_FORMAT,
+                           "tensor '%s' has the %" PRIu32 " chunks from %" PRIu32 "; expected from %" PRIu32
+                           " and inside the table of %" PRIu32,
+                           t->name, t->n_chunks, t->first_chunk, next, r->n_chunks);
         uint64_t offset = nb_reader_chunk(r, next).offset;
         uint64_t stated = nb_get_u64(r->records + (size_t)r->file_order[i] * NB_TENSOR_BYTES + NB_T_OFFSET);
         if (offset != stated)
-            return nb_fail(err, NB_FORMAT, "tensor '%s' is said to begin at byte %" PRIu64 ", its first chunk at %" PRIu64, t->name,
+            return nb_fail(err, NB_FORMAT,
+                           "tensor '%s' is said to begin at byte %" PRIu64 ", its first chunk at %" PRIu64, t->name,
                            stated, offset);
         if (i == 0 && offset != r->data_offset)
-            return nb_fail(err, NB_FORMAT, "the first tensor '%s' begins at byte %" PRIu64 " and not with the data area at %" PRIu64,
+            return nb_fail(err, NB_FORMAT,
+                           "the first tensor '%s' begins at byte %" PRIu64 " and not with the data area at %" PRIu64,
                            t->name, offset, r->data_offset);
         nb_status st = check_chunks(r, t, &r->geometries[r->file_order[i]], &at, err);
         if (st) return st;
         next += t->n_chunks;
     }
     if (next != r->n_chunks)
-        return nb_fail(err, NB_FORMAT, "only %" PRIu32 " of the table's %" PRIu32 " chunks belong to a tensor", next, r->n_chunks);
+        return nb_fail(err, NB_FORMAT, "only %" PRIu32 " of the table's %" PRIu32 " chunks belong to a tensor", next,
+                       r->n_chunks);
     if (at != r->data_offset + r->data_bytes)
         return nb_fail(err, NB_FORMAT, "the last chunk ends at byte %" PRIu64 ", the data area at %" PRIu64, at,
                        r->data_offset + r->data_bytes);
@@ -177,7 +190,8 @@ nb_status nb_reader_directory(nb_reader *r, nb_error *err) {
     r->geometries = nb_calloc(r->n_tensors, sizeof *r->geometries);
     r->file_order = nb_calloc(r->n_tensors, sizeof *r->file_order);
     if (!r->tensors || !r->geometries || !r->file_order)
-        return nb_oom(err, "the directory", r->n_tensors * (sizeof *r->tensors + sizeof *r->geometries + sizeof *r->file_order));
+        return nb_oom(err, "the directory",
+                      r->n_tensors * (sizeof *r->tensors + sizeof *r->geometries + sizeof *r->file_order));
     nb_status st = read_tensors(r, err);
     if (!st) st = sort_by_place(r, err);
     if (!st) st = check_cover(r, err);

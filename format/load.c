@@ -32,7 +32,8 @@ static nb_status check_gap(const nb_reader *r, uint32_t chunk, nb_error *err) {
     return nb_fail(err, NB_CHECKSUM, "byte %" PRIu64 ", in the gap before it, is not zero", bad);
 }
 
-static nb_status do_chunk(const nb_pass *pass, size_t load, uint32_t i, nb_coder *coder, size_t max_chunk, nb_error *err) {
+static nb_status do_chunk(const nb_pass *pass, size_t load, uint32_t i, nb_coder *coder, size_t max_chunk,
+                          nb_error *err) {
     const nb_reader *r = pass->reader;
     const nb_tensor *t = pass->loads[load].tensor;
     const nb_geometry *g = &r->geometries[t - r->tensors];
@@ -74,7 +75,8 @@ static void do_items(void *arg, size_t begin, size_t end, int member) {
         if (do_chunk(pass, load, chunk, &j->coders[member], j->max_chunk, NULL)) found_bad(j, item, load, chunk);
         uint64_t raw = nb_geometry_chunk(&pass->reader->geometries[t - pass->reader->tensors], chunk);
         uint64_t done = atomic_fetch_add(&j->done_bytes, raw) + raw;
-        if (member == 0 && !nb_progress_step(pass->progress, pass->what, done, j->total_bytes)) atomic_store(&j->cancelled, true);
+        if (member == 0 && !nb_progress_step(pass->progress, pass->what, done, j->total_bytes))
+            atomic_store(&j->cancelled, true);
     }
 }
 
@@ -127,8 +129,8 @@ nb_status nb_pass_explain(const nb_pass *pass, size_t load, uint32_t chunk, nb_e
     st = do_chunk(pass, load, chunk, coder, max_chunk, err);
     nb_coders_free(coder, 1);
     if (!st) st = nb_fail(err, NB_CHECKSUM, "it was damaged when it was read first, and is not when read again");
-    return nb_context(err, st, "tensor '%s', chunk %" PRIu32 " of %" PRIu32 " at byte %" PRIu64, t->name, chunk + 1, t->n_chunks,
-                      nb_reader_chunk(pass->reader, t->first_chunk + chunk).offset);
+    return nb_context(err, st, "tensor '%s', chunk %" PRIu32 " of %" PRIu32 " at byte %" PRIu64, t->name, chunk + 1,
+                      t->n_chunks, nb_reader_chunk(pass->reader, t->first_chunk + chunk).offset);
 }
 
 /* Loading: the first bad chunk in file order. */
@@ -146,9 +148,8 @@ static void keep_first(void *user, size_t load, uint32_t chunk) {
 }
 
 static int compare_loads(const void *a, const void *b) {
-    const nb_load *x = a, *y = b;
-    if (x->tensor->first_chunk != y->tensor->first_chunk) return x->tensor->first_chunk < y->tensor->first_chunk ? -1 : 1;
-    return 0;
+    uint32_t x = ((const nb_load *)a)->tensor->first_chunk, y = ((const nb_load *)b)->tensor->first_chunk;
+    return x < y ? -1 : x > y;
 }
 
 nb_status nb_reader_load(const nb_reader *r, const nb_load *loads, size_t n, nb_team *team, const nb_progress *progress,

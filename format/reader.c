@@ -36,22 +36,27 @@ static nb_status check_header(const nb_map *map, nb_error *err) {
         return nb_fail(err, NB_TRUNCATED, "the file has %zu bytes, less than its header of %" PRIu32, map->size, n);
     uint64_t found = XXH3_64bits(h, n - 8), expected = nb_get_u64(h + n - 8);
     if (found != expected)
-        return nb_fail(err, NB_CHECKSUM, "the header is damaged (XXH3-64 %016" PRIx64 ", expected %016" PRIx64 ")", found, expected);
+        return nb_fail(err, NB_CHECKSUM, "the header is damaged (XXH3-64 %016" PRIx64 ", expected %016" PRIx64 ")",
+                       found, expected);
     unsigned major = nb_get_u16(h + NB_H_MAJOR), minor = nb_get_u16(h + NB_H_MINOR);
     if (major > NB_FILE_MAJOR)
-        return nb_fail(err, NB_UNSUPPORTED, "the file has format version %u.%u and needs a newer nibble; this one reads versions up to %d",
+        return nb_fail(err, NB_UNSUPPORTED,
+                       "the file has format version %u.%u and needs a newer nibble; this one reads versions up to %d",
                        major, minor, NB_FILE_MAJOR);
     if (major < NB_FILE_MAJOR)
-        return nb_fail(err, NB_UNSUPPORTED, "the file has format version %u.%u, which never was; versions begin at %d", major,
-                       minor, NB_FILE_MAJOR);
+        return nb_fail(err, NB_UNSUPPORTED, "the file has format version %u.%u, which never was; versions begin at %d",
+                       major, minor, NB_FILE_MAJOR);
     if (n != NB_HEADER_BYTES)
-        return nb_fail(err, NB_FORMAT, "the header has %" PRIu32 " bytes; in version %u it has %d", n, major, NB_HEADER_BYTES);
+        return nb_fail(err, NB_FORMAT, "the header has %" PRIu32 " bytes; in version %u it has %d", n, major,
+                       NB_HEADER_BYTES);
     uint64_t size = nb_get_u64(h + NB_H_FILE_BYTES);
     if (size > map->size)
         return nb_fail(err, NB_TRUNCATED, "the file is cut short: %zu of %" PRIu64 " bytes are there", map->size, size);
     if (size < map->size)
-        return nb_fail(err, NB_FORMAT, "%" PRIu64 " bytes follow after the file's end at %" PRIu64, map->size - size, size);
-    if (nb_get_u32(h + NB_H_RESERVED) != 0) return nb_fail(err, NB_UNSUPPORTED, "reserved bytes of the header are not zero");
+        return nb_fail(err, NB_FORMAT, "%" PRIu64 " bytes follow after the file's end at %" PRIu64, map->size - size,
+                       size);
+    if (nb_get_u32(h + NB_H_RESERVED) != 0)
+        return nb_fail(err, NB_UNSUPPORTED, "reserved bytes of the header are not zero");
     return NB_OK;
 }
 
@@ -62,12 +67,15 @@ uint64_t nb_reader_first_nonzero(const nb_reader *r, uint64_t from, uint64_t to)
 
 /* The parts of the file follow each other in a fixed order with a few zero bytes between them. `*at` moves from the
  * end of the part before to the end of this one. */
-static nb_status place(const nb_reader *r, const char *what, uint64_t offset, uint64_t bytes, uint64_t *at, nb_error *err) {
+static nb_status place(const nb_reader *r, const char *what, uint64_t offset, uint64_t bytes, uint64_t *at,
+                       nb_error *err) {
     if (offset < *at || !nb_range_ok(offset, bytes, r->map.size))
-        return nb_fail(err, NB_FORMAT, "%s is at byte %" PRIu64 " with %" PRIu64 " bytes; it must lie between byte %" PRIu64
+        return nb_fail(err, NB_FORMAT,
+                       "%s is at byte %" PRIu64 " with %" PRIu64 " bytes; it must lie between byte %" PRIu64
                        " and the file's end at %zu", what, offset, bytes, *at, r->map.size);
     if (offset - *at > NB_MAX_GAP)
-        return nb_fail(err, NB_FORMAT, "%" PRIu64 " unused bytes before %s; at most %d are allowed", offset - *at, what, NB_MAX_GAP);
+        return nb_fail(err, NB_FORMAT, "%" PRIu64 " unused bytes before %s; at most %d are allowed", offset - *at,
+                       what, NB_MAX_GAP);
     uint64_t bad = nb_reader_first_nonzero(r, *at, offset);
     if (bad != offset) return nb_fail(err, NB_FORMAT, "byte %" PRIu64 ", in the gap before %s, is not zero", bad, what);
     *at = offset + bytes;
@@ -83,14 +91,16 @@ static nb_chunk get_section(const uint8_t *p) {
 static nb_status check_section(const nb_reader *r, const char *what, const uint8_t *p, uint64_t *at, nb_error *err) {
     nb_chunk c = get_section(p);
     if (c.raw_bytes < 1 || c.raw_bytes > NB_MAX_JSON)
-        return nb_fail(err, NB_LIMIT, "%s has %" PRIu32 " raw bytes; 1 to %d are possible", what, c.raw_bytes, NB_MAX_JSON);
+        return nb_fail(err, NB_LIMIT, "%s has %" PRIu32 " raw bytes; 1 to %d are possible", what, c.raw_bytes,
+                       NB_MAX_JSON);
     if (c.method >= NB_METHOD_COUNT)
-        return nb_fail(err, NB_UNSUPPORTED, "%s is stored with method %u, which is not known", what, (unsigned)c.method);
+        return nb_fail(err, NB_UNSUPPORTED, "%s is stored with method %u, which is not known", what,
+                       (unsigned)c.method);
     if (c.method == NB_METHOD_RAW && (c.stored_bytes != c.raw_bytes || c.stored_hash != c.raw_hash))
         return nb_fail(err, NB_FORMAT, "%s is stored raw, but its stored and raw size or checksum differ", what);
     if (c.method != NB_METHOD_RAW && c.stored_bytes >= c.raw_bytes)
-        return nb_fail(err, NB_FORMAT, "%s is compressed to %" PRIu32 " bytes from %" PRIu32 ", which is not smaller", what,
-                       c.stored_bytes, c.raw_bytes);
+        return nb_fail(err, NB_FORMAT, "%s is compressed to %" PRIu32 " bytes from %" PRIu32 ", which is not smaller",
+                       what, c.stored_bytes, c.raw_bytes);
     if (p[NB_S_RESERVED] | p[NB_S_RESERVED + 1] | p[NB_S_RESERVED + 2])
         return nb_fail(err, NB_UNSUPPORTED, "reserved bytes of the descriptor of %s are not zero", what);
     return place(r, what, c.offset, c.stored_bytes, at, err);
@@ -102,7 +112,8 @@ static nb_status check_table(const nb_reader *r, const char *what, uint64_t offs
     if (st) return st;
     uint64_t found = XXH3_64bits(r->map.data + offset, (size_t)bytes);
     if (found != expected)
-        return nb_fail(err, NB_CHECKSUM, "%s is damaged (XXH3-64 %016" PRIx64 ", expected %016" PRIx64 ")", what, found, expected);
+        return nb_fail(err, NB_CHECKSUM, "%s is damaged (XXH3-64 %016" PRIx64 ", expected %016" PRIx64 ")", what,
+                       found, expected);
     return NB_OK;
 }
 
@@ -116,24 +127,28 @@ static nb_status check_places(nb_reader *r, nb_error *err) {
     r->names_bytes = nb_get_u32(h + NB_H_NAMES_BYTES);
     r->n_chunks = nb_get_u32(h + NB_H_N_CHUNKS);
     if (r->n_tensors > NB_MAX_TENSORS)
-        return nb_fail(err, NB_LIMIT, "the directory has %" PRIu32 " tensors; at most %d are possible", r->n_tensors, NB_MAX_TENSORS);
+        return nb_fail(err, NB_LIMIT, "the directory has %" PRIu32 " tensors; at most %d are possible", r->n_tensors,
+                       NB_MAX_TENSORS);
     uint64_t records = (uint64_t)r->n_tensors * NB_TENSOR_BYTES;
     nb_status st = place(r, "the data area", r->data_offset, r->data_bytes, &at, err);
     if (!st) st = check_section(r, "the model section", h + NB_H_MODEL, &at, err);
     if (!st) st = check_section(r, "the provenance section", h + NB_H_PROVENANCE, &at, err);
-    if (!st) st = check_table(r, "the directory", dir, records + r->names_bytes, nb_get_u64(h + NB_H_DIR_HASH), &at, err);
+    if (!st) st = check_table(r, "the directory", dir, records + r->names_bytes, nb_get_u64(h + NB_H_DIR_HASH), &at,
+                              err);
     if (!st) st = check_table(r, "the chunk table", chunks, (uint64_t)r->n_chunks * NB_CHUNK_RECORD_BYTES,
                               nb_get_u64(h + NB_H_CHUNKS_HASH), &at, err);
     if (st) return st;
     if (at != r->map.size)
-        return nb_fail(err, NB_FORMAT, "%" PRIu64 " bytes between the chunk table and the file's end", r->map.size - at);
+        return nb_fail(err, NB_FORMAT, "%" PRIu64 " bytes between the chunk table and the file's end",
+                       r->map.size - at);
     r->records = h + dir;
     r->names = r->records + records;
     r->chunk_table = h + chunks;
     return NB_OK;
 }
 
-static nb_status read_section(const nb_reader *r, const char *what, const uint8_t *descriptor, nb_buf *out, nb_error *err) {
+static nb_status read_section(const nb_reader *r, const char *what, const uint8_t *descriptor, nb_buf *out,
+                              nb_error *err) {
     nb_chunk c = get_section(descriptor);
     nb_coder *coder = NULL;
     nb_status st = nb_coders_create(&coder, 1, NB_CODER_READS, 0, err);
@@ -144,7 +159,8 @@ static nb_status read_section(const nb_reader *r, const char *what, const uint8_
         st = nb_chunk_decode(coder, NULL, &c, r->map.data + c.offset, p, err);
         if (st) nb_context(err, st, "%s cannot be read", what);
     }
-    if (!st && memchr(p, 0, c.raw_bytes)) st = nb_fail(err, NB_FORMAT, "%s contains a NUL byte, which JSON cannot", what);
+    if (!st && memchr(p, 0, c.raw_bytes))
+        st = nb_fail(err, NB_FORMAT, "%s contains a NUL byte, which JSON cannot", what);
     nb_coders_free(coder, 1);
     return st;
 }
@@ -163,7 +179,8 @@ static nb_status check_identity(nb_reader *r, nb_error *err) {
     r->identity = nb_get_u64(r->map.data + NB_H_IDENTITY);
     if (canon.failed) st = nb_oom(err, "the identity's canonical string", canon.size);
     else if (found != r->identity)
-        st = nb_fail(err, NB_FORMAT, "the header gives the identity %016" PRIx64 ", the contents %016" PRIx64, r->identity, found);
+        st = nb_fail(err, NB_FORMAT, "the header gives the identity %016" PRIx64 ", the contents %016" PRIx64,
+                     r->identity, found);
     nb_buf_free(&canon);
     return st;
 }
@@ -172,10 +189,12 @@ static nb_status check_raw_bytes(const nb_reader *r, const nb_reader_limits *lim
     uint64_t stated = nb_get_u64(r->map.data + NB_H_RAW_BYTES);
     uint64_t limit = limits && limits->max_raw_bytes ? limits->max_raw_bytes : NB_MAX_RAW_BYTES;
     if (r->raw_bytes != stated)
-        return nb_fail(err, NB_FORMAT, "the header gives %" PRIu64 " raw bytes for all tensors, the directory %" PRIu64, stated,
+        return nb_fail(err, NB_FORMAT,
+                       "the header gives %" PRIu64 " raw bytes for all tensors, the directory %" PRIu64, stated,
                        r->raw_bytes);
     if (stated > limit)
-        return nb_fail(err, NB_LIMIT, "the tensors take %" PRIu64 " bytes of memory; at most %" PRIu64 " are allowed", stated, limit);
+        return nb_fail(err, NB_LIMIT, "the tensors take %" PRIu64 " bytes of memory; at most %" PRIu64 " are allowed",
+                       stated, limit);
     return NB_OK;
 }
 
@@ -232,7 +251,9 @@ const char *nb_reader_provenance_json(const nb_reader *r, size_t *size) {
     return nb_buf_str(&r->provenance);
 }
 
-static int compare_name(const void *name, const void *tensor) { return strcmp(name, ((const nb_tensor *)tensor)->name); }
+static int compare_name(const void *name, const void *tensor) {
+    return strcmp(name, ((const nb_tensor *)tensor)->name);
+}
 
 const nb_tensor *nb_reader_find(const nb_reader *r, const char *name) {
     return r->n_tensors ? bsearch(name, r->tensors, r->n_tensors, sizeof *r->tensors, compare_name) : NULL;

@@ -2,7 +2,8 @@
  *
  * nb_reader_open maps the file and checks header, directory, chunk table and both JSON sections (checksums, limits,
  * ranges, order) before anything is allocated from a number in the file; tensor data is checked when it is loaded.
- * A reader is immutable after opening and may be shared by threads. Pointers it gives out live until nb_reader_close. */
+ * A reader is immutable after opening and may be shared by threads. Pointers it gives out live until nb_reader_close.
+ * Truncating the file while it is mapped kills the process (SIGBUS), as with every mapping. */
 #ifndef NB_FORMAT_READER_H
 #define NB_FORMAT_READER_H
 
@@ -55,8 +56,9 @@ const nb_tensor *nb_reader_find(const nb_reader *r, const char *name);     /* NU
  * Nothing is verified; nb_reader_verify does that on request. */
 const void *nb_reader_in_place(const nb_reader *r, const nb_tensor *t);
 
-/* Decompress and verify tensors straight into their final place: dst[i] takes tensors[i]->raw_bytes bytes. All chunks
- * of all tensors are shared out over the team. The first damaged chunk in file order is reported by its tensor's name. */
+/* Decompress and verify tensors straight into their final place: each dst takes its tensor's raw_bytes. All chunks
+ * of all tensors are shared out over the team. The first damaged chunk in file order is reported by its tensor's name.
+ * Progress ("loading", raw bytes) is told on the caller's thread. */
 typedef struct nb_load {
     const nb_tensor *tensor;
     void *dst;
@@ -64,10 +66,11 @@ typedef struct nb_load {
 nb_status nb_reader_load(const nb_reader *r, const nb_load *loads, size_t n, nb_team *team, const nb_progress *progress,
                          nb_error *err);
 
-/* Check every chunk, and that the bytes between chunks are zero. `damaged` (may be NULL) is called once for each damaged
- * tensor, in file order, with a sentence. NB_CHECKSUM when anything was damaged; err then counts the damaged tensors
- * and names the first. */
+/* Check every chunk, and that the bytes between chunks are zero. `damaged` (may be NULL) is called once for each
+ * damaged tensor, in file order, with a sentence. NB_CHECKSUM when anything was damaged; err then counts the damaged
+ * tensors and names the first. Progress ("verifying", raw bytes) is told on the caller's thread. */
 nb_status nb_reader_verify(const nb_reader *r, nb_team *team, const nb_progress *progress,
-                           void (*damaged)(void *user, const nb_tensor *t, const char *sentence), void *user, nb_error *err);
+                           void (*damaged)(void *user, const nb_tensor *t, const char *sentence), void *user,
+                           nb_error *err);
 
 #endif

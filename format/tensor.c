@@ -8,7 +8,8 @@
 /* Names are shown in terminals and in sentences: printable ASCII only. */
 nb_status nb_tensor_check_name(const char *name, nb_status bad, nb_error *err) {
     size_t n = strlen(name);
-    if (n == 0 || n > NB_MAX_NAME) return nb_fail(err, bad, "a tensor's name has 1 to %d bytes, not %zu", NB_MAX_NAME, n);
+    if (n == 0 || n > NB_MAX_NAME)
+        return nb_fail(err, bad, "a tensor's name has 1 to %d bytes, not %zu", NB_MAX_NAME, n);
     for (size_t i = 0; i < n; i++)
         if (name[i] < 0x20 || name[i] > 0x7e)
             return nb_fail(err, bad, "byte %zu of a tensor's name is 0x%02x; names are printable ASCII", i,
@@ -23,7 +24,8 @@ static nb_status check_dims(const nb_tensor *t, nb_status bad, uint64_t *count, 
     *count = 1;
     for (uint32_t i = 0; i < t->n_dims; i++)
         if (t->dims[i] == 0 || !nb_mul_u64(*count, t->dims[i], count) || *count > NB_MAX_RAW_BYTES)
-            return nb_fail(err, bad, "tensor '%s': dimension %u is %llu; it must be at least 1, and all together at most 2^48",
+            return nb_fail(err, bad,
+                           "tensor '%s': dimension %u is %llu; it must be at least 1, and all together at most 2^48",
                            t->name, (unsigned)i, (unsigned long long)t->dims[i]);
     for (uint32_t i = t->n_dims; i < NB_MAX_DIMS; i++)
         if (t->dims[i] != 0)
@@ -36,7 +38,8 @@ static nb_status check_codebook(const nb_tensor *t, nb_status bad, nb_error *err
     for (int i = 0; i < NB_CODEBOOK_SIZE; i++) {
         int v = t->codebook[i];
         if (t->type != NB_TYPE_Q4 && v != 0)
-            return nb_fail(err, bad, "tensor '%s' of type %s has a codebook; only q4 has one", t->name, nb_types[t->type].name);
+            return nb_fail(err, bad, "tensor '%s' of type %s has a codebook; only q4 has one", t->name,
+                           nb_types[t->type].name);
         if (v < -64 || v > 63) /* seven bits keep the products of two neighbours within 16 */
             return nb_fail(err, bad, "tensor '%s': codebook entry %d is %d, outside [-64, 63]", t->name, i, v);
     }

@@ -11,7 +11,8 @@ static void note_bad(void *user, size_t load, uint32_t chunk) {
 
 /* Tell of each damaged tensor in file order; the sentences are made by looking at the bad chunks again. */
 static nb_status report(const nb_pass *pass, const uint32_t *first_bad,
-                        void (*damaged)(void *user, const nb_tensor *t, const char *sentence), void *user, nb_error *err) {
+                        void (*damaged)(void *user, const nb_tensor *t, const char *sentence), void *user,
+                        nb_error *err) {
     const char *first_name = NULL;
     size_t n_damaged = 0;
     nb_error sentence;
@@ -24,12 +25,13 @@ static nb_status report(const nb_pass *pass, const uint32_t *first_bad,
         if (damaged) damaged(user, t, sentence.text);
     }
     if (n_damaged == 0) return NB_OK;
-    return nb_fail(err, NB_CHECKSUM, "'%s': %zu of %zu tensors %s damaged, the first of them '%s'", pass->reader->path, n_damaged,
-                   pass->n, n_damaged == 1 ? "is" : "are", first_name);
+    return nb_fail(err, NB_CHECKSUM, "'%s': %zu of %zu tensors %s damaged, the first of them '%s'", pass->reader->path,
+                   n_damaged, pass->n, n_damaged == 1 ? "is" : "are", first_name);
 }
 
 nb_status nb_reader_verify(const nb_reader *r, nb_team *team, const nb_progress *progress,
-                           void (*damaged)(void *user, const nb_tensor *t, const char *sentence), void *user, nb_error *err) {
+                           void (*damaged)(void *user, const nb_tensor *t, const char *sentence), void *user,
+                           nb_error *err) {
     size_t n = r->n_tensors;
     if (n == 0) return NB_OK;
     nb_load *loads = nb_calloc(n, sizeof *loads);

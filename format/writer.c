@@ -62,7 +62,8 @@ nb_status nb_writer_create(nb_writer **writer, const char *path, const nb_writer
     const nb_writer_options *o = options ? options : &none;
     *writer = NULL;
     if (o->level < 0 || o->level > ZSTD_maxCLevel())
-        return nb_fail(err, NB_ARGUMENT, "zstd level %d is not between 1 and %d (0: the default)", o->level, ZSTD_maxCLevel());
+        return nb_fail(err, NB_ARGUMENT, "zstd level %d is not between 1 and %d (0: the default)", o->level,
+                       ZSTD_maxCLevel());
     nb_writer *w = nb_calloc(1, sizeof *w);
     if (!w) return nb_oom(err, "file writer", sizeof *w);
     w->file.fd = -1;
@@ -101,7 +102,8 @@ void nb_writer_close(nb_writer *w) {
 }
 
 /* `items` with room for `extra` more, in an array that doubles; `items` itself, and *st set, when memory is short. */
-static void *grown(void *items, size_t used, size_t extra, size_t *capacity, size_t item_bytes, nb_status *st, nb_error *err) {
+static void *grown(void *items, size_t used, size_t extra, size_t *capacity, size_t item_bytes, nb_status *st,
+                   nb_error *err) {
     size_t need = used + extra, n = nb_max_size(64, *capacity);
     if (*st || need <= *capacity) return items;
     while (n < need) n *= 2; /* need is far below 2^63: every item stands for something in memory or on disk */
@@ -175,7 +177,8 @@ static nb_status prepare_batch(nb_writer *w, const nb_geometry *g, nb_error *err
 
 static nb_status check_begin(nb_writer *w, const nb_tensor *t, nb_geometry *g, nb_error *err) {
     bool found;
-    if (w->broken || w->committed) return nb_fail(err, NB_ARGUMENT, "tensor '%s' comes after the writer failed or finished", t->name);
+    if (w->broken || w->committed)
+        return nb_fail(err, NB_ARGUMENT, "tensor '%s' comes after the writer failed or finished", t->name);
     if (w->open)
         return nb_fail(err, NB_ARGUMENT, "tensor '%s' was begun before '%s' was ended", t->name,
                        w->entries[w->n_entries - 1].tensor.name);
@@ -183,10 +186,12 @@ static nb_status check_begin(nb_writer *w, const nb_tensor *t, nb_geometry *g, n
     if (st) return st;
     name_position(w, t->name, &found);
     if (found) return nb_fail(err, NB_ARGUMENT, "tensor '%s' is in the file already", t->name);
-    if (w->n_entries == NB_MAX_TENSORS) return nb_fail(err, NB_LIMIT, "a file holds at most %d tensors", NB_MAX_TENSORS);
+    if (w->n_entries == NB_MAX_TENSORS)
+        return nb_fail(err, NB_LIMIT, "a file holds at most %d tensors", NB_MAX_TENSORS);
     if (g->raw_bytes > NB_MAX_RAW_BYTES - w->raw_bytes)
         return nb_fail(err, NB_LIMIT, "tensor '%s' makes the file larger than 2^48 raw bytes", t->name);
-    if (g->n_chunks > UINT32_MAX - w->n_chunks) return nb_fail(err, NB_LIMIT, "tensor '%s' makes the file larger than 2^32 chunks", t->name);
+    if (g->n_chunks > UINT32_MAX - w->n_chunks)
+        return nb_fail(err, NB_LIMIT, "tensor '%s' makes the file larger than 2^32 chunks", t->name);
     return NB_OK;
 }
 
@@ -410,8 +415,10 @@ nb_status nb_writer_commit(nb_writer *w, const char *model_json, const char *pro
     nb_buf dir = {0}, table = {0}, canon = {0};
     nb_chunk model = {0}, provenance = {0};
     uint8_t header[NB_HEADER_BYTES] = {0};
-    if (w->broken || w->committed) return nb_fail(err, NB_ARGUMENT, "the file cannot be finished after the writer failed or finished");
-    if (w->open) return nb_fail(err, NB_ARGUMENT, "tensor '%s' was not ended", w->entries[w->n_entries - 1].tensor.name);
+    if (w->broken || w->committed)
+        return nb_fail(err, NB_ARGUMENT, "the file cannot be finished after the writer failed or finished");
+    if (w->open)
+        return nb_fail(err, NB_ARGUMENT, "tensor '%s' was not ended", w->entries[w->n_entries - 1].tensor.name);
     nb_status st = write_section(w, "model", model_json, &model, err);
     if (!st) st = write_section(w, "provenance", provenance_json, &provenance, err);
     if (st) goto out;

@@ -32,8 +32,9 @@ nb_status nb_writer_tensor_begin(nb_writer *w, const nb_tensor *t, nb_error *err
 nb_status nb_writer_tensor_append(nb_writer *w, const void *bytes, size_t n, nb_error *err);
 nb_status nb_writer_tensor_end(nb_writer *w, nb_error *err);
 
-/* Both sections, directory and header; then the file appears. The JSON texts are stored as they are given: model_json is
- * part of the identity (what the engine reads), provenance_json is not (where the file came from). */
+/* Both sections, directory and header; then the file appears. The JSON texts (1 byte to 64 MiB) are stored as they are
+ * given: model_json is part of the identity (what the engine reads), provenance_json is not (where the file came from).
+ * identity and file_bytes may be NULL. */
 nb_status nb_writer_commit(nb_writer *w, const char *model_json, const char *provenance_json, uint64_t *identity,
                            uint64_t *file_bytes, nb_error *err);
 void nb_writer_close(nb_writer *w); /* frees; drops the file unless committed; accepts NULL */
