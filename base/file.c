@@ -44,7 +44,7 @@ nb_status nb_map_open(nb_map *map, const char *path, nb_error *err) {
 
 void nb_map_close(nb_map *map) {
     if (!map) return;
-    // NOLINTNEXTLINE(performance-no-int-to-ptr): munmap wants a pointer to non-const, though the pages are read-only
+    /* munmap wants a pointer to non-const, though the pages are read-only. */
     if (map->size) munmap((void *)(uintptr_t)map->data, map->size);
     *map = (nb_map){0};
 }

@@ -72,7 +72,7 @@ void nb_free(void *p) {
     free(p);
 }
 
-nb_status nb_oom(nb_error *err, const char *what, size_t bytes) {
+nb_status (nb_oom)(nb_error *err, const char *what, size_t bytes) {
     return nb_fail(err, NB_MEMORY, "out of memory: %s, %zu bytes", what, bytes);
 }
 

@@ -19,6 +19,7 @@ void nb_free(void *p);
 
 /* "out of memory: <what>, <bytes> bytes" */
 nb_status nb_oom(nb_error *err, const char *what, size_t bytes);
+#define nb_oom(...) nb_not_ok((nb_oom)(__VA_ARGS__))
 
 /* A page-aligned region of zeros whose pages are committed when first touched; huge pages are asked for where the
  * system offers them. For weights and KV pages. */

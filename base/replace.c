@@ -25,7 +25,6 @@ void nb_replace_named_only(bool on) {
     atomic_store(&named_only, on);
 }
 
-// NOLINTNEXTLINE(readability-non-const-parameter): the registry gives it back as owned
 static bool remember(char *path) {
     for (size_t i = 0; i < REGISTRY_SLOTS; i++) {
         char *empty = NULL;

@@ -59,12 +59,12 @@ static void finish(sentence *s) {
 
 static nb_status store(nb_error *err, nb_status status, sentence *s) {
     finish(s);
-    err->status = status;
+    err->status = nb_not_ok(status);
     memcpy(err->text, s->text, s->length + 1);
     return status;
 }
 
-nb_status nb_fail(nb_error *err, nb_status status, const char *fmt, ...) {
+nb_status (nb_fail)(nb_error *err, nb_status status, const char *fmt, ...) {
     if (!err) return status;
     sentence s = {.length = 0};
     va_list args;
@@ -74,7 +74,7 @@ nb_status nb_fail(nb_error *err, nb_status status, const char *fmt, ...) {
     return store(err, status, &s);
 }
 
-nb_status nb_fail_errno(nb_error *err, int errnum, const char *fmt, ...) {
+nb_status (nb_fail_errno)(nb_error *err, int errnum, const char *fmt, ...) {
     nb_status status = errnum == ENOMEM ? NB_MEMORY : NB_IO;
     if (!err) return status;
     sentence s = {.length = 0};
@@ -89,7 +89,7 @@ nb_status nb_fail_errno(nb_error *err, int errnum, const char *fmt, ...) {
     return store(err, status, &s);
 }
 
-nb_status nb_context(nb_error *err, nb_status status, const char *fmt, ...) {
+nb_status (nb_context)(nb_error *err, nb_status status, const char *fmt, ...) {
     if (!err) return status;
     sentence s = {.length = 0};
     va_list args;

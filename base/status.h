@@ -38,6 +38,15 @@ nb_status nb_fail_errno(nb_error *err, int errnum, const char *fmt, ...) NB_PRIN
 /* Prefix the sentence already in `err` with "<formatted>: " and return its status unchanged. */
 nb_status nb_context(nb_error *err, nb_status status, const char *fmt, ...) NB_PRINTF(3, 4);
 
+/* A failure is never NB_OK, whatever status it was given. The macros of the same names say so where compilers and
+ * analyzers see it; else they would follow paths on which a failure was reported and then taken for success. */
+static inline nb_status nb_not_ok(nb_status status) {
+    return status == NB_OK ? NB_IO : status;
+}
+#define nb_fail(...) nb_not_ok((nb_fail)(__VA_ARGS__))
+#define nb_fail_errno(...) nb_not_ok((nb_fail_errno)(__VA_ARGS__))
+#define nb_context(...) nb_not_ok((nb_context)(__VA_ARGS__))
+
 /* The text of a status as status.def gives it. */
 const char *nb_status_text(nb_status status);
 

@@ -5,7 +5,7 @@ set -eu
 cd "$1"
 
 # shellcheck disable=SC2016 # what is single-quoted is for awk
-find base quant simd format core convert cli include bench tests -type f \
+find . \( -path ./build -o -path ./.git \) -prune -o -type f \
     \( -name '*.c' -o -name '*.h' -o -name '*.def' -o -name '*.cc' -o -name '*.cpp' -o -name '*.hpp' \) -print0 |
     xargs -0 awk '
     BEGIN {
@@ -19,7 +19,7 @@ find base quant simd format core convert cli include bench tests -type f \
     }
     /^[ \t]*#[ \t]*include[ \t]*"/ {
         checked++
-        split(FILENAME, from, "/")
+        split(substr(FILENAME, 3), from, "/") # without "./"
         path = $0
         sub(/^[^"]*"/, "", path)
         sub(/".*/, "", path)

@@ -265,6 +265,7 @@ static void survives_memory_failure(const fixture *f) {
 }
 
 static void handle_by_abandoning(int signal_number) {
+    // NOLINTNEXTLINE(bugprone-signal-handler,cert-sig30-c): base/file.h promises that it is async-signal-safe
     nb_replace_abandon_all();
     signal(signal_number, SIG_DFL);
     raise(signal_number);
