@@ -1,0 +1,266 @@
+#include "core/forward.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/dmath.h"
+#include "base/mem.h"
+#include "quant/half.h"
+#include "quant/quantize.h"
+
+/* Shapes in this file: T tokens of the chunk, N = n_embd, H = n_head, G = n_kv_head, D = head_dim, F = n_ff. */
+
+/* ---- matrix products ---- */
+
+typedef struct product {
+    nb_forward *f;
+    const nb_weight *w;
+    nb_matmul job;
+    nb_matmul_fn fn;
+} product;
+
+static void product_panels(void *arg, size_t begin, size_t end, int member) {
+    (void)member;
+    product *p = arg;
+    p->fn(&p->job, begin, end);
+}
+
+static void product_quantize(void *arg, size_t begin, size_t end, int member) {
+    (void)member;
+    product *p = arg;
+    nb_forward *f = p->f;
+    const nb_matmul *m = &p->job;
+    for (size_t t = begin; t < end; t++)
+        f->k->quantize_acts(m->x.f + t * m->x.f_stride, m->cols, f->q + t * m->x.q_stride, f->q_scale + t * m->x.scale_stride,
+                            f->q_sum + t * m->x.sum_stride);
+}
+
+/* y [n][y_stride] = x [n][x_stride] W^T; x is zero beyond W's columns, y gets whole panels. */
+static void multiply(nb_forward *f, const nb_weight *w, const float *x, size_t x_stride, size_t n, float *y, size_t y_stride) {
+    size_t cols = nb_round_up((size_t)w->cols, NB_BLOCK_COLS), panels = nb_div_up((size_t)w->rows, NB_PANEL_ROWS);
+    product p = {.f = f, .w = w, .fn = nb_kernels_matmul(f->k, w->type)};
+    p.job = (nb_matmul){.w = w->data, .panel_bytes = (size_t)w->panel_bytes, .cols = cols, .codebook = w->codebook,
+                        .n_tokens = n, .y = y, .y_stride = y_stride,
+                        .x = {.f = x, .f_stride = x_stride, .q = f->q, .q_stride = f->stride_in,
+                              .scale = f->q_scale, .scale_stride = nb_div_up(f->stride_in, NB_STRIP_COLS),
+                              .sum = f->q_sum, .sum_stride = f->stride_in / NB_BLOCK_COLS}};
+    if (nb_types[w->type].scaled) nb_team_for(f->team, n, 1, product_quantize, &p);
+    size_t share = nb_max_size(1, panels / (8 * (size_t)nb_team_size(f->team)));
+    nb_team_for(f->team, panels, share, product_panels, &p);
+}
+
+/* ---- steps over the tokens of a chunk; each runs on the team ---- */
+
+typedef void (*token_fn)(nb_forward *f, size_t t);
+typedef struct token_job {
+    nb_forward *f;
+    token_fn fn;
+} token_job;
+
+static void token_share(void *arg, size_t begin, size_t end, int member) {
+    (void)member;
+    const token_job *job = arg;
+    for (size_t t = begin; t < end; t++) job->fn(job->f, t);
+}
+
+static void each_token(nb_forward *f, token_fn fn) {
+    token_job job = {f, fn};
+    nb_team_for(f->team, f->n_tokens, 4, token_share, &job);
+}
+
+static const float *vector(const nb_weight *w) { return (const float *)(const void *)w->data; }
+
+static void norm(const nb_forward *f, float *y, const float *x, const nb_weight *w, const nb_weight *b) {
+    if (f->h->norm == NB_NORM_RMS) f->k->rmsnorm(y, x, vector(w), f->h->n_embd, f->h->norm_eps);
+    else f->k->layernorm(y, x, vector(w), vector(b), f->h->n_embd, f->h->norm_eps);
+}
+
+static void add_bias(const nb_forward *f, float *y, const nb_weight *b) {
+    if (b->data) f->k->add(y, vector(b), (size_t)b->cols);
+}
+
+/* The rotary table of a token: angles are formed in double; a model that was trained with tables of f32 angles rounded to
+ * bf16 gets those. */
+static void rotary_table(nb_forward *f, size_t t) {
+    size_t half = f->h->head_dim / 2;
+    const float *inv_freq = vector(&nb_model_shared(f->model)->inv_freq);
+    for (size_t i = 0; i < half; i++) {
+        double angle = (double)(f->position + t) * (double)inv_freq[i], s, c;
+        if (f->h->rope_bf16) angle = (double)(float)angle;
+        nb_sincos(angle, &s, &c);
+        float cf = (float)c, sf = (float)s;
+        f->cos[t * half + i] = f->h->rope_bf16 ? nb_bf16_to_f32(nb_f32_to_bf16(cf)) : cf;
+        f->sin[t * half + i] = f->h->rope_bf16 ? nb_bf16_to_f32(nb_f32_to_bf16(sf)) : sf;
+    }
+}
+
+static void norm_heads(const nb_forward *f, float *heads, uint32_t n, const nb_weight *w) {
+    for (uint32_t i = 0; i < n; i++) {
+        float *head = heads + (size_t)i * f->h->head_dim;
+        f->k->rmsnorm(head, head, vector(w), f->h->head_dim, f->h->norm_eps);
+    }
+}
+
+/* Bias, norms, rotation and scale of a token's q, k, v; k and v go to the cache. */
+static void place_qkv(nb_forward *f, size_t t) {
+    const nb_hparams *h = f->h;
+    size_t d = h->head_dim, half = d / 2;
+    uint32_t position = f->position + (uint32_t)t;
+    float *q = f->qkv + t * f->stride_qkv; /* [H][D] */
+    float *k = q + h->n_head * d;          /* [G][D] */
+    float *v = k + h->n_kv_head * d;       /* [G][D] */
+    add_bias(f, q, &f->w->qkv_b);
+    if (h->qk_norm == NB_QKNORM_BEFORE_ROPE) {
+        norm_heads(f, q, h->n_head, &f->w->q_norm_w);
+        norm_heads(f, k, h->n_kv_head, &f->w->k_norm_w);
+    }
+    if (h->pos == NB_POS_ROPE)
+        for (uint32_t i = 0; i < h->n_head + h->n_kv_head; i++)
+            f->k->rope(q + i * d, f->cos + t * half, f->sin + t * half, half);
+    if (h->qk_norm == NB_QKNORM_AFTER_ROPE) {
+        norm_heads(f, q, h->n_head, &f->w->q_norm_w);
+        norm_heads(f, k, h->n_kv_head, &f->w->k_norm_w);
+    }
+    f->k->scale(q, f->scale, h->n_head * d);
+    nb_kv_store(f->kv, f->layer, position, k, v);
+}
+
+/* Items are (token, KV head): long contexts spread over the team also when one token is decoded. */
+static void attend_share(void *arg, size_t begin, size_t end, int member) {
+    nb_forward *f = arg;
+    uint32_t group = f->h->n_head / f->h->n_kv_head;
+    for (size_t i = begin; i < end; i++) {
+        size_t t = i / f->h->n_kv_head, head = i % f->h->n_kv_head, at = head * group * f->h->head_dim;
+        nb_kv_attend(f->kv, f->k, f->layer, (uint32_t)head, f->position + (uint32_t)t, f->qkv + t * f->stride_qkv + at,
+                     group, f->att + t * f->stride_att + at, f->kv_scratch + (size_t)member * f->scratch_stride);
+    }
+}
+
+static void activate(nb_forward *f, size_t t) {
+    const nb_hparams *h = f->h;
+    float *y = f->ff + t * f->stride_ff; /* [F], or [2][F] gate and up */
+    add_bias(f, y, &f->w->up_b);
+    switch ((nb_act_kind)h->act) {
+    case NB_ACT_RELU2: f->k->relu2(y, h->n_ff); break;
+    case NB_ACT_GELU_ERF: f->k->gelu_erf(y, h->n_ff); break;
+    case NB_ACT_GELU_TANH: f->k->gelu_tanh(y, h->n_ff); break;
+    case NB_ACT_SILU: f->k->silu(y, h->n_ff); break;
+    }
+    if (!h->glu) return;
+    f->k->mul(y, y + h->n_ff, h->n_ff);
+    memset(y + h->n_ff, 0, (nb_round_up(h->n_ff, NB_BLOCK_COLS) - h->n_ff) * sizeof *y); /* padding columns of `down` */
+}
+
+static void norm_attn(nb_forward *f, size_t t) {
+    norm(f, f->xn + t * f->stride_embd, f->x + t * f->stride_embd, &f->w->attn_norm_w, &f->w->attn_norm_b);
+}
+static void norm_mlp(nb_forward *f, size_t t) {
+    norm(f, f->xn + t * f->stride_embd, f->x + t * f->stride_embd, &f->w->mlp_norm_w, &f->w->mlp_norm_b);
+}
+static void residual(nb_forward *f, size_t t, const nb_weight *bias) {
+    add_bias(f, f->y + t * f->stride_embd, bias);
+    f->k->add(f->x + t * f->stride_embd, f->y + t * f->stride_embd, f->h->n_embd);
+}
+static void residual_attn(nb_forward *f, size_t t) { residual(f, t, &f->w->out_b); }
+static void residual_mlp(nb_forward *f, size_t t) { residual(f, t, &f->w->down_b); }
+
+/* ---- the pass ---- */
+
+static void embed(nb_forward *f, const int32_t *ids) {
+    const nb_model_weights *w = nb_model_shared(f->model);
+    for (size_t t = 0; t < f->n_tokens; t++) {
+        float *x = f->x + t * f->stride_embd;
+        nb_dequantize_row(w->embed.type, w->embed.codebook, w->embed.data, (size_t)ids[t], f->h->n_embd, x);
+        if (f->h->pos == NB_POS_LEARNED)
+            f->k->add(x, vector(&w->pos) + (f->position + t) * f->h->n_embd, f->h->n_embd);
+        if (f->h->embed_norm) f->k->rmsnorm(x, x, NULL, f->h->n_embd, f->h->norm_eps);
+    }
+}
+
+static void block(nb_forward *f) {
+    const nb_layer_weights *w = f->w;
+    size_t n = f->n_tokens, e = f->stride_embd;
+    each_token(f, norm_attn);                                         /* xn = norm(x)          [T][N]         */
+    multiply(f, &w->qkv_w, f->xn, e, n, f->qkv, f->stride_qkv);       /* q, k, v = Wqkv xn     [T][(H+2G)D]   */
+    each_token(f, place_qkv);                                         /* rotate, norm, store k and v          */
+    nb_team_for(f->team, n * f->h->n_kv_head, 1, attend_share, f);    /* att = attention(q)    [T][HD]        */
+    multiply(f, &w->out_w, f->att, f->stride_att, n, f->y, e);        /* y = Wo att            [T][N]         */
+    each_token(f, residual_attn);                                     /* x += y                               */
+    each_token(f, norm_mlp);                                          /* xn = norm(x)                         */
+    multiply(f, &w->up_w, f->xn, e, n, f->ff, f->stride_ff);          /* ff = Wup xn           [T][F or 2F]   */
+    each_token(f, activate);                                          /* ff = act(ff)          [T][F]         */
+    multiply(f, &w->down_w, f->ff, f->stride_ff, n, f->y, e);         /* y = Wdown ff          [T][N]         */
+    each_token(f, residual_mlp);                                      /* x += y                               */
+}
+
+void nb_forward_chunk(nb_forward *f, const int32_t *ids, size_t n, uint32_t position) {
+    f->n_tokens = n;
+    f->position = position;
+    embed(f, ids);
+    if (f->h->pos == NB_POS_ROPE) each_token(f, rotary_table);
+    for (f->layer = 0; f->layer < f->h->n_layer; f->layer++) {
+        f->w = nb_model_layer(f->model, f->layer);
+        block(f);
+    }
+}
+
+void nb_forward_logits(nb_forward *f, size_t first, size_t n) {
+    const nb_model_weights *w = nb_model_shared(f->model);
+    for (size_t t = 0; t < n; t++)
+        norm(f, f->xn + t * f->stride_embd, f->x + (first + t) * f->stride_embd, &w->norm_w, &w->norm_b);
+    multiply(f, nb_model_head(f->model), f->xn, f->stride_embd, n, f->logits, f->stride_vocab);
+    if (f->h->softcap > 0.0f)
+        for (size_t t = 0; t < n; t++) f->k->softcap(f->logits + t * f->stride_vocab, f->h->softcap, f->h->vocab_size);
+}
+
+/* ---- memory ---- */
+
+/* Take `count` floats' worth of the region, or only count them while memory is NULL. */
+static void *carve(nb_forward *f, size_t *used, size_t count) {
+    void *at = f->memory ? (uint8_t *)f->memory + *used : NULL;
+    *used += nb_round_up(count * sizeof(float), NB_ALIGN);
+    return at;
+}
+
+/* Hyperparameters are bounded (hparams.def) and n_chunk is at most NB_SESSION_CHUNK_MAX, so the sums fit 64 bits. */
+static size_t plan(nb_forward *f, size_t n_chunk) {
+    const nb_hparams *h = f->h;
+    size_t used = 0, half = h->head_dim / 2;
+    f->x = carve(f, &used, n_chunk * f->stride_embd);
+    f->xn = carve(f, &used, nb_max_size(n_chunk, NB_LOGIT_ROWS) * f->stride_embd);
+    f->y = carve(f, &used, n_chunk * f->stride_embd);
+    f->qkv = carve(f, &used, n_chunk * f->stride_qkv);
+    f->att = carve(f, &used, n_chunk * f->stride_att);
+    f->ff = carve(f, &used, n_chunk * f->stride_ff);
+    f->cos = carve(f, &used, n_chunk * half);
+    f->sin = carve(f, &used, n_chunk * half);
+    f->logits = carve(f, &used, NB_LOGIT_ROWS * f->stride_vocab);
+    f->kv_scratch = carve(f, &used, (size_t)nb_team_size(f->team) * f->scratch_stride);
+    size_t rows = nb_max_size(n_chunk, NB_LOGIT_ROWS);
+    f->q = carve(f, &used, rows * f->stride_in / sizeof(float));
+    f->q_scale = carve(f, &used, rows * nb_div_up(f->stride_in, NB_STRIP_COLS));
+    f->q_sum = carve(f, &used, rows * (f->stride_in / NB_BLOCK_COLS));
+    return used;
+}
+
+nb_status nb_forward_create(nb_forward *f, const nb_model *model, nb_kv *kv, uint32_t n_chunk, nb_team *team,
+                            nb_error *err) {
+    const nb_hparams *h = nb_model_hparams(model);
+    *f = (nb_forward){.model = model, .h = h, .k = nb_model_kernels(model), .team = team, .kv = kv};
+    f->scale = h->attn_scale > 0.0f ? h->attn_scale : 1.0f / sqrtf((float)h->head_dim);
+    f->stride_embd = nb_round_up(h->n_embd, NB_BLOCK_COLS);
+    f->stride_qkv = nb_round_up((size_t)(h->n_head + 2 * h->n_kv_head) * h->head_dim, NB_BLOCK_COLS);
+    f->stride_att = nb_round_up((size_t)h->n_head * h->head_dim, NB_BLOCK_COLS);
+    f->stride_ff = nb_round_up((size_t)h->n_ff * (h->glu ? 2 : 1), NB_BLOCK_COLS);
+    f->stride_vocab = nb_round_up(h->vocab_size, NB_BLOCK_COLS);
+    f->stride_in = nb_max_size(nb_max_size(f->stride_embd, f->stride_att), nb_round_up(h->n_ff, NB_BLOCK_COLS));
+    f->scratch_stride = nb_round_up(nb_kv_scratch(kv, h->n_head / h->n_kv_head), NB_ALIGN / sizeof(float));
+    size_t bytes = plan(f, n_chunk);
+    f->memory = nb_calloc(1, bytes);
+    if (!f->memory) return nb_oom(err, "the buffers of a forward pass", bytes);
+    plan(f, n_chunk);
+    return NB_OK;
+}
+
+void nb_forward_free(nb_forward *f) { nb_free(f->memory); }

@@ -1,0 +1,56 @@
+/* The forward pass: token ids in, residual stream and logits out, for one chunk of tokens at a time.
+ *
+ * One decoder serves every model; hyperparameters and the presence of tensors decide (docs in core/hparams.def). All
+ * buffers are planned and taken at creation. Every token's values are computed in the same order of operations, whatever
+ * else is in its chunk. Internal to core; sessions are the interface. */
+#ifndef NB_CORE_FORWARD_H
+#define NB_CORE_FORWARD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "base/status.h"
+#include "base/team.h"
+#include "core/kv.h"
+#include "core/model.h"
+
+/* Most rows of logits computed at once: bounds the memory of `logits --all`. */
+enum { NB_LOGIT_ROWS = 8 };
+
+typedef struct nb_forward {
+    const nb_model *model;
+    const nb_hparams *h;
+    const nb_kernels *k;
+    nb_team *team;
+    nb_kv *kv;
+    float scale;            /* of the queries */
+    uint32_t position;      /* of the chunk's first token */
+    size_t n_tokens;        /* in the chunk */
+    const nb_layer_weights *w; /* the block being computed */
+    uint32_t layer;
+
+    /* Buffers [n_chunk][stride]; strides are padded to 32 floats, padding is zero. */
+    void *memory;
+    float *x, *xn, *y;      /* residual stream, its norm, a projection's output: stride_embd */
+    float *qkv;             /* stride_qkv */
+    float *att;             /* heads' outputs: stride_att */
+    float *ff;              /* hidden layer of the MLP: stride_ff */
+    float *cos, *sin;       /* rotary table of the chunk: [n_chunk][head_dim / 2] */
+    float *logits;          /* [NB_LOGIT_ROWS][stride_vocab] */
+    float *kv_scratch;      /* [team size][scratch_stride] */
+    int8_t *q;              /* quantized activations of the widest input */
+    float *q_scale;
+    int32_t *q_sum;
+    size_t stride_embd, stride_qkv, stride_att, stride_ff, stride_vocab, stride_in, scratch_stride;
+} nb_forward;
+
+nb_status nb_forward_create(nb_forward *f, const nb_model *model, nb_kv *kv, uint32_t n_chunk, nb_team *team,
+                            nb_error *err);
+void nb_forward_free(nb_forward *f); /* accepts a zeroed one */
+
+/* Run all blocks over ids[n] at positions position..position+n-1: n <= n_chunk, ids below vocab_size, room in the cache. */
+void nb_forward_chunk(nb_forward *f, const int32_t *ids, size_t n, uint32_t position);
+
+/* Logits of tokens first..first+n-1 of the last chunk, n <= NB_LOGIT_ROWS: f->logits, [n][stride_vocab]. */
+void nb_forward_logits(nb_forward *f, size_t first, size_t n);
+
+#endif

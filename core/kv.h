@@ -1,0 +1,52 @@
+/* The KV cache: keys and values of all positions, in panels, so that attention is two more matrix products.
+ *
+ * A page holds 64 positions of one KV head of one layer: K as a panel matrix (rows = positions), V as a panel matrix of
+ * its transpose (rows = channels). All pages are planned in one region at creation and committed when first written.
+ *
+ * Attention of one query at position p over keys 0..p is defined as follows, and never differs by a bit, however the work
+ * is split (Milakov and Gimelshein 2018; the merge is that of Dao et al. 2022):
+ *   spans of 1024 positions; in a span, pages of 64 in order, with m = -inf, l = 0, o = 0 at its start:
+ *       s = K q                       (q is scaled already)
+ *       m' = max(m, max s);  c = exp(m - m');  e = exp(s - m')
+ *       l = fma(l, c, sum e);  o = fma(o, c, V e);  m = m'
+ *   the spans' results are merged in order: with M = max(m1, m2), a = exp(m1 - M), b = exp(m2 - M)
+ *       l = fma(l1, a, l2 b);  o = fma(o1, a, o2 b);  m = M
+ *   the output is o (1 / l).
+ * Positions beyond p are never read: V products walk the visible columns only. */
+#ifndef NB_CORE_KV_H
+#define NB_CORE_KV_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "base/mem.h"
+#include "base/status.h"
+#include "core/hparams.h"
+#include "core/session.h"
+#include "simd/kernels.h"
+
+enum { NB_KV_PAGE = 64, NB_KV_SPAN = 1024 };
+
+typedef struct nb_kv {
+    nb_region region;
+    uint32_t n_kv_head, head_dim, value_rows; /* value_rows: head_dim padded to whole panels */
+    uint32_t n_pages;                         /* per head of a layer */
+    size_t k_bytes, page_bytes;               /* of one page: K, and K with V */
+    nb_kv_type type;
+} nb_kv;
+
+nb_status nb_kv_create(nb_kv *kv, const nb_hparams *h, uint32_t n_ctx, nb_kv_type type, nb_error *err);
+void nb_kv_free(nb_kv *kv); /* accepts a zeroed one */
+
+/* Store the key and value [n_kv_head][head_dim] of one position in a layer. Different positions may be stored by different
+ * threads at once. */
+void nb_kv_store(nb_kv *kv, uint32_t layer, uint32_t position, const float *k, const float *v);
+
+/* Floats of scratch that nb_kv_attend needs for `group` query heads. */
+size_t nb_kv_scratch(const nb_kv *kv, uint32_t group);
+
+/* Attention of `group` query heads that share KV head `head`, at `position` over positions 0..position.
+ * q: [group][head_dim], scaled; out: [group][head_dim]; scratch: nb_kv_scratch floats, aligned, this thread's own. */
+void nb_kv_attend(const nb_kv *kv, const nb_kernels *k, uint32_t layer, uint32_t head, uint32_t position, const float *q,
+                  uint32_t group, float *out, float *scratch);
+
+#endif

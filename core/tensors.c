@@ -1,0 +1,18 @@
+#include "core/tensors.h"
+
+#include <stdio.h>
+
+void nb_tensor_specs(const nb_hparams *h, nb_tensor_spec specs[NB_SPEC_COUNT]) {
+    /* The ranges of hparams.def keep every product below 2^32. */
+    size_t i = 0;
+#define TENSOR(field_, SCOPE_, name_, KIND_, rows_, cols_, present_)                                     \
+    specs[i++] = (nb_tensor_spec){.field = #field_, .name = name_, .scope = NB_SCOPE_##SCOPE_,           \
+                                  .kind = NB_KIND_##KIND_, .rows = rows_, .cols = cols_, .present = present_};
+#include "core/tensors.def"
+#undef TENSOR
+}
+
+void nb_tensor_name(const nb_tensor_spec *spec, uint32_t layer, char buf[NB_TENSOR_NAME]) {
+    if (spec->scope == NB_SCOPE_MODEL) snprintf(buf, NB_TENSOR_NAME, "%s", spec->name);
+    else snprintf(buf, NB_TENSOR_NAME, "blocks.%u.%s", layer, spec->name);
+}
