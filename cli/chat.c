@@ -1,0 +1,166 @@
+/* nibble chat: a conversation. The session keeps it, every turn adds to it. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/mem.h"
+#include "cli/common.h"
+#include "cli/editor.h"
+#include "core/chat.h"
+#include "core/generate.h"
+
+typedef struct talk {
+    const options *o;
+    engine e;
+    const nb_tokenizer *t;
+    const nb_chat_style *style;
+    nb_session *session;
+    nb_sampler_params sampling;
+    nb_ids held;    /* what the session holds */
+    nb_ids pending; /* what ends the last answer; it enters the session with the next message */
+    uint64_t turn;  /* each answer draws from its own stream */
+    speed speed;
+    editor *editor; /* NULL: the input is no terminal */
+    size_t printed; /* bytes of the answer at work */
+    bool output_failed;
+} talk;
+
+static bool take_step(void *user, const nb_step *step) {
+    talk *c = user;
+    c->output_failed |= !put_text(step->text, step->text_size);
+    c->printed += step->text_size;
+    return !interrupted() && !c->output_failed;
+}
+
+/* The tokens that carry a message to the point where the model speaks. */
+static nb_status message_ids(talk *c, const char *message, nb_ids *ids, nb_error *err) {
+    nb_status st = nb_ids_append(ids, c->pending.data, c->pending.size, err);
+    if (!st && !c->held.size) st = nb_chat_begin(c->style, c->t, ids, err);
+    if (!st) st = nb_chat_user(c->style, c->t, c->held.size ? NULL : c->o->system, message, ids, err);
+    return st;
+}
+
+static void clear(talk *c) {
+    nb_session_rewind(c->session, 0);
+    c->held.size = c->pending.size = 0;
+}
+
+static nb_status read_message(talk *c, const char *message, nb_error *err) {
+    nb_ids ids = {0};
+    uint32_t before = nb_session_length(c->session), room = nb_session_room(c->session) - before;
+    nb_status st = message_ids(c, message, &ids, err);
+    if (!st && ids.size >= room) {
+        st = nb_fail(err, NB_LIMIT,
+                     "the message has %zu tokens, and %" PRIu32 " of the context's %" PRIu32 " are left: %s", ids.size,
+                     room, nb_session_room(c->session),
+                     c->editor && before ? "/clear starts anew" : "give a larger --ctx");
+    }
+    double begin = seconds_now();
+    if (!st) st = feed(c->session, ids.data, ids.size, c->o->chunk, err);
+    c->speed.prefill_seconds += seconds_now() - begin;
+    if (!st) st = nb_ids_append(&c->held, ids.data, ids.size, err);
+    if (!st)
+        c->speed.prefill_tokens += ids.size;
+    else
+        nb_session_rewind(c->session, before);
+    nb_ids_free(&ids);
+    return st;
+}
+
+static nb_status answer(talk *c, nb_error *err) {
+    const options *o = c->o;
+    nb_generate_options how = {.sampling = c->sampling,
+                               .stream = c->turn++,
+                               .max_tokens = (uint32_t)o->max_tokens,
+                               .stops = o->stops.v,
+                               .n_stops = o->stops.n,
+                               .tools = nb_chat_style_has_tools(c->style, c->t),
+                               .step = take_step,
+                               .user = c};
+    nb_generated g = {0};
+    double begin = seconds_now();
+    c->printed = 0;
+    nb_status st = nb_generate(c->session, c->held.data, c->held.size, &how, &g, err);
+    c->speed.decode_seconds += seconds_now() - begin;
+    c->speed.decode_tokens += g.ids.size;
+    if (!st) {
+        if (g.text.size > c->printed) put_text(nb_buf_str(&g.text) + c->printed, g.text.size - c->printed);
+        put_text("\n", 1);
+        c->pending.size = 0;
+        st = nb_ids_append(&c->held, g.ids.data, g.ids.size, err);
+    }
+    if (!st) st = nb_chat_assistant_end(c->style, c->t, g.end_token, &c->pending, err);
+    nb_generated_free(&g);
+    return st;
+}
+
+/* Whether a line typed at a terminal was a command; *quit when it ends the conversation. */
+static bool terminal_command(talk *c, const char *line, bool *quit) {
+    if (!c->editor || *line != '/') return false;
+    if (!strcmp(line, "/quit") || !strcmp(line, "/exit"))
+        *quit = true;
+    else if (!strcmp(line, "/clear"))
+        clear(c);
+    else
+        fprintf(stderr, "/clear starts anew, /quit or Ctrl-D leaves; '%s' is nothing else\n", line);
+    return true;
+}
+
+static bool next_line(talk *c, nb_buf *line) {
+    return c->editor ? editor_read(c->editor, line) : read_line(line);
+}
+
+static nb_status converse(talk *c, nb_error *err) {
+    nb_buf line = {0};
+    nb_status st = NB_OK;
+    bool quit = false;
+    while (!quit && !c->output_failed && next_line(c, &line)) {
+        const char *text = nb_buf_str(&line);
+        if (!text[strspn(text, " \t\r")] || terminal_command(c, text, &quit)) continue;
+        st = read_message(c, text, err);
+        if (!st) st = answer(c, err);
+        if (!c->editor && (st || interrupted())) break;
+        if (!c->editor) continue;
+        /* At a terminal one turn that fails is not the end, nor is Ctrl-C while the model speaks. */
+        if (st == NB_CANCELLED)
+            fputc('\n', stderr);
+        else if (st)
+            fail(err);
+        interrupted_clear();
+        st = NB_OK;
+    }
+    if (line.failed) st = nb_oom(err, "the message", line.size);
+    nb_buf_free(&line);
+    return st;
+}
+
+static nb_status prepare(talk *c, nb_error *err) {
+    nb_status st = engine_open(&c->e, c->o, c->o->args[0], err);
+    if (st) return st;
+    c->t = need_tokenizer(c->e.model, c->o->args[0], err);
+    if (!c->t) return NB_MISSING;
+    const char *name = nb_model_chat_style(c->e.model);
+    c->style = nb_chat_style_find(name);
+    if (!c->style)
+        return nb_fail(err, NB_UNSUPPORTED, "'%s' has the chat style '%s', which this version does not know",
+                       c->o->args[0], name);
+    return session_open(&c->session, &c->e, c->o, c->o->ctx, err);
+}
+
+int cmd_chat(const options *o) {
+    nb_error err = {0};
+    talk c = {.o = o};
+    if (sampling_params(o, &c.sampling, &err)) return usage_error("chat: %s", err.text);
+    nb_status st = prepare(&c, &err);
+    if (!st && isatty(STDIN_FILENO)) c.editor = editor_open("> ");
+    if (!st) st = converse(&c, &err);
+    editor_close(c.editor);
+    int code = st ? fail(&err) : interrupted() ? EXIT_INTERRUPTED : EXIT_SUCCESS;
+    if (!code && o->stats) print_speed(&c.speed);
+    nb_session_free(c.session);
+    engine_close(&c.e);
+    nb_ids_free(&c.held);
+    nb_ids_free(&c.pending);
+    return code;
+}

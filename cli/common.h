@@ -1,0 +1,105 @@
+/* What several commands need: how they end, errors, signals, progress, JSON, opening a model and feeding it. */
+#ifndef NB_CLI_COMMON_H
+#define NB_CLI_COMMON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/buf.h"
+#include "base/progress.h"
+#include "base/status.h"
+#include "base/team.h"
+#include "cli/options.h"
+#include "core/model.h"
+#include "core/sampler.h"
+#include "core/session.h"
+#include "core/tokenizer.h"
+#include "format/reader.h"
+
+/* Exit codes beside EXIT_SUCCESS and EXIT_FAILURE. 130 is what shells report for a program that SIGINT ended. */
+enum { EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+
+/* Print "nibble: sentence" on stderr and return the exit code that goes with it. */
+int usage_error(const char *fmt, ...) NB_PRINTF(1, 2); /* EXIT_USAGE */
+int fail(const nb_error *err);                         /* EXIT_FAILURE, or EXIT_INTERRUPTED for NB_CANCELLED */
+void warn(const char *fmt, ...) NB_PRINTF(1, 2);
+
+/* SIGINT, SIGTERM and SIGHUP set a flag that long work looks at; a second one ends the process at once, without stray
+ * files. SIGPIPE is ignored: writing to a closed pipe is an error like any other. */
+void signals_install(void);
+bool interrupted(void);
+void interrupted_clear(void);
+
+/* Write results to stdout and flush them, so that they stream; false when that failed (now or before). */
+bool put_text(const char *text, size_t n);
+/* Flush and close stdout. Returns `code`, or EXIT_FAILURE after a sentence when results were lost. */
+int finish_output(int code);
+
+/* Print an object (whose reference it takes) on one line; NULL means that memory ran out. Returns an exit code. */
+int print_json(json_t *object);
+json_t *json_number(double value); /* null for values that JSON does not have */
+json_t *json_ids(const int32_t *ids, size_t n);
+
+/* The next line of stdin without its newline; false at the end or when a signal came. */
+bool read_line(nb_buf *line);
+
+double seconds_now(void); /* monotonic */
+/* "1.50 GiB" into buf */
+enum { SIZE_TEXT = 32 };
+const char *size_text(uint64_t bytes, char buf[SIZE_TEXT]);
+
+/* A line of progress on stderr, shown when that is a terminal and the work takes a while. Its listener also cancels the
+ * work when a signal came. */
+typedef struct progress_bar {
+    double begin, shown; /* seconds; shown: when the line was last drawn, 0: never */
+    bool counts;         /* units are things, not bytes; set after progress_begin */
+    nb_progress listener;
+} progress_bar;
+const nb_progress *progress_begin(progress_bar *bar);
+void progress_end(progress_bar *bar); /* removes the line */
+
+/* Token ids separated by blanks or commas, appended to `out`; `origin` says in errors where they come from. */
+nb_status parse_ids(const char *text, size_t n, const char *origin, nb_ids *out, nb_error *err);
+/* The same from --tokens or --tokens-file. */
+nb_status ids_from_options(const char *tokens, const char *tokens_file, nb_ids *out, nb_error *err);
+enum { INPUT_LIMIT = 1 << 30 }; /* bytes of a text or of a list of ids */
+
+/* The model section of a file as JSON (new reference). */
+nb_status model_section(const nb_reader *r, json_t **model, nb_error *err);
+
+/* A team of --threads (or what NIBBLE_THREADS made its default), or of one thread per core. */
+nb_status team_open(nb_team **team, const options *o, nb_error *err);
+
+/* A team and a model opened with it. engine_close accepts a zeroed object. */
+typedef struct engine {
+    nb_team *team;
+    nb_model *model;
+} engine;
+nb_status engine_open(engine *e, const options *o, const char *path, nb_error *err);
+void engine_close(engine *e);
+
+/* The model's tokenizer, or NULL and NB_MISSING with a sentence on how to get one. */
+const nb_tokenizer *need_tokenizer(const nb_model *model, const char *path, nb_error *err);
+
+/* A session with room for n_ctx tokens (0: the model's), cache type and chunk as the options say. */
+nb_status session_open(nb_session **session, const engine *e, const options *o, uint64_t n_ctx, nb_error *err);
+/* Append ids chunk by chunk; NB_CANCELLED when a signal came between two, NB_LIMIT when they do not fit. */
+nb_status feed(nb_session *s, const int32_t *ids, size_t n, size_t chunk, nb_error *err);
+
+/* Sampling parameters from the options of run and chat, checked. */
+nb_status sampling_params(const options *o, nb_sampler_params *p, nb_error *err);
+
+/* Tokens read and generated, and the time they took. */
+typedef struct speed {
+    size_t prefill_tokens, decode_tokens;
+    double prefill_seconds, decode_seconds;
+} speed;
+void print_speed(const speed *s); /* on stderr */
+
+/* Values of --type, --store and --kv for options.def: NULL past the end. */
+const char *type_choice(size_t i);
+const char *store_choice(size_t i);
+const char *kv_choice(size_t i);
+
+#endif

@@ -1,0 +1,110 @@
+/* nibble convert: from a checkpoint to a .nbl file. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/mem.h"
+#include "cli/common.h"
+#include "convert/convert.h"
+
+static void say(void *user, const char *sentence) {
+    progress_bar *bar = user;
+    progress_end(bar);
+    fprintf(stderr, "nibble: %s\n", sentence);
+}
+
+/* "models/ckpt.pt" gives "ckpt.nbl", a directory "models/d12" gives "d12.nbl". New string; NULL: out of memory. */
+static char *default_output(const char *source) {
+    static const char *const endings[] = {".pt", ".pth", ".bin", ".safetensors", ".gguf"};
+    char *real = realpath(source, NULL); /* gives "." and ".." a name */
+    const char *path = real ? real : source;
+    const char *slash = strrchr(path, '/'), *base = slash && slash[1] ? slash + 1 : path;
+    size_t n = strlen(base);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t m = strlen(endings[i]);
+        if (n > m && !strcmp(base + n - m, endings[i])) {
+            n -= m;
+            break;
+        }
+    }
+    char *out = nb_alloc(n + sizeof ".nbl");
+    if (out) snprintf(out, n + sizeof ".nbl", "%.*s.nbl", (int)n, base);
+    free(real);
+    return out;
+}
+
+/* "n_head=8" to {"n_head", "8"}. The texts live in one allocation, which the caller frees with the list. */
+static nb_status split_settings(const texts *given, nb_setting **settings, nb_error *err) {
+    size_t bytes = given->n * sizeof **settings;
+    for (size_t i = 0; i < given->n; i++) bytes += strlen(given->v[i]) + 1;
+    *settings = nb_alloc(bytes);
+    if (!*settings) return nb_oom(err, "settings", bytes);
+    char *text = (char *)(*settings + given->n);
+    for (size_t i = 0; i < given->n; i++) {
+        size_t n = strlen(given->v[i]), key = strcspn(given->v[i], "=");
+        if (!key || key == n) return nb_fail(err, NB_ARGUMENT, "--set takes KEY=VALUE, not '%s'", given->v[i]);
+        memcpy(text, given->v[i], n + 1);
+        text[key] = '\0';
+        (*settings)[i] = (nb_setting){.key = text, .value = text + key + 1};
+        text += n + 1;
+    }
+    return NB_OK;
+}
+
+static void print_report(const options *o, const char *target, const nb_convert_report *r) {
+    char source[SIZE_TEXT], file[SIZE_TEXT], snr[48];
+    if (isfinite(r->snr_db))
+        snprintf(snr, sizeof snr, "signal-to-noise ratio %.1f dB", r->snr_db);
+    else
+        snprintf(snr, sizeof snr, "exact");
+    printf("%s: %s, %s, %" PRIu64 " parameters in %" PRIu32 " tensors\n"
+           "size      %s from %s (%.2f times smaller; %.2f bits per parameter)\n"
+           "accuracy  %s\n"
+           "identity  %016" PRIx64 "\n",
+           target, r->architecture, o->type, r->parameters, r->n_tensors, size_text(r->file_bytes, file),
+           size_text(r->source_bytes, source), r->file_bytes ? (double)r->source_bytes / (double)r->file_bytes : 0,
+           r->parameters ? 8 * (double)r->file_bytes / (double)r->parameters : 0, snr, r->identity);
+}
+
+static nb_store store_by_name(const char *name) {
+    return strcmp(name, store_choice(NB_STORE_RAW)) ? NB_STORE_ZSTD : NB_STORE_RAW;
+}
+
+int cmd_convert(const options *o) {
+    nb_error err = {0};
+    nb_setting *settings = NULL;
+    nb_team *team = NULL;
+    progress_bar bar = {0};
+    nb_convert_report report = {0};
+    char *target = o->output ? nb_strdup(o->output) : default_output(o->args[0]);
+    nb_status st =
+        target ? split_settings(&o->settings, &settings, &err) : nb_oom(&err, "file name", strlen(o->args[0]));
+    if (st == NB_ARGUMENT) {
+        nb_free(target);
+        nb_free(settings);
+        return usage_error("convert: %s", err.text);
+    }
+    if (!st) st = team_open(&team, o, &err);
+    if (!st) {
+        nb_convert_options how = {.store = store_by_name(o->store),
+                                  .level = (int)o->level,
+                                  .tokenizer = o->tokenizer,
+                                  .arch = o->arch,
+                                  .settings = settings,
+                                  .n_settings = o->settings.n,
+                                  .overwrite = o->force,
+                                  .team = team,
+                                  .progress = progress_begin(&bar),
+                                  .say = say,
+                                  .user = &bar};
+        nb_type_by_name(o->type, &how.type);
+        st = nb_convert(o->args[0], target, &how, &report, &err);
+        progress_end(&bar);
+    }
+    if (!st) print_report(o, target, &report);
+    nb_team_free(team);
+    nb_free(settings);
+    nb_free(target);
+    return st ? fail(&err) : EXIT_SUCCESS;
+}
