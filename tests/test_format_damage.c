@@ -14,7 +14,8 @@ static const sample samples[] = {
 enum { N_SAMPLES = sizeof samples / sizeof *samples };
 
 /* A model text that compresses, so that its section is a zstd frame in the compressed file. */
-static const char model_json[] = "{\"words\":[\"one\",\"one\",\"one\",\"one\",\"one\",\"one\",\"one\",\"one\",\"one\",\"one\"]}";
+static const char model_json[] = "{\"words\":[\"one\",\"one\",\"one\",\"one\",\"one\",\"one\",\"one\","
+                                 "\"one\",\"one\",\"one\"]}";
 
 static const nb_store stores[] = {NB_STORE_ZSTD, NB_STORE_RAW};
 
@@ -63,7 +64,8 @@ typedef struct map_entry {
 } map_entry;
 
 static size_t tensor_map(const nb_buf *bytes, map_entry *map) {
-    const uint8_t *h = bytes->data, *dir = h + nb_get_u64(h + NB_H_DIR_OFFSET), *table = h + nb_get_u64(h + NB_H_CHUNKS_OFFSET);
+    const uint8_t *h = bytes->data, *dir = h + nb_get_u64(h + NB_H_DIR_OFFSET);
+    const uint8_t *table = h + nb_get_u64(h + NB_H_CHUNKS_OFFSET);
     const uint8_t *names = dir + N_SAMPLES * NB_TENSOR_BYTES;
     for (size_t i = 0; i < N_SAMPLES; i++) {
         const uint8_t *t = dir + i * NB_TENSOR_BYTES;

@@ -53,7 +53,8 @@ static inline uint8_t *sample_bytes(const sample *s, size_t *n) {
     for (const char *c = s->t.name; *c; c++) state = state * 31 + (uint8_t)*c;
     for (size_t i = 0; i < *n; i++) {
         uint64_t r = random64(&state) >> 11;
-        p[i] = (uint8_t)(s->fill == FILL_NOISE ? r : s->fill == FILL_NARROW ? (r & 7) + (r >> 8 & 7) : s->fill == FILL_HALF && i < *n / 2 ? r : 0);
+        bool noise = s->fill == FILL_NOISE || (s->fill == FILL_HALF && i < *n / 2);
+        p[i] = (uint8_t)(noise ? r : s->fill == FILL_NARROW ? (r & 7) + (r >> 8 & 7) : 0);
     }
     return p;
 }
