@@ -10,7 +10,7 @@
  * signal-to-noise ratio of the fit is 22.73 dB. */
 const int8_t nb_q4_codebook[NB_CODEBOOK_SIZE] = {-64, -51, -40, -32, -24, -17, -11, -5, 1, 7, 13, 19, 25, 33, 42, 55};
 
-enum { NIBBLE_LEVELS = 256, Q8_MAX = 127, SCALE_MAX = 127 };
+enum { LEVEL_CELLS = 256, Q8_MAX = 127, SCALE_MAX = 127 };
 
 /* A row's smallest useful scale: below it the products of scales would leave the normal range. Such rows become zero. */
 static const float TINIEST_SCALE = 0x1p-120f;
@@ -51,7 +51,15 @@ static inline float clamp(float t, float low, float high) {
     return t < high ? t : high;
 }
 
-/* ---- q8: a linear grid ---- */
+/* ---- a block: up to 32 weights of one row ---- */
+
+/* Searches run on weights divided by the block's largest, so that no square over- or underflows; scales are relative to
+ * it as well. */
+typedef struct block {
+    float x[NB_BLOCK_COLS]; /* in [-1, 1] */
+    size_t n;
+    float unit; /* the largest |weight|; 0 when the block counts as zero */
+} block;
 
 static float absmax(const float *w, size_t n) {
     float largest = 0.0f;
@@ -59,15 +67,27 @@ static float absmax(const float *w, size_t n) {
     return largest;
 }
 
+static block block_of_row(const float *w, size_t cols, size_t index) {
+    block b = {.n = cols - index * NB_BLOCK_COLS};
+    if (b.n > NB_BLOCK_COLS) b.n = NB_BLOCK_COLS;
+    w += index * NB_BLOCK_COLS;
+    b.unit = absmax(w, b.n);
+    if (b.unit < TINIEST_SCALE) b.unit = 0.0f;
+    for (size_t i = 0; i < b.n && b.unit > 0.0f; i++) b.x[i] = w[i] / b.unit;
+    return b;
+}
+
+/* ---- q8: a linear grid ---- */
+
 /* To the nearest integer, ties to even, within [-127, 127]. The sum with 1.5 * 2^23 has its last bit worth 1. */
 static int nearest_code(float t) {
     return (int)((clamp(t, -(float)Q8_MAX, (float)Q8_MAX) + 12582912.0f) - 12582912.0f);
 }
 
-static float q8_error(const float *w, size_t n, float scale) {
+static float q8_error(const block *b, float scale) {
     float inverse = 1.0f / scale, error = 0.0f;
-    for (size_t i = 0; i < n; i++) {
-        float d = w[i] - scale * (float)nearest_code(w[i] * inverse);
+    for (size_t i = 0; i < b->n; i++) {
+        float d = b->x[i] - scale * (float)nearest_code(b->x[i] * inverse);
         error += d * d;
     }
     return error;
@@ -75,27 +95,25 @@ static float q8_error(const float *w, size_t n, float scale) {
 
 /* The block scale that loses least: rounding the ideal one down clips the largest value a little, rounding it up makes
  * every step a little coarser. */
-static int q8_block_scale(const float *w, size_t n, float row_scale) {
-    float ideal = absmax(w, n) / (float)Q8_MAX / row_scale;
-    if (ideal == 0.0f) return 0;
+static int q8_block_scale(const block *b, float row_scale) {
+    if (b->unit == 0.0f) return 0;
+    float unit_scale = row_scale / b->unit, ideal = 1.0f / (float)Q8_MAX / unit_scale;
     int below = (int)clamp(ideal, 0.0f, (float)SCALE_MAX), above = below < SCALE_MAX ? below + 1 : SCALE_MAX;
     if (below == 0) return above;
-    return q8_error(w, n, row_scale * (float)below) <= q8_error(w, n, row_scale * (float)above) ? below : above;
+    return q8_error(b, unit_scale * (float)below) <= q8_error(b, unit_scale * (float)above) ? below : above;
 }
-
-static float q8_row_scale(const float *w, size_t cols) { return absmax(w, cols) / (float)(Q8_MAX * SCALE_MAX); }
 
 /* ---- q4: a codebook ---- */
 
 typedef struct levels {
     const int8_t *codebook;
-    uint8_t nearest[NIBBLE_LEVELS]; /* code of the level nearest to t, at floor(2 t) + 128 */
+    uint8_t nearest[LEVEL_CELLS]; /* code of the level nearest to t, at floor(2 t) + 128 */
 } levels;
 
 /* Levels are integers, so the borders between them are multiples of 1/2 and a table of half-integer cells is exact. */
 static void levels_init(levels *l, const int8_t *codebook) {
     l->codebook = codebook;
-    for (int cell = 0; cell < NIBBLE_LEVELS; cell++) {
+    for (int cell = 0; cell < LEVEL_CELLS; cell++) {
         int best = 0, best_distance = 1 << 20;
         for (int code = 0; code < NB_CODEBOOK_SIZE; code++) {
             int distance = 2 * (cell - 128) + 1 - 4 * codebook[code]; /* from the cell's middle, in quarters */
@@ -110,63 +128,63 @@ static void levels_init(levels *l, const int8_t *codebook) {
 }
 
 static unsigned nearest_level(const levels *l, float t) {
-    return l->nearest[(int)clamp(t + t + 128.0f, 0.0f, (float)(NIBBLE_LEVELS - 1))];
+    return l->nearest[(int)clamp(t + t + 128.0f, 0.0f, (float)(LEVEL_CELLS - 1))];
 }
 
-/* With codes nearest to w / scale: the scale that fits those codes best by least squares, and what it explains of the
- * block's energy (sum w q)^2 / sum q^2. */
-static float q4_refit(const levels *l, const float *w, size_t n, float scale, float *explained) {
-    float inverse = 1.0f / scale, wq = 0.0f, qq = 0.0f;
-    for (size_t i = 0; i < n; i++) {
-        float q = (float)l->codebook[nearest_level(l, w[i] * inverse)];
-        wq += w[i] * q;
+/* With codes nearest to x / scale: the scale that fits those codes best by least squares, and what it explains of the
+ * block's energy, (sum x q)^2 / sum q^2. */
+static float q4_refit(const levels *l, const block *b, float scale, float *explained) {
+    float inverse = 1.0f / scale, xq = 0.0f, qq = 0.0f;
+    for (size_t i = 0; i < b->n; i++) {
+        float q = (float)l->codebook[nearest_level(l, b->x[i] * inverse)];
+        xq += b->x[i] * q;
         qq += q * q;
     }
-    *explained = qq > 0.0f ? wq * wq / qq : 0.0f;
-    return qq > 0.0f ? wq / qq : 0.0f;
+    *explained = qq > 0.0f ? xq * xq / qq : 0.0f;
+    return qq > 0.0f ? xq / qq : 0.0f;
 }
 
-static float largest_signed(const float *w, size_t n) {
-    float largest = 0.0f;
-    for (size_t i = 0; i < n; i++) largest = fabsf(w[i]) > fabsf(largest) ? w[i] : largest;
-    return largest;
+static float largest_signed(const block *b) {
+    for (size_t i = 0; i < b->n; i++)
+        if (fabsf(b->x[i]) == 1.0f) return b->x[i];
+    return 1.0f;
 }
 
 /* Candidate scales, of both signs, put the block's largest value near either end of the codebook. */
-static float q4_best_scale(const levels *l, const float *w, size_t n) {
+static float q4_best_scale(const levels *l, const block *b) {
     static const float fractions[] = {0.74f, 0.80f, 0.85f, 0.90f, 0.95f, 1.0f, 1.05f, 1.11f};
-    float largest = largest_signed(w, n), best = 0.0f, best_explained = 0.0f, explained;
-    if (fabsf(largest) < TINIEST_SCALE) return 0.0f;
+    if (b->unit == 0.0f) return 0.0f;
+    float largest = largest_signed(b), best = 0.0f, best_explained = 0.0f, explained;
     for (size_t end = 0; end < NB_CODEBOOK_SIZE; end += NB_CODEBOOK_SIZE - 1)
         for (size_t f = 0; f < sizeof fractions / sizeof *fractions; f++) {
-            float scale = q4_refit(l, w, n, largest / (float)l->codebook[end] * fractions[f], &explained);
+            float scale = q4_refit(l, b, largest / (float)l->codebook[end] * fractions[f], &explained);
             if (explained > best_explained) {
                 best = scale;
                 best_explained = explained;
             }
         }
     if (best == 0.0f) return 0.0f;
-    float again = q4_refit(l, w, n, best, &explained); /* codes of the refitted scale, refitted once more */
+    float again = q4_refit(l, b, best, &explained); /* codes of the refitted scale, refitted once more */
     return explained > best_explained ? again : best;
 }
 
-static float q4_error(const levels *l, const float *w, size_t n, float scale) {
+static float q4_error(const levels *l, const block *b, float scale) {
     float inverse = scale != 0.0f ? 1.0f / scale : 0.0f, error = 0.0f;
-    for (size_t i = 0; i < n; i++) {
-        float d = w[i] - scale * (float)l->codebook[nearest_level(l, w[i] * inverse)];
+    for (size_t i = 0; i < b->n; i++) {
+        float d = b->x[i] - scale * (float)l->codebook[nearest_level(l, b->x[i] * inverse)];
         error += d * d;
     }
     return error;
 }
 
-/* The 8-bit scale code around the ideal one that loses least with codes chosen for it. */
-static int q4_block_scale(const levels *l, const float *w, size_t n, float ideal, float row_scale) {
-    if (ideal == 0.0f) return 0;
+/* The 8-bit scale code around the ideal scale (absolute) that loses least with codes chosen for it. */
+static int q4_block_scale(const levels *l, const block *b, float ideal, float row_scale) {
+    if (b->unit == 0.0f) return 0;
     int middle = nearest_code(ideal / row_scale), best = 0;
     float best_error = INFINITY;
     for (int code = middle - 1; code <= middle + 1; code++) {
         if (code < -SCALE_MAX || code > SCALE_MAX) continue;
-        float error = q4_error(l, w, n, row_scale * (float)code);
+        float error = q4_error(l, b, row_scale / b->unit * (float)code);
         if (error < best_error) {
             best = code;
             best_error = error;
@@ -177,24 +195,22 @@ static int q4_block_scale(const levels *l, const float *w, size_t n, float ideal
 
 /* ---- rows and panels ---- */
 
-static size_t block_cols(size_t cols, size_t block) {
-    size_t left = cols - block * NB_BLOCK_COLS;
-    return left < NB_BLOCK_COLS ? left : NB_BLOCK_COLS;
+/* What a relative weight is multiplied with to count in codes. */
+static float codes_per_unit(const block *b, float row_scale, int scale) {
+    return scale ? 1.0f / (row_scale / b->unit * (float)scale) : 0.0f;
 }
 
 static void quantize_row_q8(const nb_type_info *info, const float *w, size_t cols, size_t row, uint8_t *panel) {
-    float row_scale = q8_row_scale(w, cols);
+    float row_scale = absmax(w, cols) / (float)(Q8_MAX * SCALE_MAX);
     if (row_scale < TINIEST_SCALE) return; /* the panel is zero already */
     memcpy(panel + row * sizeof row_scale, &row_scale, sizeof row_scale);
-    for (size_t b = 0; b * NB_BLOCK_COLS < cols; b++) {
-        const float *x = w + b * NB_BLOCK_COLS;
-        size_t n = block_cols(cols, b);
-        int scale = q8_block_scale(x, n, row_scale);
-        *scale_at(info, panel, b, row) = (int8_t)scale;
-        if (scale == 0) continue;
-        float inverse = 1.0f / (row_scale * (float)scale);
-        for (size_t i = 0; i < n; i++)
-            put_code(NB_TYPE_Q8, block_at(info, panel, b), row, i, nearest_code(x[i] * inverse));
+    for (size_t i = 0; i * NB_BLOCK_COLS < cols; i++) {
+        block b = block_of_row(w, cols, i);
+        int scale = q8_block_scale(&b, row_scale);
+        float factor = codes_per_unit(&b, row_scale, scale);
+        *scale_at(info, panel, i, row) = (int8_t)scale;
+        for (size_t c = 0; scale && c < b.n; c++)
+            put_code(NB_TYPE_Q8, block_at(info, panel, i), row, c, nearest_code(b.x[c] * factor));
     }
 }
 
@@ -203,25 +219,26 @@ static void quantize_row_q8(const nb_type_info *info, const float *w, size_t col
 static void quantize_row_q4(const nb_type_info *info, const levels *l, const float *w, size_t cols, size_t row,
                             uint8_t *panel) {
     float largest = 0.0f;
-    for (size_t b = 0; b * NB_BLOCK_COLS < cols; b++) {
-        float ideal = q4_best_scale(l, w + b * NB_BLOCK_COLS, block_cols(cols, b));
+    for (size_t i = 0; i * NB_BLOCK_COLS < cols; i++) {
+        block b = block_of_row(w, cols, i);
+        float ideal = q4_best_scale(l, &b) * b.unit;
         largest = fabsf(ideal) > largest ? fabsf(ideal) : largest;
-        memcpy(block_at(info, panel, b) + row * sizeof ideal, &ideal, sizeof ideal);
+        memcpy(block_at(info, panel, i) + row * sizeof ideal, &ideal, sizeof ideal);
     }
     float row_scale = largest / (float)SCALE_MAX;
-    if (row_scale < TINIEST_SCALE) row_scale = 0.0f;
-    memcpy(panel + row * sizeof row_scale, &row_scale, sizeof row_scale);
-    for (size_t b = 0; b * NB_BLOCK_COLS < cols; b++) {
-        const float *x = w + b * NB_BLOCK_COLS;
-        size_t n = block_cols(cols, b);
-        uint8_t *block = block_at(info, panel, b);
+    bool zero = row_scale < TINIEST_SCALE;
+    if (!zero) memcpy(panel + row * sizeof row_scale, &row_scale, sizeof row_scale);
+    for (size_t i = 0; i * NB_BLOCK_COLS < cols; i++) {
+        block b = block_of_row(w, cols, i);
+        uint8_t *codes = block_at(info, panel, i);
         float ideal;
-        memcpy(&ideal, block + row * sizeof ideal, sizeof ideal);
-        memset(block + row * sizeof ideal, 0, sizeof ideal);
-        int scale = row_scale > 0.0f ? q4_block_scale(l, x, n, ideal, row_scale) : 0;
-        *scale_at(info, panel, b, row) = (int8_t)scale;
-        float inverse = scale ? 1.0f / (row_scale * (float)scale) : 0.0f;
-        for (size_t i = 0; i < n; i++) put_code(NB_TYPE_Q4, block, row, i, (int)nearest_level(l, x[i] * inverse));
+        memcpy(&ideal, codes + row * sizeof ideal, sizeof ideal);
+        memset(codes + row * sizeof ideal, 0, sizeof ideal);
+        int scale = zero ? 0 : q4_block_scale(l, &b, ideal, row_scale);
+        float factor = codes_per_unit(&b, row_scale, scale);
+        *scale_at(info, panel, i, row) = (int8_t)scale;
+        for (size_t c = 0; scale && c < b.n; c++)
+            put_code(NB_TYPE_Q4, codes, row, c, (int)nearest_level(l, b.x[c] * factor));
     }
 }
 
@@ -274,10 +291,10 @@ static void dequantize(nb_type type, const int8_t *codebook, const uint8_t *pane
     memcpy(&row_scale, panel + r * sizeof row_scale, sizeof row_scale);
     for (size_t b = 0; b * NB_BLOCK_COLS < cols; b++) {
         int scale = *scale_at(info, p, b, r);
-        const uint8_t *block = block_at(info, p, b);
-        size_t n = block_cols(cols, b);
+        const uint8_t *codes = block_at(info, p, b);
+        size_t n = cols - b * NB_BLOCK_COLS < NB_BLOCK_COLS ? cols - b * NB_BLOCK_COLS : NB_BLOCK_COLS;
         for (size_t i = 0; i < n; i++)
-            dst[b * NB_BLOCK_COLS + i] = (float)(scale * get_code(type, codebook, block, r, i)) * row_scale;
+            dst[b * NB_BLOCK_COLS + i] = (float)(scale * get_code(type, codebook, codes, r, i)) * row_scale;
     }
 }
 
