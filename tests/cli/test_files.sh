@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# Files that are damaged, cut short, in the way, or half written.
+# shellcheck source=tests/cli/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+make_model nanochat q4
+model=nanochat-q4.nbl
+size=$(wc -c <$model)
+
+# ---- verify names the tensor that is damaged
+"$nibble" inspect $model --tensors | awk '/^tensor /{on = 1; next} on {print $1}' >tensors.txt
+check 'inspect --tensors lists them' test "$(wc -l <tensors.txt)" -gt 10
+for eighth in 2 3 4 5 6; do
+    cp $model flipped.nbl
+    "$helper" flip flipped.nbl $((size * eighth / 8))
+    "$nibble" verify flipped.nbl >verify.out 2>verify.err
+    check_same "byte $((size * eighth / 8)): exit code" $? 1
+    name=$(sed -n '1s/: .*//p' verify.out)
+    if grep -qxF "$name" tensors.txt; then pass; else flunk 'verify names a tensor' verify.out verify.err; fi
+    check "the sentence names $name" grep -qF "$name" verify.err
+    expect 1 '' "$name" "$nibble" run flipped.nbl -p x -n 1
+done
+cp $model flipped.nbl
+"$helper" flip flipped.nbl 20 # the header
+expect 1 '' '.' "$nibble" verify flipped.nbl
+
+# ---- files cut short: one sentence, exit code 1, from every command
+for bytes in 0 1 7 8 100 191 192 1000 $((size / 2)) $((size - 1)); do
+    head -c "$bytes" $model >short.nbl
+    for command in 'inspect short.nbl' 'verify short.nbl' 'run short.nbl -p x' 'chat short.nbl' 'tokenize short.nbl x' \
+        'logits short.nbl --tokens 1' 'perplexity short.nbl --text tensors.txt'; do
+        # shellcheck disable=SC2086
+        expect 1 '' '^nibble: .*short.nbl' "$nibble" $command
+    done
+done
+
+# ---- convert: where the file goes, and what is in the way
+cp -r "$models/nanochat" source
+expect 0 '^identity +[0-9a-f]{16}$' '.' "$nibble" convert source/
+check 'the default name is the source and .nbl, here' test -f source.nbl
+check 'the same file again' cmp source.nbl $model
+expect 1 '' "exists already" "$nibble" convert source
+expect 0 '^identity' '*' "$nibble" convert source --force --type q8 -o source.nbl
+if cmp -s source.nbl $model; then flunk '--force replaces'; else pass; fi
+expect 0 '^identity' '*' "$nibble" convert source --store raw -o raw.nbl
+expect 0 '^identity' '*' "$nibble" convert source --level 19 --threads 1 -o level.nbl
+for other in raw level; do
+    check_same "$other: identity" "$("$nibble" inspect $other.nbl --json | "$helper" json identity)" \
+        "$("$nibble" inspect $model --json | "$helper" json identity)"
+    check_same "$other: logits" "$("$nibble" logits $other.nbl --tokens 1,2,3)" "$("$nibble" logits $model --tokens 1,2,3)"
+done
+expect 1 '' 'nowhere' "$nibble" convert source -o nowhere/x.nbl
+expect 1 '' 'nonesuch' "$nibble" convert source -o set.nbl --set nonesuch=1
+mkdir empty
+expect 1 '' 'empty' "$nibble" convert empty
+check 'nothing is left of what failed' test ! -e set.nbl -a ! -e empty.nbl
+
+# ---- convert interrupted at many moments: the old file or the new one, whole, and nothing beside it
+"$nibble" convert source --type f32 -o new.nbl --threads 1 >new.log 2>&1 || flunk 'the new file' new.log
+begin=$(date +%s%N)
+"$nibble" convert source --type f32 -o new.nbl --threads 1 --force >new.log 2>&1
+took=$((($(date +%s%N) - begin) / 1000))
+signals='INT TERM'
+# A process that is killed can only leave nothing behind where files need no name until they are complete.
+"$helper" unnamed . && signals="$signals KILL"
+mkdir target
+for signal in $signals; do
+    whole=0
+    for step in 1 2 3 4 5 6 7 8 9 10 11 12; do
+        echo 'the old file' >target/m.nbl
+        # A script's background jobs ignore SIGINT; `exec` in a subshell that restores it gives convert its own handler.
+        (
+            trap - INT
+            exec "$nibble" convert source --type f32 -o target/m.nbl --threads 1 --force
+        ) >signal.log 2>&1 &
+        job=$!
+        sleep "$(awk -v t=$took -v s=$step 'BEGIN {printf "%.4f", t / 1e6 * s / 11}')"
+        kill -s "$signal" $job 2>/dev/null
+        wait $job 2>/dev/null
+        code=$?
+        if [ "$(ls -A target)" != m.nbl ]; then
+            flunk "$signal, step $step: left beside the target: $(ls -A target)"
+        elif cmp -s target/m.nbl new.nbl; then
+            whole=$((whole + 1))
+            pass
+        elif [ "$(cat target/m.nbl)" = 'the old file' ]; then
+            case $signal-$code in
+            INT-130 | TERM-130 | KILL-137) pass ;;
+            *) flunk "$signal, step $step: exit code $code" signal.log ;;
+            esac
+        else
+            flunk "$signal, step $step: half a file of $(wc -c <target/m.nbl) bytes"
+        fi
+    done
+    echo "$signal: $whole of 12 conversions were through"
+done
+
+# ---- a reader that goes away
+"$nibble" run $model -p 'Once' -n 200 --temp 0 2>pipe.err | head -c 1 >/dev/null
+code=${PIPESTATUS[0]}
+if [ "$code" -eq 0 ]; then pass; else check_same 'a closed pipe: exit code' "$code" 1; fi
+[ "$code" -eq 0 ] || check 'a closed pipe: sentence' grep -q 'cannot write the results' pipe.err
+finish

@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# Help, version, exit codes, and how wrong command lines are answered.
+# shellcheck source=tests/cli/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+commands='convert inspect verify run chat tokenize logits perplexity help'
+for command in $commands; do
+    expect 0 "^Usage: nibble $command" '' "$nibble" "$command" --help
+    expect 0 "^Usage: nibble $command" '' "$nibble" "$command" -h whatever --else
+    expect 0 "^Usage: nibble $command" '' "$nibble" help "$command"
+    expect 2 '' "unknown option '--nonsense'; the closest is '--" "$nibble" "$command" --nonsense
+    expect 0 "^  $command " '' "$nibble" help
+done
+expect 0 '^nibble [0-9]+\.[0-9]+\.[0-9]+$' '' "$nibble" --version
+expect 0 '^instruction set in use: scalar$' '' env NIBBLE_ISA=scalar "$nibble" --version
+expect 1 '' "'mmx'.*scalar" env NIBBLE_ISA=mmx "$nibble" --version
+expect 0 '^supported by this CPU: scalar' '' "$nibble" --version
+expect 0 '^Usage: nibble COMMAND' '' "$nibble" --help
+expect 2 '' '^Usage: nibble COMMAND' "$nibble"
+
+# EXIT_CODE|PATTERN ON STDERR|ARGUMENTS. An option's value is checked before any file is opened.
+while IFS='|' read -r code pattern arguments; do
+    # shellcheck disable=SC2086 # the arguments are words
+    expect "$code" '' "$pattern" "$nibble" $arguments
+done <<'TABLE'
+2|unknown command 'rnu'; the closest is 'run'|rnu
+2|unknown command 'covnert'; the closest is 'convert'|covnert a b
+2|MODEL is missing|run
+2|MODEL is missing|tokenize
+2|SRC is missing|convert
+2|'c' is one argument too many|inspect b c
+2|the closest is '--temp'|run m -p x --tmep 1
+2|the closest is '--threads'|run m -p x --thr 1
+2|unknown option '-x'|run m -x
+2|--temp takes a number from 0 to .*, not 'nan'|run m -p x --temp nan
+2|--temp takes a number from 0 to .*, not 'inf'|run m -p x --temp inf
+2|--temp takes a number from 0 to .*, not '0x1'|run m -p x --temp 0x1
+2|--temp takes a number from 0 to .*, not '1x'|run m -p x --temp 1x
+2|--temp takes a number from 0 to .*, not '-1'|run m -p x --temp -1
+2|--temp takes a number from 0 to .*, not ''|run m -p x --temp=
+2|--top-p takes a number from 0 to 1, not '1.5'|run m -p x --top-p 1.5
+2|--top-k takes a whole number from 0 to .*, not '1.0'|run m -p x --top-k 1.0
+2|--max-tokens takes a whole number|run m -p x -n ten
+2|--max-tokens takes a whole number|run m -p x -nten
+2|--max-tokens takes a whole number|run m -p x -n 99999999999999999999999
+2|--seed takes a whole number|run m -p x --seed 18446744073709551616
+2|--samples takes a whole number from 1|run m -p x --samples 0
+2|--threads takes a whole number from 1 to 256, not '257'|run m -p x --threads=257
+2|--threads takes a whole number from 1 to 256, not '0'|logits m --tokens 1 --threads 0
+2|--json takes no value|run m -p x --json=yes
+2|--max-tokens needs a value|run m -p x -n
+2|--kv takes .*not 'q3'|run m -p x --kv q3
+2|--type takes one of f32, .*not 'q5'|convert a --type q5
+2|--store takes one of zstd, raw, not 'gzip'|convert a --store gzip
+2|--level takes a whole number from 1 to 22|convert a --level 23
+2|--arch takes one of .*nanochat.*not 'nonesuch'|convert a --arch nonesuch
+2|--set takes KEY=VALUE, not 'n_head'|convert a --set n_head
+2|--set takes KEY=VALUE, not '=8'|convert a --set n_head=8 --set =8
+2|either a prompt with -p or token ids|run m
+2|either a prompt with -p or token ids|run m -p x --tokens 1
+2|'x' is not a token id|run m --tokens 1,x
+2|'-1' is not a token id|run m --tokens=-1
+2|'2147483648' is not a token id|run m --tokens 2147483648
+2|holds no token ids|run m --tokens ,
+2|either --tokens or --tokens-file|logits m
+2|either --tokens or --tokens-file|logits m --tokens 1 --tokens-file f
+2|'1.5' is not a token id|logits m --tokens 1.5
+2|either --text or --tokens-file|perplexity m
+2|--stride must not be larger than --ctx|perplexity m --text f --ctx 8 --stride 9
+2|--ctx must be at least 2|perplexity m --text f --ctx 1
+2|'b' is one argument too many; put the text in quotes|tokenize m a b
+1|nofile.nbl|inspect nofile.nbl
+1|nofile.nbl|verify nofile.nbl
+1|nofile.nbl|run nofile.nbl -p x
+1|nofile.nbl|chat nofile.nbl
+1|nofile.nbl|tokenize nofile.nbl x
+1|nofile.nbl|logits nofile.nbl --tokens 1
+1|nofile.nbl|perplexity nofile.nbl --text f
+1|nofile|logits m --tokens-file nofile
+1|nofile|convert nofile
+TABLE
+
+expect 2 '' "NIBBLE_THREADS is 'many'" env NIBBLE_THREADS=many "$nibble" run m -p x
+expect 2 '' "NIBBLE_THREADS is '0'" env NIBBLE_THREADS=0 "$nibble" verify m
+expect 1 '' 'nofile' env NIBBLE_THREADS=many "$nibble" run nofile -p x --threads 1
+# Behind "--" nothing is an option.
+expect 1 '' "'--json'" "$nibble" inspect -- --json
+
+# Every sentence is one line.
+for arguments in 'rnu' 'run' 'run m --x' 'inspect nofile' 'convert nofile'; do
+    # shellcheck disable=SC2086
+    "$nibble" $arguments >/dev/null 2>sentence.txt
+    check_same "one sentence: $arguments" "$(wc -l <sentence.txt | tr -d ' ')" 1
+done
+
+# Results that cannot be written are an error.
+if [ -c /dev/full ]; then
+    "$nibble" --version >/dev/full 2>full.txt
+    check_same 'a full disk: exit code' $? 1
+    check 'a full disk: sentence' grep -q 'cannot write the results' full.txt
+fi
+"$nibble" --version >&- 2>closed.txt
+check_same 'closed stdout: exit code' $? 1
+check 'closed stdout: sentence' grep -q 'cannot write the results' closed.txt
+
+# Manual page and completion name every command and every option that help names.
+"$nibble" help --man >nibble.1 || flunk 'help --man'
+"$nibble" help --completion >nibble.bash || flunk 'help --completion'
+check 'completion is bash' bash -n nibble.bash
+for command in $commands; do
+    check "the manual has $command" grep -q "nibble $command" nibble.1
+    for option in $("$nibble" "$command" --help | sed -nE 's/^ +(-., )?--([a-z-]+).*/\2/p'); do
+        # shellcheck disable=SC2016
+        check "completion has $command --$option" bash -c '. ./nibble.bash && COMP_WORDS=(nibble "$1" "--$2") COMP_CWORD=2 &&
+            _nibble && [[ " ${COMPREPLY[*]} " == *" --$2 "* ]]' - "$command" "$option"
+        [ "$option" = help ] || check "the manual has --$option" grep -qF -- "\\-\\-${option//-/\\-}" nibble.1
+    done
+done
+finish
