@@ -1,0 +1,213 @@
+#include "convert/arch.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/buf.h"
+#include "base/checked.h"
+#include "base/dmath.h"
+#include "base/mem.h"
+
+const nb_arch *const nb_archs[] = {&nb_arch_nanochat, &nb_arch_nanogpt, &nb_arch_minigpt, NULL};
+
+const char *nb_convert_arch_name(size_t i) {
+    return i < sizeof nb_archs / sizeof *nb_archs && nb_archs[i] ? nb_archs[i]->name : NULL;
+}
+
+/* ---- names ---- */
+
+/* Digits without a leading zero, below 10000: "h.01.x" is not layer 1 under another name. */
+static size_t layer_number(const char *s, uint32_t *layer) {
+    size_t n = 0;
+    uint32_t value = 0;
+    while (n < 4 && s[n] >= '0' && s[n] <= '9') value = value * 10 + (uint32_t)(s[n++] - '0');
+    if (n > 1 && s[0] == '0') return 0;
+    *layer = value;
+    return n;
+}
+
+bool nb_arch_match(const char *pattern, const char *name, uint32_t *layer) {
+    const char *hole = strstr(pattern, "%u");
+    *layer = 0;
+    if (!hole) return !strcmp(pattern, name);
+    size_t n = (size_t)(hole - pattern);
+    if (strncmp(pattern, name, n)) return false;
+    size_t digits = layer_number(name + n, layer);
+    return digits && !strcmp(hole + 2, name + n + digits);
+}
+
+void nb_arch_source_name(const char *pattern, uint32_t layer, char *buf, size_t n) {
+    const char *hole = strstr(pattern, "%u");
+    if (hole) snprintf(buf, n, "%.*s%u%s", (int)(hole - pattern), pattern, (unsigned)layer, hole + 2);
+    else snprintf(buf, n, "%s", pattern);
+}
+
+/* ---- hyperparameters ---- */
+
+typedef struct facts {
+    const nb_arch *arch;
+    const nb_arch_input *in;
+    nb_hparams *h;
+    uint64_t known; /* bit i: nb_hparam_list[i] has its value */
+    nb_error *err;
+} facts;
+
+static size_t find_hparam(const char *name) {
+    size_t i = 0;
+    while (i < nb_hparam_count && strcmp(nb_hparam_list[i].name, name)) i++;
+    return i;
+}
+
+static bool known(const facts *f, const char *name) { return f->known >> find_hparam(name) & 1; }
+
+static nb_status assign(facts *f, const char *name, double value) {
+    size_t i = find_hparam(name);
+    if (i == nb_hparam_count) return nb_fail(f->err, NB_ARGUMENT, "the map of %s gives '%s', which is no hyperparameter", f->arch->name, name);
+    char *field = (char *)f->h + nb_hparam_list[i].offset;
+    if (nb_hparam_list[i].kind == NB_HPARAM_F32) {
+        float number = (float)value;
+        memcpy(field, &number, sizeof number);
+    } else {
+        if (!(value >= 0 && value <= UINT32_MAX) || value != (double)(uint32_t)value)
+            return nb_fail(f->err, NB_FORMAT, "%s is %.17g, expected a count", name, value);
+        uint32_t number = (uint32_t)value;
+        memcpy(field, &number, sizeof number);
+    }
+    f->known |= UINT64_C(1) << i;
+    return NB_OK;
+}
+
+static nb_status apply_settings(facts *f) {
+    for (size_t i = 0; i < f->in->n_settings; i++) {
+        const nb_setting *s = &f->in->settings[i];
+        nb_status st = nb_hparams_set(f->h, s->key, s->value, f->err);
+        if (st) return st;
+        f->known |= UINT64_C(1) << find_hparam(s->key);
+    }
+    return NB_OK;
+}
+
+static uint32_t count_layers(const nb_source *s, const char *pattern) {
+    uint32_t n = 0, layer;
+    for (size_t i = 0; i < s->n_tensors; i++)
+        if (nb_arch_match(pattern, s->tensors[i].name, &layer) && layer >= n) n = layer + 1;
+    return n;
+}
+
+/* Compare two tensors bit by bit, some rows at a time. */
+static nb_status same_values(nb_source *s, const nb_source_tensor *a, const nb_source_tensor *b, bool *same, nb_error *err) {
+    enum { BATCH = 1 << 20 };
+    uint64_t rows = nb_source_rows(a), cols = nb_source_cols(a);
+    *same = false;
+    if (rows != nb_source_rows(b) || cols != nb_source_cols(b)) return NB_OK;
+    if (!nb_dtypes[a->dtype].widen || !nb_dtypes[b->dtype].widen) return NB_OK; /* refused elsewhere, with its name */
+    uint64_t width = cols < BATCH ? cols : BATCH, batch = BATCH / width;
+    size_t n = (size_t)((batch < rows ? batch : rows) * width);
+    float *x = nb_alloc(2 * n * sizeof *x);
+    if (!x) return nb_oom(err, "rows of a tensor", 2 * n * sizeof *x);
+    nb_status st = NB_OK;
+    *same = true;
+    for (uint64_t r = 0; !st && *same && r < rows; r += batch) {
+        uint64_t n_rows = rows - r < batch ? rows - r : batch;
+        for (uint64_t c = 0; !st && *same && c < cols; c += width) {
+            uint64_t n_cols = cols - c < width ? cols - c : width;
+            st = nb_source_read(s, a, r, n_rows, c, n_cols, x, err);
+            if (!st) st = nb_source_read(s, b, r, n_rows, c, n_cols, x + n, err);
+            if (!st) *same = !memcmp(x, x + n, (size_t)(n_rows * n_cols) * sizeof *x);
+        }
+    }
+    nb_free(x);
+    return st;
+}
+
+/* The value of a fact; *found false when it does not know. */
+static nb_status evaluate(facts *f, const nb_fact *fact, double *value, bool *found) {
+    nb_source *s = f->in->source;
+    const nb_source_tensor *t = fact->text ? nb_source_find(s, fact->text) : NULL;
+    const nb_value *v;
+    bool same = true;
+    nb_status st = NB_OK;
+    *found = true;
+    switch (fact->how) {
+    case NB_FACT_IS: *value = fact->value; break;
+    case NB_FACT_KEY:
+        v = nb_value_path(f->in->config, fact->text);
+        *found = v && v->kind != NB_VALUE_NONE;
+        if (*found && !nb_value_number(v, value))
+            st = nb_fail(f->err, NB_FORMAT, "'%s' in the checkpoint's configuration is %s, expected a number", fact->text, nb_value_kind_name(v->kind));
+        break;
+    case NB_FACT_ROWS:
+    case NB_FACT_COLS:
+        *found = t != NULL;
+        if (t) *value = (double)(fact->how == NB_FACT_ROWS ? nb_source_rows(t) : nb_source_cols(t));
+        break;
+    case NB_FACT_LAYERS:
+        *value = count_layers(s, fact->text);
+        *found = *value > 0;
+        break;
+    case NB_FACT_HAS: *value = t != NULL; break;
+    case NB_FACT_SAME: {
+        const nb_source_tensor *other = nb_source_find(s, fact->other);
+        if (t) st = other ? same_values(s, t, other, &same, f->err) : NB_OK;
+        *value = same && (!t || other);
+        break;
+    }
+    }
+    return st;
+}
+
+static nb_status apply_facts(facts *f) {
+    for (size_t i = 0; i < f->arch->n_facts; i++) {
+        const nb_fact *fact = &f->arch->facts[i];
+        double value = 0;
+        bool found = false;
+        if (known(f, fact->hparam)) continue;
+        nb_status st = evaluate(f, fact, &value, &found);
+        if (!st && found) st = assign(f, fact->hparam, value);
+        if (st) return st;
+    }
+    return NB_OK;
+}
+
+/* "n_head is not stored ...": what to give, and which values are possible. */
+static nb_status ask_for(facts *f, const char *name, uint32_t divides) {
+    nb_buf values = {0};
+    for (uint32_t d = 1; divides && d <= divides && d <= 1024; d++)
+        if (divides % d == 0) nb_buf_printf(&values, "%s%u", values.size ? ", " : "", (unsigned)d);
+    nb_status st = nb_fail(f->err, NB_MISSING, "the checkpoint does not say %s: give it with --set %s=N%s%s", name, name,
+                           values.size ? ", N one of " : "", nb_buf_str(&values));
+    nb_buf_free(&values);
+    return st;
+}
+
+/* What follows from the rest when neither a setting nor a fact has said it. */
+static nb_status derive(facts *f) {
+    nb_hparams *h = f->h;
+    nb_status st = NB_OK;
+    if (!known(f, "n_head")) return ask_for(f, "n_head", known(f, "n_embd") ? h->n_embd : 0);
+    if (!known(f, "n_kv_head")) st = assign(f, "n_kv_head", h->n_head);
+    if (st || known(f, "head_dim")) return st;
+    if (!h->n_head || h->n_embd % h->n_head)
+        return nb_fail(f->err, NB_ARGUMENT, "n_embd %u is not divisible by n_head %u", (unsigned)h->n_embd, (unsigned)h->n_head);
+    return assign(f, "head_dim", h->n_embd / h->n_head);
+}
+
+nb_status nb_arch_hparams(const nb_arch *arch, const nb_arch_input *in, nb_hparams *h, nb_error *err) {
+    facts f = {.arch = arch, .in = in, .h = h, .err = err};
+    nb_hparams_default(h);
+    nb_status st = arch->refuse ? arch->refuse(in->source, err) : NB_OK;
+    if (!st) st = apply_settings(&f);
+    if (!st) st = apply_facts(&f);
+    if (!st) st = derive(&f);
+    for (size_t i = 0; !st && i < nb_hparam_count; i++)
+        if (nb_hparam_list[i].required && !(f.known >> i & 1)) st = ask_for(&f, nb_hparam_list[i].name, 0);
+    return st ? st : nb_hparams_check(h, err);
+}
+
+void nb_arch_inv_freq(const nb_arch *arch, const nb_hparams *h, float *inv_freq) {
+    for (uint32_t i = 0; i < h->head_dim / 2; i++) {
+        float exponent = (float)(2 * i) / (float)h->head_dim;
+        float power = (float)nb_pow((double)h->rope_theta, (double)exponent);
+        inv_freq[i] = arch->rope_sign * (1.0f / power);
+    }
+}

@@ -1,0 +1,91 @@
+/* Families of models: how a checkpoint's tensors and configuration become ours.
+ *
+ * A family is data: rows that map names of tensors, and facts that give the hyperparameters. One arch_*.c per family
+ * holds its tables; a function is written only for what no table can say. */
+#ifndef NB_CONVERT_ARCH_H
+#define NB_CONVERT_ARCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/status.h"
+#include "convert/convert.h"
+#include "convert/source.h"
+#include "convert/value.h"
+#include "core/hparams.h"
+#include "core/tensors.h"
+
+/* What is done with a tensor. */
+typedef enum nb_map_how {
+    NB_MAP_SAME,      /* it has our shape (or that of its parts) */
+    NB_MAP_TRANSPOSE, /* it is stored [columns][rows] */
+    NB_MAP_CROP,      /* rows beyond ours are padding */
+    NB_MAP_TIED,      /* NB_MAP_CROP; not used when the head is the embedding */
+    NB_MAP_IGNORE     /* saved but not needed: masks, tables that are computed */
+} nb_map_how;
+
+/* Parts of a joined tensor, in the order of its rows; a row of the map may cover neighbours. */
+enum { NB_PART_WHOLE = 0, NB_PART_Q = 1, NB_PART_K = 2, NB_PART_V = 4, NB_PART_GATE = 1, NB_PART_UP = 2 };
+
+typedef struct nb_map_row {
+    const char *pattern; /* a tensor's name; "%u" stands for the layer's number */
+    int spec;            /* NB_SPEC_<field> of tensors.def */
+    int part;            /* NB_PART_* */
+    nb_map_how how;
+} nb_map_row;
+
+/* Where a hyperparameter comes from. The first row that knows its value decides; --set comes before all. */
+typedef enum nb_fact_how {
+    NB_FACT_IS,     /* `value` */
+    NB_FACT_KEY,    /* number under the key `text` of the configuration */
+    NB_FACT_ROWS,   /* rows of tensor `text` */
+    NB_FACT_COLS,   /* columns of tensor `text` */
+    NB_FACT_LAYERS, /* largest layer number in the names that match pattern `text`, plus 1 */
+    NB_FACT_HAS,    /* 1 when tensor `text` exists, else 0 */
+    NB_FACT_SAME    /* 1 when tensor `text` does not exist or has the bits of tensor `other`, else 0 */
+} nb_fact_how;
+
+typedef struct nb_fact {
+    const char *hparam;
+    nb_fact_how how;
+    const char *text, *other;
+    double value;
+} nb_fact;
+
+typedef struct nb_arch_input {
+    nb_source *source;
+    const nb_value *config; /* the training script's; may be NULL */
+    const nb_setting *settings;
+    size_t n_settings;
+    void (*say)(void *user, const char *sentence); /* may be NULL */
+    void *user;
+} nb_arch_input;
+
+typedef struct nb_arch {
+    const char *name;  /* --arch, and "architecture" in the file */
+    const char *chat_style;
+    const char *tokenizer_files[2]; /* names beside the checkpoint; unused ones NULL */
+    const nb_map_row *map;
+    size_t n_map;
+    const nb_fact *facts;
+    size_t n_facts;
+    float rope_sign; /* -1: its rotation runs backwards */
+    nb_status (*refuse)(const nb_source *s, nb_error *err); /* may be NULL: relatives of the family that it cannot read */
+} nb_arch;
+
+/* All families; NULL at the end. */
+extern const nb_arch *const nb_archs[];
+extern const nb_arch nb_arch_nanochat, nb_arch_nanogpt, nb_arch_minigpt;
+
+/* Whether `name` matches `pattern`; then *layer is its number (0 for a pattern without one). */
+bool nb_arch_match(const char *pattern, const char *name, uint32_t *layer);
+/* The name that `pattern` gives for a layer, into buf[n]. */
+void nb_arch_source_name(const char *pattern, uint32_t layer, char *buf, size_t n);
+
+/* The hyperparameters of a checkpoint: settings, facts, what follows from them; checked. */
+nb_status nb_arch_hparams(const nb_arch *arch, const nb_arch_input *in, nb_hparams *h, nb_error *err);
+
+/* rope.inv_freq [head_dim / 2]: theta^(-2i/head_dim) in the f32 steps that PyTorch code takes, times the sign. */
+void nb_arch_inv_freq(const nb_arch *arch, const nb_hparams *h, float *inv_freq);
+
+#endif

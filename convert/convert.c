@@ -1,0 +1,211 @@
+#include "convert/convert.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+#include "base/buf.h"
+#include "base/bytes.h"
+#include "base/mem.h"
+#include "convert/arch.h"
+#include "convert/emit.h"
+#include "convert/forms.h"
+#include "convert/plan.h"
+#include "convert/tok.h"
+#include "core/hparams.h"
+#include "core/vocab.h"
+#include "format/writer.h"
+
+typedef struct job {
+    const nb_convert_options *options;
+    nb_input input;
+    const nb_arch *arch;
+    nb_hparams hparams;
+    nb_plan plan;
+    nb_vocab vocab;
+    bool has_vocab;
+    nb_writer *writer;
+    nb_emit emit;
+    uint64_t source_bytes, source_hash;
+    char *model_json, *provenance_json; /* jansson's, released with free */
+    nb_error *err;
+} job;
+
+static void say(const job *j, const char *sentence) {
+    if (j->options->say) j->options->say(j->options->user, sentence);
+}
+
+/* XXH3-64 of the checkpoint's file. */
+static nb_status hash_source(job *j) {
+    enum { PIECE = 1 << 20 };
+    const char *path = j->input.path;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return nb_fail_errno(j->err, errno, "'%s' cannot be opened", path);
+    off_t size = lseek(fd, 0, SEEK_END);
+    uint8_t *piece = nb_alloc(PIECE);
+    XXH3_state_t *state = XXH3_createState();
+    nb_status st = piece && state ? NB_OK : nb_oom(j->err, "hashing", PIECE);
+    if (!st) XXH3_64bits_reset(state);
+    for (off_t at = 0; !st && at < size;) {
+        ssize_t n = pread(fd, piece, PIECE, at);
+        if (n <= 0) {
+            st = n < 0 ? nb_fail_errno(j->err, errno, "'%s' cannot be read", path) : nb_fail(j->err, NB_TRUNCATED, "'%s' became shorter while it was read", path);
+            break;
+        }
+        XXH3_64bits_update(state, piece, (size_t)n);
+        at += n;
+        if (!nb_progress_step(j->options->progress, "hashing", (uint64_t)at, (uint64_t)size)) st = nb_fail(j->err, NB_CANCELLED, "the conversion was cancelled");
+    }
+    j->source_bytes = size > 0 ? (uint64_t)size : 0;
+    if (!st) j->source_hash = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    nb_free(piece);
+    close(fd);
+    return st;
+}
+
+/* ---- the two JSON texts: sorted keys, no blanks, so that equal models have equal bytes ---- */
+
+static nb_status dump(job *j, json_t *object, char **text) {
+    *text = object ? json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    json_decref(object);
+    return *text ? NB_OK : nb_oom(j->err, "the metadata", 0);
+}
+
+static nb_status make_model_json(job *j) {
+    json_t *object = json_pack("{s:s, s:o, s:{s:s}}", "architecture", j->arch->name, "hparams", nb_hparams_to_json(&j->hparams), "chat", "style",
+                               j->arch->chat_style);
+    if (object && j->has_vocab && json_object_set_new(object, "tokenizer", nb_vocab_to_json(&j->vocab))) {
+        json_decref(object);
+        object = NULL;
+    }
+    return dump(j, object, &j->model_json);
+}
+
+/* Names only: a path would tell about the machine, and the same conversion elsewhere would write another file. */
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Text from a command line or a folder need not be UTF-8, JSON must be. */
+static json_t *text_json(const char *text) {
+    json_t *s = json_string(text);
+    return s ? s : json_string("?");
+}
+
+static json_t *options_json(const nb_convert_options *o) {
+    json_t *object = json_pack("{s:s, s:s, s:i}", "type", nb_types[o->type].name, "store", o->store == NB_STORE_RAW ? "raw" : "zstd", "level", o->level);
+    json_t *set = o->n_settings ? json_object() : NULL;
+    for (size_t i = 0; set && i < o->n_settings; i++) json_object_set_new(set, o->settings[i].key, text_json(o->settings[i].value));
+    if (set) json_object_set_new(object, "set", set);
+    if (o->arch) json_object_set_new(object, "arch", text_json(o->arch));
+    if (o->tokenizer) json_object_set_new(object, "tokenizer", text_json(base_name(o->tokenizer)));
+    return object;
+}
+
+static nb_status make_provenance_json(job *j) {
+    char hash[17];
+    snprintf(hash, sizeof hash, "%016" PRIx64, j->source_hash);
+    json_t *object = json_pack("{s:{s:o, s:s, s:s, s:I}, s:{s:s, s:o}}", "source", "name", text_json(base_name(j->input.path)), "form",
+                               j->input.form->title, "xxh3", hash, "bytes", (json_int_t)j->source_bytes, "converter", "version", NIBBLE_VERSION,
+                               "options", options_json(j->options));
+    return dump(j, object, &j->provenance_json);
+}
+
+/* ---- steps ---- */
+
+/* What was found, in the order in which a reader wants to know it. */
+static void say_found(const job *j) {
+    char text[300];
+    const nb_hparams *h = &j->hparams;
+    snprintf(text, sizeof text, "%s '%s': %u blocks, %u channels, %u heads (%u for keys and values), %u tokens, context %u", j->input.form->title,
+             base_name(j->input.path), (unsigned)h->n_layer, (unsigned)h->n_embd, (unsigned)h->n_head, (unsigned)h->n_kv_head,
+             (unsigned)h->vocab_size, (unsigned)h->n_ctx);
+    say(j, text);
+    for (size_t i = 0; i < j->plan.n; i++)
+        for (size_t p = 0; p < j->plan.tensors[i].n_parts; p++)
+            if (j->plan.tensors[i].parts[p].tensor->dtype == NB_DTYPE_F64) {
+                say(j, "the checkpoint holds f64 weights: they are rounded to f32");
+                return;
+            }
+}
+
+static nb_status prepare(job *j, const char *source) {
+    const nb_convert_options *o = j->options;
+    nb_status st = nb_input_open(&j->input, source, o->arch, o->say, o->user, j->err);
+    if (st) return st;
+    j->arch = j->input.form->arch;
+    const nb_arch_input in = {.source = j->input.source, .config = j->input.config, .settings = o->settings, .n_settings = o->n_settings,
+                              .say = o->say, .user = o->user};
+    st = nb_arch_hparams(j->arch, &in, &j->hparams, j->err);
+    if (!st) st = nb_plan_make(&j->plan, j->arch, &j->hparams, j->input.source, j->err);
+    if (st) return nb_context(j->err, st, "'%s'", j->input.path);
+    say_found(j);
+    const nb_tok_input tok = {.checkpoint = j->input.path, .given = o->tokenizer, .arch = j->arch, .vocab_size = j->hparams.vocab_size,
+                              .say = o->say, .user = o->user};
+    st = nb_tok_load(&j->vocab, &j->has_vocab, &tok, j->err);
+    if (!st) st = make_model_json(j);
+    if (!st) st = hash_source(j);
+    if (!st) st = make_provenance_json(j);
+    return st;
+}
+
+static nb_status emit_vocab(job *j) {
+    const nb_vocab *v = &j->vocab;
+    size_t n = (size_t)v->n_tokens + 1;
+    uint8_t *offsets = nb_alloc(4 * n);
+    if (!offsets) return nb_oom(j->err, "the vocabulary", 4 * n);
+    for (size_t i = 0; i < n; i++) nb_put_u32(offsets + 4 * i, v->offsets[i]);
+    nb_status st = nb_emit_plain(&j->emit, "tokenizer.bytes", NB_TYPE_U8, v->bytes.size, v->bytes.data, j->err);
+    if (!st) st = nb_emit_plain(&j->emit, "tokenizer.offsets", NB_TYPE_U32, n, offsets, j->err);
+    nb_free(offsets);
+    return st;
+}
+
+static nb_status write_all(job *j, const char *target, nb_convert_report *report) {
+    const nb_convert_options *o = j->options;
+    const nb_writer_options wo = {.store = o->store, .level = o->level, .overwrite = o->overwrite, .team = o->team};
+    nb_status st = nb_writer_create(&j->writer, target, &wo, j->err);
+    if (st) return st;
+    j->emit = (nb_emit){.source = j->input.source, .writer = j->writer, .team = o->team, .progress = o->progress, .total = j->plan.source_elements,
+                        .total_bytes = j->source_bytes, .type = o->type, .arch = j->arch, .hparams = &j->hparams};
+    if (j->has_vocab) st = emit_vocab(j);
+    for (size_t i = 0; !st && i < j->plan.n; i++) st = nb_emit_tensor(&j->emit, &j->plan.tensors[i], j->err);
+    if (!st) st = nb_writer_commit(j->writer, j->model_json, j->provenance_json, &report->identity, &report->file_bytes, j->err);
+    return st;
+}
+
+static void fill_report(const job *j, nb_convert_report *r) {
+    r->source_bytes = j->source_bytes;
+    r->raw_bytes = j->emit.raw_bytes;
+    r->parameters = j->emit.parameters;
+    r->n_tensors = (uint32_t)(j->plan.n + (j->has_vocab ? 2 : 0));
+    r->snr_db = nb_quant_error_snr(&j->emit.error);
+    snprintf(r->architecture, sizeof r->architecture, "%s", j->arch->name);
+    snprintf(r->form, sizeof r->form, "%s", j->input.form->title);
+}
+
+nb_status nb_convert(const char *source, const char *target, const nb_convert_options *options, nb_convert_report *report, nb_error *err) {
+    nb_convert_report ignored;
+    job j = {.options = options, .err = err};
+    if (!report) report = &ignored;
+    *report = (nb_convert_report){0};
+    if ((unsigned)options->type >= NB_TYPE_COUNT || !nb_types[options->type].block_bytes)
+        return nb_fail(err, NB_ARGUMENT, "matrices cannot have the type '%s'", (unsigned)options->type < NB_TYPE_COUNT ? nb_types[options->type].name : "?");
+    nb_status st = prepare(&j, source);
+    if (!st) st = write_all(&j, target, report);
+    if (!st) fill_report(&j, report);
+    nb_writer_close(j.writer);
+    free(j.model_json);
+    free(j.provenance_json);
+    if (j.has_vocab) nb_vocab_free(&j.vocab);
+    nb_plan_free(&j.plan);
+    nb_input_close(&j.input);
+    return st;
+}

@@ -1,0 +1,34 @@
+#include "convert/dtype.h"
+
+#include "base/bytes.h"
+#include "quant/half.h"
+
+static void widen_f32(const uint8_t *src, size_t step, size_t n, float *dst) {
+    for (size_t i = 0; i < n; i++) dst[i] = nb_get_f32(src + i * step);
+}
+static void widen_f16(const uint8_t *src, size_t step, size_t n, float *dst) {
+    for (size_t i = 0; i < n; i++) dst[i] = nb_f16_to_f32(nb_get_u16(src + i * step));
+}
+static void widen_bf16(const uint8_t *src, size_t step, size_t n, float *dst) {
+    for (size_t i = 0; i < n; i++) dst[i] = nb_bf16_to_f32(nb_get_u16(src + i * step));
+}
+static void widen_f64(const uint8_t *src, size_t step, size_t n, float *dst) {
+    for (size_t i = 0; i < n; i++) {
+        double v = nb_get_f64(src + i * step);
+        /* A double beyond f32's range is undefined behaviour as a cast; it becomes an infinity, which is refused later. */
+        dst[i] = v >= 0x1.ffffffp127 ? nb_f32_from_bits(0x7f800000u) : v <= -0x1.ffffffp127 ? nb_f32_from_bits(0xff800000u) : (float)v;
+    }
+}
+
+const nb_dtype_info nb_dtypes[NB_DTYPE_COUNT] = {
+    [NB_DTYPE_F32] = {"f32", 4, widen_f32},
+    [NB_DTYPE_F16] = {"f16", 2, widen_f16},
+    [NB_DTYPE_BF16] = {"bf16", 2, widen_bf16},
+    [NB_DTYPE_F64] = {"f64", 8, widen_f64},
+    [NB_DTYPE_I64] = {"i64", 8, NULL},
+    [NB_DTYPE_I32] = {"i32", 4, NULL},
+    [NB_DTYPE_I16] = {"i16", 2, NULL},
+    [NB_DTYPE_I8] = {"i8", 1, NULL},
+    [NB_DTYPE_U8] = {"u8", 1, NULL},
+    [NB_DTYPE_BOOL] = {"bool", 1, NULL},
+};

@@ -1,0 +1,23 @@
+/* Element types of checkpoints, and how their values become f32. */
+#ifndef NB_CONVERT_DTYPE_H
+#define NB_CONVERT_DTYPE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum nb_dtype {
+    NB_DTYPE_F32, NB_DTYPE_F16, NB_DTYPE_BF16, NB_DTYPE_F64,
+    NB_DTYPE_I64, NB_DTYPE_I32, NB_DTYPE_I16, NB_DTYPE_I8, NB_DTYPE_U8, NB_DTYPE_BOOL,
+    NB_DTYPE_COUNT
+} nb_dtype;
+
+typedef struct nb_dtype_info {
+    const char *name;
+    size_t bytes;
+    /* dst[i] = value of the little-endian element at src + i * step bytes. f32, f16 and bf16 are exact, f64 is rounded to
+     * nearest. NULL: not a type of weights. */
+    void (*widen)(const uint8_t *src, size_t step, size_t n, float *dst);
+} nb_dtype_info;
+extern const nb_dtype_info nb_dtypes[NB_DTYPE_COUNT];
+
+#endif

@@ -1,0 +1,178 @@
+#include "convert/emit.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/mem.h"
+
+enum { BATCH_BYTES = 8 << 20 }; /* of f32 rows that are read at once, as far as whole panels allow */
+
+/* The type that tensors of a kind get in a file of a type, and the least magnitude that rounds to infinity in it. */
+static nb_type type_of(nb_tensor_kind kind, nb_type type) {
+    if (kind == NB_KIND_VECTOR || kind == NB_KIND_ROWS) return NB_TYPE_F32;
+    return kind == NB_KIND_EMBED && type == NB_TYPE_Q4 ? NB_TYPE_Q8 : type;
+}
+static float overflow_of(nb_type type) {
+    return type == NB_TYPE_F16 ? 65520.0f : type == NB_TYPE_BF16 ? 0x1.ffp127f : INFINITY;
+}
+
+static bool tell(nb_emit *e, uint64_t elements) {
+    e->done += elements;
+    double share = (double)e->done / (double)e->total;
+    uint64_t bytes = e->done >= e->total ? e->total_bytes : (uint64_t)(share * (double)e->total_bytes);
+    return nb_progress_step(e->progress, "converting", bytes, e->total_bytes);
+}
+
+/* Weights must be finite, and stay so in the type they get. `first` is the index of x[0] in the tensor. */
+static nb_status check_values(const nb_plan_tensor *t, nb_type type, const float *x, size_t n, uint64_t first, nb_error *err) {
+    size_t at = nb_first_nonfinite(x, n);
+    uint64_t cols = t->spec.cols;
+    float limit = overflow_of(type);
+    if (at < n)
+        return nb_fail(err, NB_FORMAT, "tensor '%s' (from '%s') holds %s at row %" PRIu64 ", column %" PRIu64, t->name,
+                       t->n_parts ? t->parts[0].tensor->name : "the converter",
+                       isnan(x[at]) ? "not a number" : "an infinity (or a number beyond f32)", (first + at) / cols, (first + at) % cols);
+    for (at = 0; limit < INFINITY && at < n; at++)
+        if (fabsf(x[at]) >= limit)
+            return nb_fail(err, NB_UNSUPPORTED, "tensor '%s' holds %g at row %" PRIu64 ", column %" PRIu64 ", too large for %s; choose another --type",
+                           t->name, (double)x[at], (first + at) / cols, (first + at) % cols, nb_types[type].name);
+    return NB_OK;
+}
+
+/* ---- panels ---- */
+
+typedef struct batch {
+    nb_type type;
+    size_t rows, cols, panel_bytes; /* of this batch; of a panel */
+    const float *src;               /* [rows][cols] */
+    float *back;                    /* [rows][cols] dequantized; NULL when exact */
+    uint8_t *panels;
+    nb_quant_error *errors; /* [panels] */
+} batch;
+
+static void quantize_share(void *arg, size_t begin, size_t end, int member) {
+    batch *b = arg;
+    (void)member;
+    for (size_t p = begin; p < end; p++) {
+        size_t row = p * NB_PANEL_ROWS, n = nb_min_size(b->rows - row, NB_PANEL_ROWS);
+        uint8_t *panel = b->panels + p * b->panel_bytes;
+        nb_quantize_panel(b->type, nb_q4_codebook, b->src + row * b->cols, n, b->cols, b->cols, panel);
+        b->errors[p] = (nb_quant_error){0};
+        if (!b->back) continue;
+        nb_dequantize_panel(b->type, nb_q4_codebook, panel, n, b->cols, b->cols, b->back + row * b->cols);
+        nb_quant_error_add(&b->errors[p], b->src + row * b->cols, b->back + row * b->cols, n * b->cols);
+    }
+}
+
+/* Sums of doubles depend on their order: always panel by panel, whoever quantized them. */
+static void add_error(nb_quant_error *to, const nb_quant_error *e) {
+    to->signal += e->signal;
+    to->noise += e->noise;
+    to->largest = fmax(to->largest, e->largest);
+    to->count += e->count;
+}
+
+static nb_status emit_batch(nb_emit *e, const nb_plan_tensor *t, batch *b, float *src, uint64_t row, nb_error *err) {
+    size_t n_panels = nb_div_up(b->rows, NB_PANEL_ROWS);
+    nb_status st = nb_plan_read(t, e->source, row, b->rows, src, err);
+    if (!st) st = check_values(t, b->type, src, b->rows * b->cols, row * b->cols, err);
+    if (st) return st;
+    nb_team_for(e->team, n_panels, 1, quantize_share, b);
+    for (size_t p = 0; b->back && p < n_panels; p++) add_error(&e->error, &b->errors[p]);
+    st = nb_writer_tensor_append(e->writer, b->panels, n_panels * b->panel_bytes, err);
+    if (!st && !tell(e, b->rows * b->cols)) st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");
+    return st;
+}
+
+static nb_status emit_panels(nb_emit *e, const nb_plan_tensor *t, nb_type type, nb_error *err) {
+    uint64_t panel_bytes, row_bytes = t->spec.cols * sizeof(float);
+    if (!nb_panel_bytes(type, t->spec.cols, &panel_bytes)) return nb_fail(err, NB_LIMIT, "tensor '%s' is too wide", t->name);
+    size_t panels = nb_max_size(1, (size_t)(BATCH_BYTES / (row_bytes * NB_PANEL_ROWS)));
+    panels = nb_min_size(panels, nb_div_up((size_t)t->spec.rows, NB_PANEL_ROWS));
+    size_t rows = panels * NB_PANEL_ROWS, floats = rows * (size_t)t->spec.cols;
+    bool exact = type == NB_TYPE_F32;
+    float *src = nb_alloc(floats * sizeof *src), *back = exact ? NULL : nb_alloc(floats * sizeof *back);
+    uint8_t *out = nb_alloc(panels * (size_t)panel_bytes);
+    nb_quant_error *errors = nb_alloc(panels * sizeof *errors);
+    nb_status st = NB_OK;
+    if (!src || (!exact && !back) || !out || !errors) st = nb_oom(err, "rows of a tensor", floats * sizeof *src);
+    batch b = {.type = type, .cols = (size_t)t->spec.cols, .panel_bytes = (size_t)panel_bytes, .src = src, .back = back, .panels = out, .errors = errors};
+    for (uint64_t row = 0; !st && row < t->spec.rows; row += rows) {
+        b.rows = (size_t)(t->spec.rows - row < rows ? t->spec.rows - row : rows);
+        st = emit_batch(e, t, &b, src, row, err);
+    }
+    nb_free(src);
+    nb_free(back);
+    nb_free(out);
+    nb_free(errors);
+    return st;
+}
+
+/* ---- plain tensors ---- */
+
+static nb_status append_floats(nb_emit *e, const float *x, size_t n, nb_error *err) {
+    uint8_t bytes[4096];
+    nb_status st = NB_OK;
+    for (size_t i = 0; !st && i < n;) {
+        size_t k = nb_min_size(n - i, sizeof bytes / 4);
+        for (size_t j = 0; j < k; j++) nb_put_f32(bytes + 4 * j, x[i + j]);
+        st = nb_writer_tensor_append(e->writer, bytes, 4 * k, err);
+        i += k;
+    }
+    return st;
+}
+
+static nb_status emit_rows(nb_emit *e, const nb_plan_tensor *t, nb_error *err) {
+    uint64_t cols = t->spec.cols, batch_rows = BATCH_BYTES / (cols * sizeof(float));
+    batch_rows = batch_rows ? batch_rows : 1;
+    if (batch_rows > t->spec.rows) batch_rows = t->spec.rows;
+    size_t bytes = (size_t)(batch_rows * cols) * sizeof(float);
+    float *x = nb_alloc(bytes);
+    nb_status st = x ? NB_OK : nb_oom(err, "rows of a tensor", bytes);
+    for (uint64_t row = 0; !st && row < t->spec.rows; row += batch_rows) {
+        uint64_t n = t->spec.rows - row < batch_rows ? t->spec.rows - row : batch_rows;
+        if (t->id == NB_SPEC_inv_freq) nb_arch_inv_freq(e->arch, e->hparams, x);
+        else st = nb_plan_read(t, e->source, row, n, x, err);
+        if (!st) st = check_values(t, NB_TYPE_F32, x, (size_t)(n * cols), row * cols, err);
+        if (!st) st = append_floats(e, x, (size_t)(n * cols), err);
+        if (!st && t->n_parts && !tell(e, n * cols)) st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");
+    }
+    nb_free(x);
+    return st;
+}
+
+/* ---- the directory's side ---- */
+
+static nb_status begin(nb_emit *e, const nb_tensor *t, nb_error *err) {
+    uint64_t raw = 0, count = 1;
+    for (uint32_t i = 0; i < t->n_dims; i++)
+        if (!nb_mul_u64(count, t->dims[i], &count)) return nb_fail(err, NB_LIMIT, "tensor '%s' is too large", t->name);
+    bool fits = t->layout == NB_LAYOUT_PANELS ? nb_panels_bytes(t->type, t->dims[0], t->dims[1], &raw) : nb_plain_bytes(t->type, count, &raw);
+    if (!fits) return nb_fail(err, NB_LIMIT, "tensor '%s' is too large", t->name);
+    e->raw_bytes += raw;
+    return nb_writer_tensor_begin(e->writer, t, err);
+}
+
+nb_status nb_emit_tensor(nb_emit *e, const nb_plan_tensor *t, nb_error *err) {
+    nb_type type = type_of(t->spec.kind, e->type);
+    bool panels = t->spec.kind == NB_KIND_MATRIX || t->spec.kind == NB_KIND_EMBED, vector = t->spec.kind == NB_KIND_VECTOR;
+    nb_tensor record = {.name = t->name, .type = type, .layout = panels ? NB_LAYOUT_PANELS : NB_LAYOUT_PLAIN, .n_dims = vector ? 1 : 2};
+    record.dims[0] = vector ? t->spec.cols : t->spec.rows;
+    record.dims[1] = vector ? 0 : t->spec.cols;
+    if (type == NB_TYPE_Q4) memcpy(record.codebook, nb_q4_codebook, sizeof record.codebook);
+    nb_status st = begin(e, &record, err);
+    if (!st) st = panels ? emit_panels(e, t, type, err) : emit_rows(e, t, err);
+    if (!st) st = nb_writer_tensor_end(e->writer, err);
+    if (!st && t->n_parts) e->parameters += t->spec.rows * t->spec.cols;
+    return st;
+}
+
+nb_status nb_emit_plain(nb_emit *e, const char *name, nb_type type, uint64_t count, const void *bytes, nb_error *err) {
+    nb_tensor record = {.name = name, .type = type, .layout = NB_LAYOUT_PLAIN, .n_dims = 1, .dims = {count}};
+    nb_status st = begin(e, &record, err);
+    if (!st) st = nb_writer_tensor_append(e->writer, bytes, (size_t)count * nb_types[type].plain_bytes, err);
+    if (!st) st = nb_writer_tensor_end(e->writer, err);
+    return st;
+}

@@ -1,0 +1,34 @@
+/* Planned tensors into the file: read in batches of panels, quantized by the team, appended to the writer. */
+#ifndef NB_CONVERT_EMIT_H
+#define NB_CONVERT_EMIT_H
+
+#include <stdint.h>
+#include "base/progress.h"
+#include "base/status.h"
+#include "base/team.h"
+#include "convert/arch.h"
+#include "convert/plan.h"
+#include "format/writer.h"
+#include "quant/quantize.h"
+#include "quant/types.h"
+
+typedef struct nb_emit {
+    nb_source *source;
+    nb_writer *writer;
+    nb_team *team;               /* may be NULL */
+    const nb_progress *progress; /* may be NULL */
+    uint64_t total, done;        /* elements of the source; total > 0 */
+    uint64_t total_bytes;        /* what `total` elements count as in the progress */
+    nb_type type;                /* of the matrices */
+    const nb_arch *arch;
+    const nb_hparams *hparams;
+    nb_quant_error error; /* of the matrices that are not f32 */
+    uint64_t raw_bytes, parameters;
+} nb_emit;
+
+nb_status nb_emit_tensor(nb_emit *e, const nb_plan_tensor *t, nb_error *err);
+
+/* A plain tensor from memory. */
+nb_status nb_emit_plain(nb_emit *e, const char *name, nb_type type, uint64_t count, const void *bytes, nb_error *err);
+
+#endif

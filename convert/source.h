@@ -1,0 +1,64 @@
+/* A checkpoint as the converter sees it, whatever its container: named tensors whose blocks can be read as f32, and a
+ * tree of metadata.
+ *
+ * One source_*.c per container implements the two functions of nb_source_ops. One thread at a time. */
+#ifndef NB_CONVERT_SOURCE_H
+#define NB_CONVERT_SOURCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/status.h"
+#include "convert/arena.h"
+#include "convert/dtype.h"
+#include "convert/value.h"
+
+enum { NB_SOURCE_DIMS = NB_VALUE_DIMS, NB_SOURCE_MAX_TENSORS = 1 << 20 };
+
+typedef struct nb_source_tensor {
+    const char *name; /* without the prefixes that wrappers of modules add */
+    nb_dtype dtype;
+    uint32_t n_dims;
+    uint64_t dims[NB_SOURCE_DIMS];
+    const void *where; /* the implementation's */
+} nb_source_tensor;
+
+typedef struct nb_source nb_source;
+
+typedef struct nb_source_ops {
+    /* Rows [row, row + n_rows) and columns [col, col + n_cols) of t seen as a matrix, inside its shape, into
+     * dst [n_rows][n_cols]. The type of t can be widened. */
+    nb_status (*read)(nb_source *s, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint64_t col, uint64_t n_cols,
+                      float *dst, nb_error *err);
+    void (*close)(nb_source *s);
+} nb_source_ops;
+
+struct nb_source {
+    const nb_source_ops *ops;
+    nb_arena arena; /* tensors, names and metadata */
+    const nb_source_tensor *tensors; /* [n_tensors], in the checkpoint's order, no two of one name */
+    size_t n_tensors;
+    const nb_value *meta;    /* what the file holds besides; may be NULL */
+    const char *wrapper;     /* key of `meta` under which the tensors were found; "" at the top */
+};
+
+/* PyTorch: the zip form of torch.save since 1.6. Tensors come from the dictionary under one of the keys that training
+ * scripts use, or from the top. */
+nb_status nb_source_torch_open(nb_source **source, const char *path, nb_error *err);
+
+void nb_source_close(nb_source *s); /* accepts NULL */
+
+const nb_source_tensor *nb_source_find(const nb_source *s, const char *name); /* NULL: no such tensor */
+
+/* A tensor as a matrix: a vector is one row, more than two dimensions are rows of the last one. */
+uint64_t nb_source_rows(const nb_source_tensor *t);
+uint64_t nb_source_cols(const nb_source_tensor *t);
+
+nb_status nb_source_read(nb_source *s, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint64_t col, uint64_t n_cols,
+                         float *dst, nb_error *err);
+
+/* "[3, 4]" */
+enum { NB_SHAPE_TEXT = 200 };
+const char *nb_source_shape(const nb_source_tensor *t, char text[NB_SHAPE_TEXT]);
+
+#endif

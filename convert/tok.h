@@ -1,0 +1,34 @@
+/* Tokenizers beside a checkpoint become an nb_vocab. One tok_*.c per form. */
+#ifndef NB_CONVERT_TOK_H
+#define NB_CONVERT_TOK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/status.h"
+#include "convert/arch.h"
+#include "convert/value.h"
+#include "core/vocab.h"
+
+typedef struct nb_tok_input {
+    const char *checkpoint; /* path of the checkpoint: the search starts in its folder */
+    const char *given;      /* NULL: search; "none"; else a file, or a folder that holds one */
+    const nb_arch *arch;
+    uint32_t vocab_size; /* of the model: more tokens are an error */
+    void (*say)(void *user, const char *sentence); /* may be NULL */
+    void *user;
+} nb_tok_input;
+
+/* The vocabulary, checked; *found false (and *vocab zeroed) when there is none or none is wanted. */
+nb_status nb_tok_load(nb_vocab *vocab, bool *found, const nb_tok_input *in, nb_error *err);
+
+/* Forms. Each fills an empty vocabulary from a tree of values, without looking at the roles of its special tokens. */
+nb_status nb_tok_tiktoken(nb_vocab *v, const nb_value *encoding, nb_error *err);  /* a tiktoken.core.Encoding */
+nb_status nb_tok_chars(nb_vocab *v, const nb_value *ids, nb_error *err);          /* {character: id} or {id: character} */
+
+/* Whether a token of this text is a special one, with a role in the text rather than a spelling. */
+bool nb_tok_is_special(const char *text, size_t n);
+
+/* The path of `name` in the folder of file `beside`, in dst[n]; false: it does not fit. */
+bool nb_tok_beside(const char *beside, const char *name, char *dst, size_t n);
+
+#endif
