@@ -272,7 +272,7 @@ const nb_tokenizer *need_tokenizer(const nb_model *model, const char *path, nb_e
 
 nb_status session_open(nb_session **session, const engine *e, const options *o, uint64_t n_ctx, nb_error *err) {
     nb_session_options how = {.n_ctx = (uint32_t)n_ctx, .n_chunk = (uint32_t)o->chunk, .team = e->team};
-    while (kv_choice(how.kv) && strcmp(kv_choice(how.kv), o->kv)) how.kv++;
+    while (kv_choice(how.kv) && strcmp(kv_choice(how.kv), o->kv) != 0) how.kv++;
     return nb_session_create(session, e->model, &how, err);
 }
 

@@ -115,7 +115,8 @@ static void man_command(int command) {
         putchar('\n');
     }
     for (size_t i = 0; i < option_count; i++) {
-        if (in_command(&option_list[i], command) && strcmp(option_list[i].name, "help")) man_option(&option_list[i]);
+        if (in_command(&option_list[i], command) && strcmp(option_list[i].name, "help") != 0)
+            man_option(&option_list[i]);
     }
 }
 

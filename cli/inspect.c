@@ -7,7 +7,7 @@
 #include "core/hparams.h"
 
 typedef struct totals {
-    uint64_t parameters, weight_bytes; /* of what is multiplied, added or looked up: not of the tokenizer's tensors */
+    uint64_t parameters, weight_bytes; /* of what was trained */
 } totals;
 
 static uint64_t elements(const nb_tensor *t) {
@@ -20,7 +20,8 @@ static totals count_weights(const nb_reader *r) {
     totals sum = {0};
     for (size_t i = 0; i < nb_reader_count(r); i++) {
         const nb_tensor *t = nb_reader_at(r, i);
-        if (!strncmp(t->name, "tokenizer.", strlen("tokenizer."))) continue;
+        /* The vocabulary and the table of frequencies are data of the file, not of the model's training. */
+        if (!strncmp(t->name, "tokenizer.", strlen("tokenizer.")) || !strcmp(t->name, "rope.inv_freq")) continue;
         sum.parameters += elements(t);
         sum.weight_bytes += t->raw_bytes;
     }

@@ -1,4 +1,5 @@
 #include "cli/options.h"
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,11 +77,17 @@ static unsigned edit_distance(const char *a, const char *b) {
     return d[n][m];
 }
 
+/* How far `given` is from a valid name: a beginning of it is one step away, as abbreviations are meant that way. */
+static unsigned name_distance(const char *given, const char *name) {
+    unsigned d = edit_distance(given, name);
+    return d > 1 && *given && !strncmp(given, name, strlen(given)) ? 1 : d;
+}
+
 int command_find(const char *name) {
     int closest = 0;
     for (int i = 0; i < CMD_COUNT; i++) {
         if (!strcmp(name, commands[i].name)) return i;
-        if (edit_distance(name, commands[i].name) < edit_distance(name, commands[closest].name)) closest = i;
+        if (name_distance(name, commands[i].name) < name_distance(name, commands[closest].name)) closest = i;
     }
     usage_error("unknown command '%s'; the closest is '%s' ('nibble help' lists all)", name, commands[closest].name);
     return CMD_COUNT;
@@ -104,18 +111,15 @@ static const option_info *find_letter(int command, char letter) {
 
 static bool unknown_option(int command, const char *given) {
     char name[64];
-    size_t n = strcspn(given, "=");
-    snprintf(name, sizeof name, "%.*s", (int)nb_min_size(n, sizeof name - 1), given);
-    const option_info *closest = NULL;
+    snprintf(name, sizeof name, "%.*s", (int)nb_min_size(strcspn(given, "="), sizeof name - 1), given);
+    const char *bare = name + strspn(name, "-"), *closest = "help";
     for (size_t i = 0; i < option_count; i++) {
         const option_info *p = &option_list[i];
-        if (!(p->commands >> command & 1)) continue;
-        if (!closest ||
-            edit_distance(name + strspn(name, "-"), p->name) < edit_distance(name + strspn(name, "-"), closest->name))
-            closest = p;
+        if ((p->commands >> command & 1) && name_distance(bare, p->name) < name_distance(bare, closest))
+            closest = p->name;
     }
     usage_error("%s: unknown option '%s'; the closest is '--%s' ('nibble %s --help' lists all)", commands[command].name,
-                name, closest ? closest->name : "help", commands[command].name);
+                name, closest, commands[command].name);
     return false;
 }
 
@@ -136,8 +140,13 @@ static bool set_number(const option_info *p, const char *command, const char *va
     bool good = is_whole ? parse_u64(value, &whole) : parse_double(value, &number);
     if (is_whole) number = (double)whole;
     if (!good || number < p->min || number > p->max) {
-        usage_error("%s: --%s takes a%s number from %.15g to %.20g, not '%s'", command, p->name,
-                    is_whole ? " whole" : "", p->min, p->max, value);
+        char range[64];
+        uint64_t last = p->max < 0x1p64 ? (uint64_t)p->max : UINT64_MAX;
+        if (is_whole)
+            snprintf(range, sizeof range, "a whole number from %" PRIu64 " to %" PRIu64, (uint64_t)p->min, last);
+        else
+            snprintf(range, sizeof range, "a number from %g to %g", p->min, p->max);
+        usage_error("%s: --%s takes %s, not '%s'", command, p->name, range, value);
         return false;
     }
     if (is_whole)
@@ -247,15 +256,16 @@ bool options_parse(options *o, int command, int argc, char **argv) {
             only_arguments = true;
         } else if (!only_arguments && argv[i][0] == '-' && argv[i][1]) {
             if (!parse_option(o, command, argc, argv, &i)) return false;
+            if (o->help) return true; /* whoever asks for help may have the rest wrong */
         } else {
             args[o->n_args++] = argv[i];
         }
     }
     const command_info *c = &commands[command];
-    if (o->help) return true;
     if (o->n_args >= c->min_args && o->n_args <= c->max_args) return threads_from_environment(o, command);
     if (o->n_args < c->min_args)
-        usage_error("%s: %s is missing (usage: nibble %s %s [options])", c->name, c->arguments, c->name, c->arguments);
+        usage_error("%s: %.*s is missing (usage: nibble %s %s [options])", c->name, (int)strcspn(c->arguments, " "),
+                    c->arguments, c->name, c->arguments);
     else
         usage_error("%s: '%s' is one argument too many (usage: nibble %s %s [options])", c->name, o->args[c->max_args],
                     c->name, c->arguments);

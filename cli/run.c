@@ -35,7 +35,7 @@ static nb_status read_prompt(job *j, nb_error *err) {
     const char *text = j->o->prompt;
     if (!text) return NB_OK; /* --tokens */
     if (!need_tokenizer(j->e.model, j->o->args[0], err)) return NB_MISSING;
-    if (strcmp(text, "-")) return add_text(j, text, strlen(text), err);
+    if (strcmp(text, "-") != 0) return add_text(j, text, strlen(text), err);
     nb_buf input = {0};
     nb_status st = nb_read_file("-", INPUT_LIMIT, &input, err);
     /* The newline that ends what `echo` and editors write is not part of the prompt. */
