@@ -45,8 +45,8 @@ void nb_kv_store(nb_kv *kv, uint32_t layer, uint32_t position, const float *k, c
 size_t nb_kv_scratch(const nb_kv *kv, uint32_t group);
 
 /* Attention of `group` query heads that share KV head `head`, at `position` over positions 0..position.
- * q: [group][head_dim], scaled; out: [group][head_dim]; scratch: nb_kv_scratch floats, aligned, this thread's own. */
+ * q: [group][head_dim], scaled; out: [group][head_dim]; room: nb_kv_scratch floats of this thread's own. */
 void nb_kv_attend(const nb_kv *kv, const nb_kernels *k, uint32_t layer, uint32_t head, uint32_t position, const float *q,
-                  uint32_t group, float *out, float *scratch);
+                  uint32_t group, float *out, float *room);
 
 #endif

@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 void nb_tensor_specs(const nb_hparams *h, nb_tensor_spec specs[NB_SPEC_COUNT]) {
-    /* The ranges of hparams.def keep every product below 2^32. */
     size_t i = 0;
 #define TENSOR(field_, SCOPE_, name_, KIND_, rows_, cols_, present_)                                     \
     specs[i++] = (nb_tensor_spec){.field = #field_, .name = name_, .scope = NB_SCOPE_##SCOPE_,           \
