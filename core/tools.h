@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include "base/buf.h"
 #include "base/status.h"
+#include "core/vocab.h"
 
 /* Evaluate an expression as nanochat's calculator does: numbers with + - * / // and parentheses, and string literals with
  * .count("..."), with Python's results and spelling (exact ints, `4/2` is 2.0, repr of floats). Appends the value's text to
@@ -24,5 +25,8 @@ typedef struct nb_tool {
 } nb_tool;
 extern const nb_tool nb_tools[];
 extern const size_t nb_tool_count;
+
+/* The vocabulary has the tool's four control tokens. */
+bool nb_tool_usable(const nb_tool *tool, const nb_vocab *v);
 
 #endif
