@@ -33,6 +33,11 @@ static bool take_step(void *user, const nb_step *step) {
     return !interrupted() && !c->output_failed;
 }
 
+static void clear(talk *c) {
+    nb_session_rewind(c->session, 0);
+    c->held.size = c->pending.size = 0;
+}
+
 /* The tokens that carry a message to the point where the model speaks. */
 static nb_status message_ids(talk *c, const char *message, nb_ids *ids, nb_error *err) {
     nb_status st = nb_ids_append(ids, c->pending.data, c->pending.size, err);
@@ -41,13 +46,9 @@ static nb_status message_ids(talk *c, const char *message, nb_ids *ids, nb_error
     return st;
 }
 
-static void clear(talk *c) {
-    nb_session_rewind(c->session, 0);
-    c->held.size = c->pending.size = 0;
-}
-
 static nb_status read_message(talk *c, const char *message, nb_error *err) {
     nb_ids ids = {0};
+    if (nb_chat_style_alone(c->style)) clear(c);
     uint32_t before = nb_session_length(c->session), room = nb_session_room(c->session) - before;
     nb_status st = message_ids(c, message, &ids, err);
     if (!st && ids.size >= room) {

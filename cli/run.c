@@ -138,12 +138,12 @@ int cmd_run(const options *o) {
         goto out;
     }
     st = engine_open(&j.e, o, o->args[0], &err);
-    if (!st) st = read_prompt(&j, &err);
-    if (!st) st = session_open(&j.session, &j.e, o, o->ctx, &err);
     if (!st) {
         j.t = nb_model_tokenizer(j.e.model);
-        st = all_samples(&j, &err);
+        st = read_prompt(&j, &err);
     }
+    if (!st) st = session_open(&j.session, &j.e, o, o->ctx, &err);
+    if (!st) st = all_samples(&j, &err);
     if (st)
         code = fail(&err);
     else if (o->json)

@@ -9,7 +9,7 @@ size=$(wc -c <$model)
 
 # ---- verify names the tensor that is damaged
 "$nibble" inspect $model --tensors | awk '/^tensor /{on = 1; next} on {print $1}' >tensors.txt
-check 'inspect --tensors lists them' test "$(wc -l <tensors.txt)" -gt 10
+check 'inspect --tensors lists them' grep -qx embed.weight tensors.txt
 for eighth in 2 3 4 5 6; do
     cp $model flipped.nbl
     "$helper" flip flipped.nbl $((size * eighth / 8))
@@ -56,9 +56,10 @@ expect 1 '' 'empty' "$nibble" convert empty
 check 'nothing is left of what failed' test ! -e set.nbl -a ! -e empty.nbl
 
 # ---- convert interrupted at many moments: the old file or the new one, whole, and nothing beside it
-"$nibble" convert source --type f32 -o new.nbl --threads 1 >new.log 2>&1 || flunk 'the new file' new.log
+slow='--type f32 --level 22 --threads 1 --force'
 begin=$(date +%s%N)
-"$nibble" convert source --type f32 -o new.nbl --threads 1 --force >new.log 2>&1
+# shellcheck disable=SC2086
+"$nibble" convert source $slow -o new.nbl >new.log 2>&1 || flunk 'the new file' new.log
 took=$((($(date +%s%N) - begin) / 1000))
 signals='INT TERM'
 # A process that is killed can only leave nothing behind where files need no name until they are complete.
@@ -71,10 +72,11 @@ for signal in $signals; do
         # A script's background jobs ignore SIGINT; `exec` in a subshell that restores it gives convert its own handler.
         (
             trap - INT
-            exec "$nibble" convert source --type f32 -o target/m.nbl --threads 1 --force
+            # shellcheck disable=SC2086
+            exec "$nibble" convert source $slow -o target/m.nbl
         ) >signal.log 2>&1 &
         job=$!
-        sleep "$(awk -v t=$took -v s=$step 'BEGIN {printf "%.4f", t / 1e6 * s / 11}')"
+        sleep "$(awk -v t=$took -v s=$step 'BEGIN {printf "%.4f", t / 1e6 * s / 9}')"
         kill -s "$signal" $job 2>/dev/null
         wait $job 2>/dev/null
         code=$?
