@@ -49,6 +49,12 @@ void nb_map_close(nb_map *map) {
     *map = (nb_map){0};
 }
 
+void nb_map_release(const nb_map *map, size_t offset, size_t length) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), from = offset / page * page, to = offset + length;
+    if (to < map->size) to = to / page * page; /* the last page's end belongs to what follows */
+    if (from < to) (void)madvise((void *)(uintptr_t)(map->data + from), to - from, MADV_DONTNEED);
+}
+
 static nb_status read_descriptor(int fd, const char *name, size_t limit, nb_buf *out, nb_error *err) {
     enum { STEP = 1 << 16 };
     size_t total = 0;
