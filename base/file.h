@@ -17,6 +17,9 @@ typedef struct nb_map {
 } nb_map;
 nb_status nb_map_open(nb_map *map, const char *path, nb_error *err);
 void nb_map_close(nb_map *map); /* accepts NULL and a zeroed map */
+/* A range of the mapping has been read and will hardly be read again: its pages leave this process's memory (they stay in
+ * the system's cache, and are mapped anew when read after all). Threads may release ranges that share a page at once. */
+void nb_map_release(const nb_map *map, size_t offset, size_t length);
 
 /* Append a whole file, or all of standard input for path "-", to `out`; NB_LIMIT past `limit` bytes,
  * NB_CANCELLED when a signal interrupts standard input. On failure `out` keeps the bytes it had. */
