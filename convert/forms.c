@@ -13,9 +13,9 @@
 #include "convert/tok.h"
 
 const nb_form nb_forms[] = {
-    {"nanochat checkpoint", &nb_arch_nanochat, "model_*.pt", "transformer.h.0.attn.c_q.weight", NULL, "meta_*.json", "model_config"},
-    {"nanoGPT checkpoint", &nb_arch_nanogpt, "ckpt.pt", "transformer.h.0.attn.c_attn.weight", "model_args", NULL, ""},
-    {"MiniGPT checkpoint", &nb_arch_minigpt, "best_model.pth", "transformer.blocks.0.attn.qkv_proj.weight", NULL, "config.json", ""},
+    {"nanochat checkpoint", &nb_arch_nanochat, "model_*.pt", "transformer.h.%u.attn.c_q.weight", NULL, "meta_*.json", "model_config"},
+    {"nanoGPT checkpoint", &nb_arch_nanogpt, "ckpt.pt", "transformer.h.%u.attn.c_attn.weight", "model_args", NULL, ""},
+    {"MiniGPT checkpoint", &nb_arch_minigpt, "best_model.pth", "transformer.blocks.%u.attn.qkv_proj.weight", NULL, "config.json", ""},
 };
 const size_t nb_form_count = sizeof nb_forms / sizeof *nb_forms;
 
@@ -141,10 +141,17 @@ static nb_status not_recognised(const nb_input *in, nb_error *err) {
     return st;
 }
 
+static bool has_tensor(const nb_source *s, const char *pattern) {
+    uint32_t layer;
+    for (size_t i = 0; i < s->n_tensors; i++)
+        if (nb_arch_match(pattern, s->tensors[i].name, &layer)) return true;
+    return false;
+}
+
 static nb_status choose_form(nb_input *in, const char *arch, nb_error *err) {
     for (size_t i = 0; i < nb_form_count; i++) {
         const nb_form *f = &nb_forms[i];
-        bool fits = nb_source_find(in->source, f->tensor) && (!f->config_path || nb_value_path(in->source->meta, f->config_path));
+        bool fits = has_tensor(in->source, f->tensor) && (!f->config_path || nb_value_path(in->source->meta, f->config_path));
         if (arch ? strcmp(arch, f->arch->name) : !fits) continue;
         in->form = f;
         return NB_OK;

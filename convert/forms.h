@@ -12,7 +12,7 @@ typedef struct nb_form {
     const char *title; /* "nanochat checkpoint" */
     const nb_arch *arch;
     const char *file;        /* its name in a folder; '*' stands for a number, of which the largest is taken */
-    const char *tensor;      /* a tensor that every such checkpoint has */
+    const char *tensor;      /* pattern of a tensor that every such checkpoint has */
     const char *config_path; /* of the configuration in the checkpoint's metadata, which must be there; or NULL */
     const char *config_file; /* of a JSON file beside it; '*' stands for the same number; or NULL */
     const char *config_key;  /* of the configuration in that file; "" for all of it */

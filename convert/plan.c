@@ -173,8 +173,9 @@ static nb_status match_all(maker *m) {
     list_end(&missing, n_missing);
     if (unknown.failed || missing.failed) st = nb_oom(m->err, "a list of tensors", unknown.size + missing.size);
     else if (n_unknown && n_missing)
-        st = nb_fail(m->err, NB_UNSUPPORTED, "the map of %s does not know %zu tensors: %s; and %zu are missing: %s", m->arch->name,
-                     n_unknown, nb_buf_str(&unknown), n_missing, nb_buf_str(&missing));
+        st = nb_fail(m->err, NB_UNSUPPORTED, "the map of %s does not know %zu tensor%s: %s; and %zu %s missing: %s", m->arch->name,
+                     n_unknown, n_unknown == 1 ? "" : "s", nb_buf_str(&unknown), n_missing, n_missing == 1 ? "is" : "are",
+                     nb_buf_str(&missing));
     else if (n_unknown)
         st = nb_fail(m->err, NB_UNSUPPORTED, "the map of %s does not know %zu tensor%s: %s", m->arch->name, n_unknown,
                      n_unknown == 1 ? "" : "s", nb_buf_str(&unknown));

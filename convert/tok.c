@@ -90,12 +90,13 @@ static nb_status load_file(nb_vocab *v, const char *path, nb_error *err) {
     nb_buf file = {0};
     nb_arena arena = {.limit = NB_PICKLE_ARENA};
     nb_status st = nb_read_file(path, NB_PICKLE_MAX_BYTES, &file, err);
-    if (st) return st;
+    if (st) goto out;
     if (file.size && file.data[0] == 0x80) st = load_pickle(v, &file, &arena, err);
     else if (file.size && file.data[0] == '{') st = load_json(v, path, &arena, err);
     else st = nb_fail(err, NB_UNSUPPORTED, "it is no tokenizer that is known (a pickled tiktoken Encoding, meta.pkl of nanoGPT, vocab.json of MiniGPT)");
     if (!st) st = apply_roles(v, err);
     if (!st) st = nb_vocab_check(v, err);
+out:
     nb_arena_free(&arena);
     nb_buf_free(&file);
     return st;
