@@ -62,7 +62,9 @@ static bool known(const facts *f, const char *name) { return f->known >> find_hp
 
 static nb_status assign(facts *f, const char *name, double value) {
     size_t i = find_hparam(name);
-    if (i == nb_hparam_count) return nb_fail(f->err, NB_ARGUMENT, "the map of %s gives '%s', which is no hyperparameter", f->arch->name, name);
+    if (i == nb_hparam_count)
+        return nb_fail(f->err, NB_ARGUMENT, "the map of %s gives '%s', which is no hyperparameter", f->arch->name,
+                       name);
     char *field = (char *)f->h + nb_hparam_list[i].offset;
     if (nb_hparam_list[i].kind == NB_HPARAM_F32) {
         float number = (float)value;
@@ -95,7 +97,8 @@ static uint32_t count_layers(const nb_source *s, const char *pattern) {
 }
 
 /* Compare two tensors bit by bit, some rows at a time. */
-static nb_status same_values(nb_source *s, const nb_source_tensor *a, const nb_source_tensor *b, bool *same, nb_error *err) {
+static nb_status same_values(nb_source *s, const nb_source_tensor *a, const nb_source_tensor *b, bool *same,
+                             nb_error *err) {
     enum { BATCH = 1 << 20 };
     uint64_t rows = nb_source_rows(a), cols = nb_source_cols(a);
     *same = false;
@@ -134,7 +137,8 @@ static nb_status evaluate(facts *f, const nb_fact *fact, double *value, bool *fo
         v = nb_value_path(f->in->config, fact->text);
         *found = v && v->kind != NB_VALUE_NONE;
         if (*found && !nb_value_number(v, value))
-            st = nb_fail(f->err, NB_FORMAT, "'%s' in the checkpoint's configuration is %s, expected a number", fact->text, nb_value_kind_name(v->kind));
+            st = nb_fail(f->err, NB_FORMAT, "'%s' in the checkpoint's configuration is %s, expected a number",
+                         fact->text, nb_value_kind_name(v->kind));
         break;
     case NB_FACT_ROWS:
     case NB_FACT_COLS:
@@ -174,8 +178,8 @@ static nb_status ask_for(facts *f, const char *name, uint32_t divides) {
     nb_buf values = {0};
     for (uint32_t d = 1; divides && d <= divides && d <= 1024; d++)
         if (divides % d == 0) nb_buf_printf(&values, "%s%u", values.size ? ", " : "", (unsigned)d);
-    nb_status st = nb_fail(f->err, NB_MISSING, "the checkpoint does not say %s: give it with --set %s=N%s%s", name, name,
-                           values.size ? ", N one of " : "", nb_buf_str(&values));
+    nb_status st = nb_fail(f->err, NB_MISSING, "the checkpoint does not say %s: give it with --set %s=N%s%s", name,
+                           name, values.size ? ", N one of " : "", nb_buf_str(&values));
     nb_buf_free(&values);
     return st;
 }
@@ -188,7 +192,8 @@ static nb_status derive(facts *f) {
     if (!known(f, "n_kv_head")) st = assign(f, "n_kv_head", h->n_head);
     if (st || known(f, "head_dim")) return st;
     if (!h->n_head || h->n_embd % h->n_head)
-        return nb_fail(f->err, NB_ARGUMENT, "n_embd %u is not divisible by n_head %u", (unsigned)h->n_embd, (unsigned)h->n_head);
+        return nb_fail(f->err, NB_ARGUMENT, "n_embd %u is not divisible by n_head %u", (unsigned)h->n_embd,
+                       (unsigned)h->n_head);
     return assign(f, "head_dim", h->n_embd / h->n_head);
 }
 

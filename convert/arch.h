@@ -70,7 +70,8 @@ typedef struct nb_arch {
     const nb_fact *facts;
     size_t n_facts;
     float rope_sign; /* -1: its rotation runs backwards */
-    nb_status (*refuse)(const nb_source *s, nb_error *err); /* may be NULL: relatives of the family that it cannot read */
+    /* Relatives of the family that it cannot read; may be NULL. */
+    nb_status (*refuse)(const nb_source *s, nb_error *err);
 } nb_arch;
 
 /* All families; NULL at the end. */

@@ -1,5 +1,5 @@
-/* MiniGPT, the character-level tutorial: biases on the norms and on q, k and v only. It stores no configuration; all but
- * the number of heads follows from shapes. */
+/* MiniGPT, the character-level tutorial: biases on the norms and on q, k and v only. It stores no configuration; all
+ * but the number of heads follows from shapes. */
 #include "convert/arch.h"
 
 #define LAYER "transformer.blocks.%u."

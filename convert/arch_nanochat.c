@@ -1,4 +1,5 @@
-/* nanochat until early January 2026: RMS norms without weights, backwards RoPE before the norm of q and k, ReLU squared. */
+/* nanochat until early January 2026: RMS norms without weights, backwards RoPE and then a norm of q and k, ReLU
+ * squared. */
 #include "convert/arch.h"
 
 #define LAYER "transformer.h.%u."
@@ -53,8 +54,10 @@ static nb_status refuse(const nb_source *s, nb_error *err) {
     for (size_t row = 0; row < sizeof later / sizeof *later; row++)
         for (size_t i = 0; i < s->n_tensors; i++)
             if (nb_arch_match(later[row].pattern, s->tensors[i].name, &layer))
-                return nb_fail(err, NB_UNSUPPORTED, "the checkpoint is from nanochat %s (it has '%s'), which this version does not read; "
-                               "it reads nanochat from November 2025 to early January 2026", later[row].when, s->tensors[i].name);
+                return nb_fail(err, NB_UNSUPPORTED,
+                               "the checkpoint is from nanochat %s (it has '%s'), which this version does not read; "
+                               "it reads nanochat from November 2025 to early January 2026",
+                               later[row].when, s->tensors[i].name);
     return NB_OK;
 }
 

@@ -54,12 +54,14 @@ static nb_status hash_source(job *j) {
     for (off_t at = 0; !st && at < size;) {
         ssize_t n = pread(fd, piece, PIECE, at);
         if (n <= 0) {
-            st = n < 0 ? nb_fail_errno(j->err, errno, "'%s' cannot be read", path) : nb_fail(j->err, NB_TRUNCATED, "'%s' became shorter while it was read", path);
+            st = n < 0 ? nb_fail_errno(j->err, errno, "'%s' cannot be read", path)
+                       : nb_fail(j->err, NB_TRUNCATED, "'%s' became shorter while it was read", path);
             break;
         }
         XXH3_64bits_update(state, piece, (size_t)n);
         at += n;
-        if (!nb_progress_step(j->options->progress, "hashing", (uint64_t)at, (uint64_t)size)) st = nb_fail(j->err, NB_CANCELLED, "the conversion was cancelled");
+        if (!nb_progress_step(j->options->progress, "hashing", (uint64_t)at, (uint64_t)size))
+            st = nb_fail(j->err, NB_CANCELLED, "the conversion was cancelled");
     }
     j->source_bytes = size > 0 ? (uint64_t)size : 0;
     if (!st) j->source_hash = XXH3_64bits_digest(state);
@@ -78,8 +80,8 @@ static nb_status dump(job *j, json_t *object, char **text) {
 }
 
 static nb_status make_model_json(job *j) {
-    json_t *object = json_pack("{s:s, s:o, s:{s:s}}", "architecture", j->arch->name, "hparams", nb_hparams_to_json(&j->hparams), "chat", "style",
-                               j->arch->chat_style);
+    json_t *object = json_pack("{s:s, s:o, s:{s:s}}", "architecture", j->arch->name, "hparams",
+                               nb_hparams_to_json(&j->hparams), "chat", "style", j->arch->chat_style);
     if (object && j->has_vocab && json_object_set_new(object, "tokenizer", nb_vocab_to_json(&j->vocab))) {
         json_decref(object);
         object = NULL;
@@ -100,9 +102,11 @@ static json_t *text_json(const char *text) {
 }
 
 static json_t *options_json(const nb_convert_options *o) {
-    json_t *object = json_pack("{s:s, s:s, s:i}", "type", nb_types[o->type].name, "store", o->store == NB_STORE_RAW ? "raw" : "zstd", "level", o->level);
+    json_t *object = json_pack("{s:s, s:s, s:i}", "type", nb_types[o->type].name, "store",
+                               o->store == NB_STORE_RAW ? "raw" : "zstd", "level", o->level);
     json_t *set = o->n_settings ? json_object() : NULL;
-    for (size_t i = 0; set && i < o->n_settings; i++) json_object_set_new(set, o->settings[i].key, text_json(o->settings[i].value));
+    for (size_t i = 0; set && i < o->n_settings; i++)
+        json_object_set_new(set, o->settings[i].key, text_json(o->settings[i].value));
     if (set) json_object_set_new(object, "set", set);
     if (o->arch) json_object_set_new(object, "arch", text_json(o->arch));
     if (o->tokenizer) json_object_set_new(object, "tokenizer", text_json(base_name(o->tokenizer)));
@@ -112,9 +116,10 @@ static json_t *options_json(const nb_convert_options *o) {
 static nb_status make_provenance_json(job *j) {
     char hash[17];
     snprintf(hash, sizeof hash, "%016" PRIx64, j->source_hash);
-    json_t *object = json_pack("{s:{s:o, s:s, s:s, s:I}, s:{s:s, s:o}}", "source", "name", text_json(base_name(j->input.path)), "form",
-                               j->input.form->title, "xxh3", hash, "bytes", (json_int_t)j->source_bytes, "converter", "version", NIBBLE_VERSION,
-                               "options", options_json(j->options));
+    json_t *object =
+        json_pack("{s:{s:o, s:s, s:s, s:I}, s:{s:s, s:o}}", "source", "name", text_json(base_name(j->input.path)),
+                  "form", j->input.form->title, "xxh3", hash, "bytes", (json_int_t)j->source_bytes, "converter",
+                  "version", NIBBLE_VERSION, "options", options_json(j->options));
     return dump(j, object, &j->provenance_json);
 }
 
@@ -124,9 +129,10 @@ static nb_status make_provenance_json(job *j) {
 static void say_found(const job *j) {
     char text[300];
     const nb_hparams *h = &j->hparams;
-    snprintf(text, sizeof text, "%s '%s': %u blocks, %u channels, %u heads (%u for keys and values), %u tokens, context %u", j->input.form->title,
-             base_name(j->input.path), (unsigned)h->n_layer, (unsigned)h->n_embd, (unsigned)h->n_head, (unsigned)h->n_kv_head,
-             (unsigned)h->vocab_size, (unsigned)h->n_ctx);
+    snprintf(text, sizeof text,
+             "%s '%s': %u blocks, %u channels, %u heads (%u for keys and values), %u tokens, context %u",
+             j->input.form->title, base_name(j->input.path), (unsigned)h->n_layer, (unsigned)h->n_embd,
+             (unsigned)h->n_head, (unsigned)h->n_kv_head, (unsigned)h->vocab_size, (unsigned)h->n_ctx);
     say(j, text);
     for (size_t i = 0; i < j->plan.n; i++)
         for (size_t p = 0; p < j->plan.tensors[i].n_parts; p++)
@@ -141,14 +147,22 @@ static nb_status prepare(job *j, const char *source) {
     nb_status st = nb_input_open(&j->input, source, o->arch, o->say, o->user, j->err);
     if (st) return st;
     j->arch = j->input.form->arch;
-    const nb_arch_input in = {.source = j->input.source, .config = j->input.config, .settings = o->settings, .n_settings = o->n_settings,
-                              .say = o->say, .user = o->user};
+    const nb_arch_input in = {.source = j->input.source,
+                              .config = j->input.config,
+                              .settings = o->settings,
+                              .n_settings = o->n_settings,
+                              .say = o->say,
+                              .user = o->user};
     st = nb_arch_hparams(j->arch, &in, &j->hparams, j->err);
     if (!st) st = nb_plan_make(&j->plan, j->arch, &j->hparams, j->input.source, j->err);
     if (st) return nb_context(j->err, st, "'%s'", j->input.path);
     say_found(j);
-    const nb_tok_input tok = {.checkpoint = j->input.path, .given = o->tokenizer, .arch = j->arch, .vocab_size = j->hparams.vocab_size,
-                              .say = o->say, .user = o->user};
+    const nb_tok_input tok = {.checkpoint = j->input.path,
+                              .given = o->tokenizer,
+                              .arch = j->arch,
+                              .vocab_size = j->hparams.vocab_size,
+                              .say = o->say,
+                              .user = o->user};
     st = nb_tok_load(&j->vocab, &j->has_vocab, &tok, j->err);
     if (!st) st = make_model_json(j);
     if (!st) st = hash_source(j);
@@ -173,11 +187,20 @@ static nb_status write_all(job *j, const char *target, nb_convert_report *report
     const nb_writer_options wo = {.store = o->store, .level = o->level, .overwrite = o->overwrite, .team = o->team};
     nb_status st = nb_writer_create(&j->writer, target, &wo, j->err);
     if (st) return st;
-    j->emit = (nb_emit){.source = j->input.source, .writer = j->writer, .team = o->team, .progress = o->progress, .total = j->plan.source_elements,
-                        .total_bytes = j->source_bytes, .type = o->type, .arch = j->arch, .hparams = &j->hparams};
+    j->emit = (nb_emit){.source = j->input.source,
+                        .writer = j->writer,
+                        .team = o->team,
+                        .progress = o->progress,
+                        .total = j->plan.source_elements,
+                        .total_bytes = j->source_bytes,
+                        .type = o->type,
+                        .arch = j->arch,
+                        .hparams = &j->hparams};
     if (j->has_vocab) st = emit_vocab(j);
     for (size_t i = 0; !st && i < j->plan.n; i++) st = nb_emit_tensor(&j->emit, &j->plan.tensors[i], j->err);
-    if (!st) st = nb_writer_commit(j->writer, j->model_json, j->provenance_json, &report->identity, &report->file_bytes, j->err);
+    if (!st)
+        st = nb_writer_commit(j->writer, j->model_json, j->provenance_json, &report->identity, &report->file_bytes,
+                              j->err);
     return st;
 }
 
@@ -191,13 +214,15 @@ static void fill_report(const job *j, nb_convert_report *r) {
     snprintf(r->form, sizeof r->form, "%s", j->input.form->title);
 }
 
-nb_status nb_convert(const char *source, const char *target, const nb_convert_options *options, nb_convert_report *report, nb_error *err) {
+nb_status nb_convert(const char *source, const char *target, const nb_convert_options *options,
+                     nb_convert_report *report, nb_error *err) {
     nb_convert_report ignored;
     job j = {.options = options, .err = err};
     if (!report) report = &ignored;
     *report = (nb_convert_report){0};
     if ((unsigned)options->type >= NB_TYPE_COUNT || !nb_types[options->type].block_bytes)
-        return nb_fail(err, NB_ARGUMENT, "matrices cannot have the type '%s'", (unsigned)options->type < NB_TYPE_COUNT ? nb_types[options->type].name : "?");
+        return nb_fail(err, NB_ARGUMENT, "matrices cannot have the type '%s'",
+                       (unsigned)options->type < NB_TYPE_COUNT ? nb_types[options->type].name : "?");
     nb_status st = prepare(&j, source);
     if (!st) st = write_all(&j, target, report);
     if (!st) fill_report(&j, report);

@@ -40,8 +40,8 @@ typedef struct nb_convert_report {
     char architecture[32], form[64];
 } nb_convert_report;
 
-nb_status nb_convert(const char *source, const char *target, const nb_convert_options *options, nb_convert_report *report,
-                     nb_error *err);
+nb_status nb_convert(const char *source, const char *target, const nb_convert_options *options,
+                     nb_convert_report *report, nb_error *err);
 
 /* Names of the architecture maps, in table order; NULL at the end. */
 const char *nb_convert_arch_name(size_t i);

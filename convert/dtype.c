@@ -15,8 +15,10 @@ static void widen_bf16(const uint8_t *src, size_t step, size_t n, float *dst) {
 static void widen_f64(const uint8_t *src, size_t step, size_t n, float *dst) {
     for (size_t i = 0; i < n; i++) {
         double v = nb_get_f64(src + i * step);
-        /* A double beyond f32's range is undefined behaviour as a cast; it becomes an infinity, which is refused later. */
-        dst[i] = v >= 0x1.ffffffp127 ? nb_f32_from_bits(0x7f800000u) : v <= -0x1.ffffffp127 ? nb_f32_from_bits(0xff800000u) : (float)v;
+        /* A cast of a double beyond f32's range is undefined; it becomes an infinity, which is refused later. */
+        dst[i] = v >= 0x1.ffffffp127    ? nb_f32_from_bits(0x7f800000u)
+                 : v <= -0x1.ffffffp127 ? nb_f32_from_bits(0xff800000u)
+                                        : (float)v;
     }
 }
 

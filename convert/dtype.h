@@ -14,8 +14,8 @@ typedef enum nb_dtype {
 typedef struct nb_dtype_info {
     const char *name;
     size_t bytes;
-    /* dst[i] = value of the little-endian element at src + i * step bytes. f32, f16 and bf16 are exact, f64 is rounded to
-     * nearest. NULL: not a type of weights. */
+    /* dst[i] = value of the little-endian element at src + i * step bytes. f32, f16 and bf16 are exact, f64 is rounded
+     * to nearest. NULL: not a type of weights. */
     void (*widen)(const uint8_t *src, size_t step, size_t n, float *dst);
 } nb_dtype_info;
 extern const nb_dtype_info nb_dtypes[NB_DTYPE_COUNT];

@@ -26,17 +26,21 @@ static bool tell(nb_emit *e, uint64_t elements) {
 }
 
 /* Weights must be finite, and stay so in the type they get. `first` is the index of x[0] in the tensor. */
-static nb_status check_values(const nb_plan_tensor *t, nb_type type, const float *x, size_t n, uint64_t first, nb_error *err) {
+static nb_status check_values(const nb_plan_tensor *t, nb_type type, const float *x, size_t n, uint64_t first,
+                              nb_error *err) {
     size_t at = nb_first_nonfinite(x, n);
     uint64_t cols = t->spec.cols;
     float limit = overflow_of(type);
     if (at < n)
         return nb_fail(err, NB_FORMAT, "tensor '%s' (from '%s') holds %s at row %" PRIu64 ", column %" PRIu64, t->name,
                        t->n_parts ? t->parts[0].tensor->name : "the converter",
-                       isnan(x[at]) ? "not a number" : "an infinity (or a number beyond f32)", (first + at) / cols, (first + at) % cols);
+                       isnan(x[at]) ? "not a number" : "an infinity (or a number beyond f32)", (first + at) / cols,
+                       (first + at) % cols);
     for (at = 0; limit < INFINITY && at < n; at++)
         if (fabsf(x[at]) >= limit)
-            return nb_fail(err, NB_UNSUPPORTED, "tensor '%s' holds %g at row %" PRIu64 ", column %" PRIu64 ", too large for %s; choose another --type",
+            return nb_fail(err, NB_UNSUPPORTED,
+                           "tensor '%s' holds %g at row %" PRIu64 ", column %" PRIu64
+                           ", too large for %s; choose another --type",
                            t->name, (double)x[at], (first + at) / cols, (first + at) % cols, nb_types[type].name);
     return NB_OK;
 }
@@ -88,7 +92,8 @@ static nb_status emit_batch(nb_emit *e, const nb_plan_tensor *t, batch *b, float
 
 static nb_status emit_panels(nb_emit *e, const nb_plan_tensor *t, nb_type type, nb_error *err) {
     uint64_t panel_bytes, row_bytes = t->spec.cols * sizeof(float);
-    if (!nb_panel_bytes(type, t->spec.cols, &panel_bytes)) return nb_fail(err, NB_LIMIT, "tensor '%s' is too wide", t->name);
+    if (!nb_panel_bytes(type, t->spec.cols, &panel_bytes))
+        return nb_fail(err, NB_LIMIT, "tensor '%s' is too wide", t->name);
     size_t panels = nb_max_size(1, (size_t)(BATCH_BYTES / (row_bytes * NB_PANEL_ROWS)));
     panels = nb_min_size(panels, nb_div_up((size_t)t->spec.rows, NB_PANEL_ROWS));
     size_t rows = panels * NB_PANEL_ROWS, floats = rows * (size_t)t->spec.cols;
@@ -98,7 +103,13 @@ static nb_status emit_panels(nb_emit *e, const nb_plan_tensor *t, nb_type type, 
     nb_quant_error *errors = nb_alloc(panels * sizeof *errors);
     nb_status st = NB_OK;
     if (!src || (!exact && !back) || !out || !errors) st = nb_oom(err, "rows of a tensor", floats * sizeof *src);
-    batch b = {.type = type, .cols = (size_t)t->spec.cols, .panel_bytes = (size_t)panel_bytes, .src = src, .back = back, .panels = out, .errors = errors};
+    batch b = {.type = type,
+               .cols = (size_t)t->spec.cols,
+               .panel_bytes = (size_t)panel_bytes,
+               .src = src,
+               .back = back,
+               .panels = out,
+               .errors = errors};
     for (uint64_t row = 0; !st && row < t->spec.rows; row += rows) {
         b.rows = (size_t)(t->spec.rows - row < rows ? t->spec.rows - row : rows);
         st = emit_batch(e, t, &b, src, row, err);
@@ -149,7 +160,8 @@ static nb_status begin(nb_emit *e, const nb_tensor *t, nb_error *err) {
     uint64_t raw = 0, count = 1;
     for (uint32_t i = 0; i < t->n_dims; i++)
         if (!nb_mul_u64(count, t->dims[i], &count)) return nb_fail(err, NB_LIMIT, "tensor '%s' is too large", t->name);
-    bool fits = t->layout == NB_LAYOUT_PANELS ? nb_panels_bytes(t->type, t->dims[0], t->dims[1], &raw) : nb_plain_bytes(t->type, count, &raw);
+    bool fits = t->layout == NB_LAYOUT_PANELS ? nb_panels_bytes(t->type, t->dims[0], t->dims[1], &raw)
+                                              : nb_plain_bytes(t->type, count, &raw);
     if (!fits) return nb_fail(err, NB_LIMIT, "tensor '%s' is too large", t->name);
     e->raw_bytes += raw;
     return nb_writer_tensor_begin(e->writer, t, err);
@@ -157,8 +169,10 @@ static nb_status begin(nb_emit *e, const nb_tensor *t, nb_error *err) {
 
 nb_status nb_emit_tensor(nb_emit *e, const nb_plan_tensor *t, nb_error *err) {
     nb_type type = type_of(t->spec.kind, e->type);
-    bool panels = t->spec.kind == NB_KIND_MATRIX || t->spec.kind == NB_KIND_EMBED, vector = t->spec.kind == NB_KIND_VECTOR;
-    nb_tensor record = {.name = t->name, .type = type, .layout = panels ? NB_LAYOUT_PANELS : NB_LAYOUT_PLAIN, .n_dims = vector ? 1 : 2};
+    bool panels = t->spec.kind == NB_KIND_MATRIX || t->spec.kind == NB_KIND_EMBED,
+         vector = t->spec.kind == NB_KIND_VECTOR;
+    nb_tensor record = {
+        .name = t->name, .type = type, .layout = panels ? NB_LAYOUT_PANELS : NB_LAYOUT_PLAIN, .n_dims = vector ? 1 : 2};
     record.dims[0] = vector ? t->spec.cols : t->spec.rows;
     record.dims[1] = vector ? 0 : t->spec.cols;
     if (type == NB_TYPE_Q4) memcpy(record.codebook, nb_q4_codebook, sizeof record.codebook);

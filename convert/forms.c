@@ -13,9 +13,11 @@
 #include "convert/tok.h"
 
 const nb_form nb_forms[] = {
-    {"nanochat checkpoint", &nb_arch_nanochat, "model_*.pt", "transformer.h.%u.attn.c_q.weight", NULL, "meta_*.json", "model_config"},
+    {"nanochat checkpoint", &nb_arch_nanochat, "model_*.pt", "transformer.h.%u.attn.c_q.weight", NULL, "meta_*.json",
+     "model_config"},
     {"nanoGPT checkpoint", &nb_arch_nanogpt, "ckpt.pt", "transformer.h.%u.attn.c_attn.weight", "model_args", NULL, ""},
-    {"MiniGPT checkpoint", &nb_arch_minigpt, "best_model.pth", "transformer.blocks.%u.attn.qkv_proj.weight", NULL, "config.json", ""},
+    {"MiniGPT checkpoint", &nb_arch_minigpt, "best_model.pth", "transformer.blocks.%u.attn.qkv_proj.weight", NULL,
+     "config.json", ""},
 };
 const size_t nb_form_count = sizeof nb_forms / sizeof *nb_forms;
 
@@ -29,7 +31,8 @@ static const struct {
 } containers[] = {
     {MAGIC("PK\3\4"), nb_source_torch_open, NULL},
     {MAGIC("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"), NULL,
-     "it is in the format of PyTorch before 1.6; save it again with a newer one: torch.save(torch.load('old.pt', map_location='cpu'), 'new.pt')"},
+     "it is in the format of PyTorch before 1.6; save it again with a newer one: torch.save(torch.load('old.pt', "
+     "map_location='cpu'), 'new.pt')"},
     {MAGIC("\x80"), NULL, "it is a bare pickle, expected a checkpoint written by torch.save"},
     {MAGIC("GGUF"), NULL, "it is a GGUF file, which this version does not read"},
     {MAGIC("\x89NBL"), NULL, "it is a model file already"},
@@ -65,7 +68,9 @@ static nb_status newest(DIR *folder, const char *pattern, nb_buf *best, nb_error
         const char *digits = "", *best_digits = "";
         size_t n, n_best;
         if (!match(pattern, e->d_name, &digits, &n)) continue;
-        if (best->size && match(pattern, nb_buf_str(best), &best_digits, &n_best) && !larger(digits, n, best_digits, n_best)) continue;
+        if (best->size && match(pattern, nb_buf_str(best), &best_digits, &n_best) &&
+            !larger(digits, n, best_digits, n_best))
+            continue;
         nb_buf_clear(best);
         nb_buf_text(best, e->d_name);
     }
@@ -83,7 +88,8 @@ static nb_status find_in_folder(const char *path, const char *arch, nb_buf *file
     if (!st && !name.size) {
         nb_buf names = {0};
         for (size_t i = 0; i < nb_form_count; i++) nb_buf_printf(&names, "%s%s", i ? ", " : "", nb_forms[i].file);
-        st = nb_fail(err, NB_MISSING, "the folder '%s' holds no checkpoint that is known (%s)", path, nb_buf_str(&names));
+        st = nb_fail(err, NB_MISSING, "the folder '%s' holds no checkpoint that is known (%s)", path,
+                     nb_buf_str(&names));
         nb_buf_free(&names);
     }
     if (!st) nb_buf_printf(file, "%s%s%s", path, path[strlen(path) - 1] == '/' ? "" : "/", nb_buf_str(&name));
@@ -116,7 +122,8 @@ static nb_status open_container(nb_input *in, nb_error *err) {
         if (containers[i].open) return containers[i].open(&in->source, in->path, err);
         return nb_fail(err, NB_UNSUPPORTED, "'%s': %s", in->path, containers[i].refusal);
     }
-    return nb_fail(err, NB_UNSUPPORTED, "'%s' is no checkpoint of a known form: not a zip file of torch.save", in->path);
+    return nb_fail(err, NB_UNSUPPORTED, "'%s' is no checkpoint of a known form: not a zip file of torch.save",
+                   in->path);
 }
 
 /* ---- families ---- */
@@ -134,8 +141,9 @@ static nb_status not_recognised(const nb_input *in, nb_error *err) {
     const nb_source *s = in->source;
     for (size_t i = 0; i < s->n_tensors && i < 6; i++) nb_buf_printf(&names, "%s%s", i ? ", " : "", s->tensors[i].name);
     for (size_t i = 0; nb_archs[i]; i++) nb_buf_printf(&archs, "%s%s", i ? ", " : "", nb_archs[i]->name);
-    nb_status st = nb_fail(err, NB_UNSUPPORTED, "'%s' holds %zu tensors of no family that is known (%s); they are named %s%s", in->path, s->n_tensors,
-                           nb_buf_str(&archs), nb_buf_str(&names), s->n_tensors > 6 ? ", ..." : "");
+    nb_status st =
+        nb_fail(err, NB_UNSUPPORTED, "'%s' holds %zu tensors of no family that is known (%s); they are named %s%s",
+                in->path, s->n_tensors, nb_buf_str(&archs), nb_buf_str(&names), s->n_tensors > 6 ? ", ..." : "");
     nb_buf_free(&names);
     nb_buf_free(&archs);
     return st;
@@ -151,7 +159,8 @@ static bool has_tensor(const nb_source *s, const char *pattern) {
 static nb_status choose_form(nb_input *in, const char *arch, nb_error *err) {
     for (size_t i = 0; i < nb_form_count; i++) {
         const nb_form *f = &nb_forms[i];
-        bool fits = has_tensor(in->source, f->tensor) && (!f->config_path || nb_value_path(in->source->meta, f->config_path));
+        bool fits =
+            has_tensor(in->source, f->tensor) && (!f->config_path || nb_value_path(in->source->meta, f->config_path));
         if (arch ? strcmp(arch, f->arch->name) : !fits) continue;
         in->form = f;
         return NB_OK;
@@ -178,8 +187,10 @@ static nb_status load_config(nb_input *in, void (*say)(void *user, const char *s
     if (in->form->config_path) in->config = nb_value_path(in->source->meta, in->form->config_path);
     if (!in->form->config_file || !config_name(in, name, sizeof name)) return NB_OK;
     if (!nb_tok_beside(in->path, name, path, sizeof path) || !nb_file_exists(path)) {
-        bool expected = strchr(in->form->config_file, '*') != NULL; /* training scripts write numbered ones themselves */
-        snprintf(text, sizeof text, "'%s' is not beside the checkpoint: the configuration is guessed from shapes and --set", name);
+        /* Numbered ones are written by training scripts; others exist when somebody made them. */
+        bool expected = strchr(in->form->config_file, '*') != NULL;
+        snprintf(text, sizeof text,
+                 "'%s' is not beside the checkpoint: the configuration is guessed from shapes and --set", name);
         if (expected && say) say(user, text);
         return NB_OK;
     }
@@ -190,8 +201,8 @@ static nb_status load_config(nb_input *in, void (*say)(void *user, const char *s
     return NB_OK;
 }
 
-nb_status nb_input_open(nb_input *in, const char *path, const char *arch, void (*say)(void *user, const char *sentence), void *user,
-                        nb_error *err) {
+nb_status nb_input_open(nb_input *in, const char *path, const char *arch, void (*say)(void *user, const char *sentence),
+                        void *user, nb_error *err) {
     *in = (nb_input){.arena = {.limit = NB_PICKLE_ARENA}};
     nb_status st = find_file(in, path, arch, err);
     if (!st) st = open_container(in, err);

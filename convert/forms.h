@@ -29,8 +29,8 @@ typedef struct nb_input { /* nb_input_close, also after a failure */
 } nb_input;
 
 /* `arch` NULL: recognised; else the name of a family. */
-nb_status nb_input_open(nb_input *in, const char *path, const char *arch, void (*say)(void *user, const char *sentence), void *user,
-                        nb_error *err);
+nb_status nb_input_open(nb_input *in, const char *path, const char *arch, void (*say)(void *user, const char *sentence),
+                        void *user, nb_error *err);
 void nb_input_close(nb_input *in); /* accepts a zeroed one */
 
 #endif

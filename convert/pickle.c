@@ -53,7 +53,8 @@ static nb_status reserve(machine *m, nb_value ***array, size_t *capacity, size_t
 
 static nb_status push(machine *m, nb_value *v) {
     if (!v) return arena_failed(m);
-    if (m->n_stack >= NB_PICKLE_MAX_STACK) return nb_fail(m->err, NB_LIMIT, "more than %d values on the stack", NB_PICKLE_MAX_STACK);
+    if (m->n_stack >= NB_PICKLE_MAX_STACK)
+        return nb_fail(m->err, NB_LIMIT, "more than %d values on the stack", NB_PICKLE_MAX_STACK);
     nb_status st = reserve(m, &m->stack, &m->stack_capacity, m->n_stack);
     if (!st) m->stack[m->n_stack++] = v;
     return st;
@@ -94,7 +95,10 @@ static nb_status memo_get(machine *m, uint64_t index) {
 
 /* An unsigned operand of 1, 2, 4 or 8 bytes; the cursor remembers when it was cut. */
 static uint64_t operand(machine *m, int bytes) {
-    return bytes == 1 ? nb_take_u8(&m->in) : bytes == 2 ? nb_take_u16(&m->in) : bytes == 4 ? nb_take_u32(&m->in) : nb_take_u64(&m->in);
+    return bytes == 1   ? nb_take_u8(&m->in)
+           : bytes == 2 ? nb_take_u16(&m->in)
+           : bytes == 4 ? nb_take_u32(&m->in)
+                        : nb_take_u64(&m->in);
 }
 
 /* ---- opcodes; the table below gives each its argument ---- */
@@ -221,7 +225,8 @@ static nb_status op_tuple_n(machine *m, int n) {
 }
 
 static nb_status put_pairs(machine *m, nb_value *dict, nb_value **items, size_t n) {
-    if (dict->kind != NB_VALUE_DICT) return nb_fail(m->err, NB_FORMAT, "items are set in %s", nb_value_kind_name(dict->kind));
+    if (dict->kind != NB_VALUE_DICT)
+        return nb_fail(m->err, NB_FORMAT, "items are set in %s", nb_value_kind_name(dict->kind));
     if (n % 2) return nb_fail(m->err, NB_FORMAT, "a key without a value");
     for (size_t i = 0; i < n; i += 2)
         if (!nb_value_put(m->arena, dict, items[i], items[i + 1])) return arena_failed(m);
@@ -254,7 +259,8 @@ static nb_status op_setitems(machine *m, int arg) {
 
 static nb_status append(machine *m, nb_value **items, size_t n) {
     nb_value *list = top(m, 0);
-    if (list->kind != NB_VALUE_LIST) return nb_fail(m->err, NB_FORMAT, "items are appended to %s", nb_value_kind_name(list->kind));
+    if (list->kind != NB_VALUE_LIST)
+        return nb_fail(m->err, NB_FORMAT, "items are appended to %s", nb_value_kind_name(list->kind));
     for (size_t i = 0; i < n; i++)
         if (!nb_value_push(m->arena, list, items[i])) return arena_failed(m);
     return NB_OK;
@@ -301,7 +307,8 @@ static nb_status push_global(machine *m, const char *module, size_t n_module, co
         char shown_module[128], shown_name[128];
         printable(module, n_module, shown_module);
         printable(name, n_name, shown_name);
-        return nb_fail(m->err, NB_UNSUPPORTED, "the pickle asks for '%s.%s', which is not allowed", shown_module, shown_name);
+        return nb_fail(m->err, NB_UNSUPPORTED, "the pickle asks for '%s.%s', which is not allowed", shown_module,
+                       shown_name);
     }
     nb_value *v = nb_value_new(m->arena, NB_VALUE_GLOBAL);
     if (v) v->global = g;
@@ -326,8 +333,8 @@ static nb_status op_stack_global(machine *m, int arg) {
     if (st) return st;
     const nb_value *module = top(m, 1), *name = top(m, 0);
     if (module->kind != NB_VALUE_STR || name->kind != NB_VALUE_STR)
-        return nb_fail(m->err, NB_FORMAT, "a global's name is %s and %s, expected two strings", nb_value_kind_name(module->kind),
-                       nb_value_kind_name(name->kind));
+        return nb_fail(m->err, NB_FORMAT, "a global's name is %s and %s, expected two strings",
+                       nb_value_kind_name(module->kind), nb_value_kind_name(name->kind));
     m->n_stack -= 2;
     return push_global(m, module->text, module->count, name->text, name->count);
 }
@@ -336,9 +343,11 @@ static nb_status call(machine *m, const nb_value *callee, nb_value *args) {
     nb_value *result = NULL;
     if (!args) return arena_failed(m);
     if (callee->kind != NB_VALUE_GLOBAL || args->kind != NB_VALUE_TUPLE)
-        return nb_fail(m->err, NB_FORMAT, "%s is called with %s", nb_value_kind_name(callee->kind), nb_value_kind_name(args->kind));
+        return nb_fail(m->err, NB_FORMAT, "%s is called with %s", nb_value_kind_name(callee->kind),
+                       nb_value_kind_name(args->kind));
     const nb_pickle_global *g = callee->global;
-    if (!g->call) return nb_fail(m->err, NB_UNSUPPORTED, "the pickle calls '%s.%s', which is not allowed", g->module, g->name);
+    if (!g->call)
+        return nb_fail(m->err, NB_UNSUPPORTED, "the pickle calls '%s.%s', which is not allowed", g->module, g->name);
     nb_status st = g->call(g, m->arena, args, &result, m->err);
     return st ? st : push(m, result);
 }
@@ -470,13 +479,15 @@ static nb_status step(machine *m) {
     const opcode *op = &opcodes[code];
     if (!op->name) return nb_fail(m->err, NB_FORMAT, "at byte %zu: 0x%02x is no opcode of a pickle", at, code);
     if (!op->run)
-        return nb_fail(m->err, NB_UNSUPPORTED, "at byte %zu: the pickle uses %s, which no checkpoint needs", at, op->name);
+        return nb_fail(m->err, NB_UNSUPPORTED, "at byte %zu: the pickle uses %s, which no checkpoint needs", at,
+                       op->name);
     nb_status st = op->run(m, op->arg);
     if (!st && m->in.bad) st = cut(m);
     return st ? nb_context(m->err, st, "at byte %zu (%s)", at, op->name) : NB_OK;
 }
 
-nb_status nb_pickle_run(const uint8_t *data, size_t size, nb_arena *arena, const nb_value **root, size_t *used, nb_error *err) {
+nb_status nb_pickle_run(const uint8_t *data, size_t size, nb_arena *arena, const nb_value **root, size_t *used,
+                        nb_error *err) {
     machine *m = nb_calloc(1, sizeof *m);
     if (!m) return nb_oom(err, "the pickle machine", sizeof *m);
     m->in = nb_cursor_over(data, size);

@@ -21,13 +21,15 @@ enum {
 
 /* Run data[size] up to its STOP. *used (may be NULL) is the number of bytes consumed. The tree points into the arena
  * only, also after a failure. */
-nb_status nb_pickle_run(const uint8_t *data, size_t size, nb_arena *arena, const nb_value **root, size_t *used, nb_error *err);
+nb_status nb_pickle_run(const uint8_t *data, size_t size, nb_arena *arena, const nb_value **root, size_t *used,
+                        nb_error *err);
 
 /* A row of the table of allowed globals. */
 typedef struct nb_pickle_global {
     const char *module, *name;
     /* The value of a call with these arguments (a tuple), for REDUCE, NEWOBJ, INST and OBJ; NULL: cannot be called. */
-    nb_status (*call)(const struct nb_pickle_global *g, nb_arena *arena, nb_value *args, nb_value **result, nb_error *err);
+    nb_status (*call)(const struct nb_pickle_global *g, nb_arena *arena, nb_value *args, nb_value **result,
+                      nb_error *err);
     int dtype; /* of a storage type, else -1 */
 } nb_pickle_global;
 

@@ -17,7 +17,8 @@ static nb_status call_dict(const nb_pickle_global *g, nb_arena *a, nb_value *arg
     for (size_t i = 0; i < pairs->count; i++) {
         const nb_value *p = pairs->items[i];
         if ((p->kind != NB_VALUE_TUPLE && p->kind != NB_VALUE_LIST) || p->count != 2)
-            return nb_fail(err, NB_FORMAT, "%s: item %zu is %s, expected a pair", g->name, i, nb_value_kind_name(p->kind));
+            return nb_fail(err, NB_FORMAT, "%s: item %zu is %s, expected a pair", g->name, i,
+                           nb_value_kind_name(p->kind));
         if (!nb_value_put(a, dict, p->items[0], p->items[1])) return out_of_arena(a, err);
     }
     return NB_OK;
@@ -43,11 +44,13 @@ static nb_status call_object(const nb_pickle_global *g, nb_arena *a, nb_value *a
     return NB_OK;
 }
 
-static nb_status read_counts(const nb_value *v, const char *what, uint64_t out[NB_VALUE_DIMS], uint32_t *n, nb_error *err) {
+static nb_status read_counts(const nb_value *v, const char *what, uint64_t out[NB_VALUE_DIMS], uint32_t *n,
+                             nb_error *err) {
     if (v->kind != NB_VALUE_TUPLE && v->kind != NB_VALUE_LIST)
         return nb_fail(err, NB_FORMAT, "a tensor's %s is %s, expected a tuple", what, nb_value_kind_name(v->kind));
     if (v->count > NB_VALUE_DIMS)
-        return nb_fail(err, NB_LIMIT, "a tensor's %s has %zu dimensions, at most %d are read", what, v->count, NB_VALUE_DIMS);
+        return nb_fail(err, NB_LIMIT, "a tensor's %s has %zu dimensions, at most %d are read", what, v->count,
+                       NB_VALUE_DIMS);
     for (size_t i = 0; i < v->count; i++)
         if (!nb_value_u64(v->items[i], &out[i]))
             return nb_fail(err, NB_FORMAT, "a tensor's %s holds something other than counts", what);
@@ -55,7 +58,7 @@ static nb_status read_counts(const nb_value *v, const char *what, uint64_t out[N
     return NB_OK;
 }
 
-/* Whether the last element (all indices at their largest) lies inside the storage; strides are not negative, so all do. */
+/* Whether the element with the largest indices lies inside the storage; strides are not negative, so then all do. */
 static bool inside_storage(const nb_value_tensor *t) {
     uint64_t last = t->offset, count = 1;
     for (uint32_t i = 0; i < t->n_dims; i++) {
@@ -80,12 +83,14 @@ static nb_status call_tensor(const nb_pickle_global *g, nb_arena *a, nb_value *a
     if (!v || !t) return out_of_arena(a, err);
     memset(t, 0, sizeof *t);
     t->storage = args->items[0]->storage;
-    if (!nb_value_u64(args->items[1], &t->offset)) return nb_fail(err, NB_FORMAT, "%s: the offset is no count", g->name);
+    if (!nb_value_u64(args->items[1], &t->offset))
+        return nb_fail(err, NB_FORMAT, "%s: the offset is no count", g->name);
     nb_status st = read_counts(args->items[2], "shape", t->dims, &t->n_dims, err);
     if (!st) st = read_counts(args->items[3], "stride", t->strides, &n_strides, err);
     if (st) return st;
     if (n_strides != t->n_dims)
-        return nb_fail(err, NB_FORMAT, "a tensor has %u dimensions but %u strides", (unsigned)t->n_dims, (unsigned)n_strides);
+        return nb_fail(err, NB_FORMAT, "a tensor has %u dimensions but %u strides", (unsigned)t->n_dims,
+                       (unsigned)n_strides);
     if (!inside_storage(t))
         return nb_fail(err, NB_FORMAT, "a tensor reaches beyond its storage '%s' of %llu elements", t->storage->key,
                        (unsigned long long)t->storage->count);
@@ -95,7 +100,8 @@ static nb_status call_tensor(const nb_pickle_global *g, nb_arena *a, nb_value *a
 }
 
 /* _rebuild_parameter(tensor, requires_grad, backward_hooks) */
-static nb_status call_parameter(const nb_pickle_global *g, nb_arena *a, nb_value *args, nb_value **result, nb_error *err) {
+static nb_status call_parameter(const nb_pickle_global *g, nb_arena *a, nb_value *args, nb_value **result,
+                                nb_error *err) {
     (void)a;
     if (args->count < 1 || args->items[0]->kind != NB_VALUE_TENSOR)
         return nb_fail(err, NB_FORMAT, "%s expects a tensor", g->name);
@@ -145,7 +151,8 @@ nb_status nb_pickle_persistent(nb_arena *a, const nb_value *id, nb_value **resul
                        nb_value_kind_name(id->kind));
     const nb_value *type = id->items[1], *key = id->items[2];
     if (type->kind != NB_VALUE_GLOBAL || type->global->dtype < 0)
-        return nb_fail(err, NB_FORMAT, "a storage's type is %s, expected a torch storage type", nb_value_kind_name(type->kind));
+        return nb_fail(err, NB_FORMAT, "a storage's type is %s, expected a torch storage type",
+                       nb_value_kind_name(type->kind));
     if (key->kind != NB_VALUE_STR || strlen(key->text) != key->count)
         return nb_fail(err, NB_FORMAT, "a storage's key is %s, expected a string", nb_value_kind_name(key->kind));
     nb_value *v = nb_value_new(a, NB_VALUE_STORAGE);

@@ -69,14 +69,16 @@ static nb_status check_shape(const maker *m, const nb_map_row *row, const nb_sou
     else fits = have_rows == rows && have_cols == cols;
     if (t->n_dims != (vector ? 1 : 2)) fits = false;
     if (!fits && vector)
-        return nb_fail(m->err, NB_FORMAT, "tensor '%s' has the shape %s, expected [%" PRIu64 "]", t->name, nb_source_shape(t, shape), cols);
+        return nb_fail(m->err, NB_FORMAT, "tensor '%s' has the shape %s, expected [%" PRIu64 "]", t->name,
+                       nb_source_shape(t, shape), cols);
     if (!fits) {
         bool turned = row->how == NB_MAP_TRANSPOSE;
         return nb_fail(m->err, NB_FORMAT, "tensor '%s' has the shape %s, expected [%" PRIu64 ", %" PRIu64 "]", t->name,
                        nb_source_shape(t, shape), turned ? cols : rows, turned ? rows : cols);
     }
     if (!nb_dtypes[t->dtype].widen)
-        return nb_fail(m->err, NB_UNSUPPORTED, "tensor '%s' holds %s numbers, expected weights as f32, f16, bf16 or f64", t->name,
+        return nb_fail(m->err, NB_UNSUPPORTED,
+                       "tensor '%s' holds %s numbers, expected weights as f32, f16, bf16 or f64", t->name,
                        nb_dtypes[t->dtype].name);
     return NB_OK;
 }
@@ -87,7 +89,8 @@ static nb_status place(maker *m, const nb_map_row *row, uint32_t layer, const nb
     uint64_t start, length;
     uint8_t bits = row->part == NB_PART_WHOLE ? FILLED_WHOLE : (uint8_t)row->part;
     if ((s->filled & FILLED_WHOLE) || (s->filled && bits == FILLED_WHOLE) || (s->filled & bits))
-        return nb_fail(m->err, NB_FORMAT, "tensor '%s': the checkpoint has the same weights under another name too", t->name);
+        return nb_fail(m->err, NB_FORMAT, "tensor '%s': the checkpoint has the same weights under another name too",
+                       t->name);
     part_range(m, row, &start, &length);
     nb_status st = check_shape(m, row, t, length);
     if (st) return st;
@@ -155,7 +158,8 @@ static void find_missing(const maker *m, nb_buf *missing, size_t *n) {
     for (uint32_t scope = 0; scope <= m->h->n_layer; scope++)
         for (int spec = 0; spec < NB_SPEC_COUNT; spec++) {
             uint32_t layer = scope ? scope - 1 : 0;
-            if (!m->specs[spec].present || generated(spec) || (m->specs[spec].scope == NB_SCOPE_LAYER) != (scope > 0)) continue;
+            if (!m->specs[spec].present || generated(spec) || (m->specs[spec].scope == NB_SCOPE_LAYER) != (scope > 0))
+                continue;
             const slot *s = slot_of(m, spec, layer);
             uint64_t have = 0;
             for (size_t i = 0; i < s->n_parts; i++) have += s->parts[i].rows;
@@ -173,15 +177,15 @@ static nb_status match_all(maker *m) {
     list_end(&missing, n_missing);
     if (unknown.failed || missing.failed) st = nb_oom(m->err, "a list of tensors", unknown.size + missing.size);
     else if (n_unknown && n_missing)
-        st = nb_fail(m->err, NB_UNSUPPORTED, "the map of %s does not know %zu tensor%s: %s; and %zu %s missing: %s", m->arch->name,
-                     n_unknown, n_unknown == 1 ? "" : "s", nb_buf_str(&unknown), n_missing, n_missing == 1 ? "is" : "are",
-                     nb_buf_str(&missing));
+        st = nb_fail(m->err, NB_UNSUPPORTED, "the map of %s does not know %zu tensor%s: %s; and %zu %s missing: %s",
+                     m->arch->name, n_unknown, n_unknown == 1 ? "" : "s", nb_buf_str(&unknown), n_missing,
+                     n_missing == 1 ? "is" : "are", nb_buf_str(&missing));
     else if (n_unknown)
         st = nb_fail(m->err, NB_UNSUPPORTED, "the map of %s does not know %zu tensor%s: %s", m->arch->name, n_unknown,
                      n_unknown == 1 ? "" : "s", nb_buf_str(&unknown));
     else if (n_missing)
-        st = nb_fail(m->err, NB_MISSING, "the checkpoint lacks %zu tensor%s of a %s model: %s", n_missing, n_missing == 1 ? "" : "s",
-                     m->arch->name, nb_buf_str(&missing));
+        st = nb_fail(m->err, NB_MISSING, "the checkpoint lacks %zu tensor%s of a %s model: %s", n_missing,
+                     n_missing == 1 ? "" : "s", m->arch->name, nb_buf_str(&missing));
 out:
     nb_buf_free(&unknown);
     nb_buf_free(&missing);
@@ -235,8 +239,8 @@ static void turn(const float *block, uint64_t n_rows, uint64_t n_cols, float *ds
         for (uint64_t c = 0; c < n_cols; c++) dst[c * n_rows + r] = block[r * n_cols + c];
 }
 
-static nb_status read_turned(const nb_plan_tensor *t, const nb_plan_part *p, nb_source *s, uint64_t row, uint64_t n, float *dst,
-                             nb_error *err) {
+static nb_status read_turned(const nb_plan_tensor *t, const nb_plan_part *p, nb_source *s, uint64_t row, uint64_t n,
+                             float *dst, nb_error *err) {
     size_t bytes = (size_t)(n * t->spec.cols) * sizeof(float);
     float *block = nb_alloc(bytes);
     if (!block) return nb_oom(err, "columns of a tensor", bytes);

@@ -23,11 +23,11 @@ uint64_t nb_source_rows(const nb_source_tensor *t) {
     return rows;
 }
 
-nb_status nb_source_read(nb_source *s, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint64_t col, uint64_t n_cols,
-                         float *dst, nb_error *err) {
+nb_status nb_source_read(nb_source *s, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint64_t col,
+                         uint64_t n_cols, float *dst, nb_error *err) {
     if (!nb_dtypes[t->dtype].widen)
-        return nb_fail(err, NB_UNSUPPORTED, "tensor '%s' holds %s numbers, expected weights as f32, f16, bf16 or f64", t->name,
-                       nb_dtypes[t->dtype].name);
+        return nb_fail(err, NB_UNSUPPORTED, "tensor '%s' holds %s numbers, expected weights as f32, f16, bf16 or f64",
+                       t->name, nb_dtypes[t->dtype].name);
     if (!nb_range_ok(row, n_rows, nb_source_rows(t)) || !nb_range_ok(col, n_cols, nb_source_cols(t)))
         return nb_fail(err, NB_ARGUMENT, "tensor '%s': a block outside its shape was asked for", t->name);
     nb_status st = s->ops->read(s, t, row, n_rows, col, n_cols, dst, err);

@@ -28,8 +28,8 @@ typedef struct nb_source nb_source;
 typedef struct nb_source_ops {
     /* Rows [row, row + n_rows) and columns [col, col + n_cols) of t seen as a matrix, inside its shape, into
      * dst [n_rows][n_cols]. The type of t can be widened. */
-    nb_status (*read)(nb_source *s, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint64_t col, uint64_t n_cols,
-                      float *dst, nb_error *err);
+    nb_status (*read)(nb_source *s, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint64_t col,
+                      uint64_t n_cols, float *dst, nb_error *err);
     void (*close)(nb_source *s);
 } nb_source_ops;
 
@@ -54,8 +54,8 @@ const nb_source_tensor *nb_source_find(const nb_source *s, const char *name); /*
 uint64_t nb_source_rows(const nb_source_tensor *t);
 uint64_t nb_source_cols(const nb_source_tensor *t);
 
-nb_status nb_source_read(nb_source *s, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint64_t col, uint64_t n_cols,
-                         float *dst, nb_error *err);
+nb_status nb_source_read(nb_source *s, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint64_t col,
+                         uint64_t n_cols, float *dst, nb_error *err);
 
 /* "[3, 4]" */
 enum { NB_SHAPE_TEXT = 200 };

@@ -38,7 +38,8 @@ typedef struct torch_source {
 
 /* ---- reading ---- */
 
-static nb_status read_span(torch_source *s, const place *p, uint64_t first, uint64_t count, uint8_t **bytes, nb_error *err) {
+static nb_status read_span(torch_source *s, const place *p, uint64_t first, uint64_t count, uint8_t **bytes,
+                           nb_error *err) {
     size_t size = nb_dtypes[p->view->storage->dtype].bytes, n = (size_t)count * size;
     if (n > s->span_capacity) {
         nb_free(s->span);
@@ -57,9 +58,11 @@ static nb_status hold_whole(torch_source *s, const place *p, nb_error *err) {
     size_t size = nb_dtypes[v->storage->dtype].bytes;
     uint64_t span = 1;
     if (s->whole_of == p) return NB_OK;
-    for (uint32_t i = 0; i < v->n_dims; i++) span += (v->dims[i] - 1) * v->strides[i]; /* checked by the pickle machine */
+    for (uint32_t i = 0; i < v->n_dims; i++)
+        span += (v->dims[i] - 1) * v->strides[i]; /* checked by the pickle machine */
     if (span > WHOLE_LIMIT / size)
-        return nb_fail(err, NB_LIMIT, "it is a scattered view of %" PRIu64 " elements; save it again with .contiguous()", span);
+        return nb_fail(err, NB_LIMIT,
+                       "it is a scattered view of %" PRIu64 " elements; save it again with .contiguous()", span);
     nb_free(s->whole);
     s->whole_of = NULL;
     s->whole = nb_alloc((size_t)span * size);
@@ -80,8 +83,8 @@ static uint64_t row_offset(const nb_value_tensor *v, uint64_t row) {
 }
 
 /* A block whose rows are `row_step` elements apart. */
-static nb_status read_block(torch_source *s, const place *p, uint64_t first, uint64_t n_rows, uint64_t row_step, uint64_t n_cols,
-                            uint64_t col_step, float *dst, nb_error *err) {
+static nb_status read_block(torch_source *s, const place *p, uint64_t first, uint64_t n_rows, uint64_t row_step,
+                            uint64_t n_cols, uint64_t col_step, float *dst, nb_error *err) {
     const nb_value_tensor *v = p->view;
     const nb_dtype_info *type = &nb_dtypes[v->storage->dtype];
     uint64_t span = (n_rows - 1) * row_step + (n_cols - 1) * col_step + 1;
@@ -107,7 +110,8 @@ static nb_status torch_read(nb_source *source, const nb_source_tensor *t, uint64
     uint64_t col_step = v->n_dims ? v->strides[v->n_dims - 1] : 0;
     if (!n_rows || !n_cols) return NB_OK;
     if (v->n_dims == 2)
-        return read_block(s, p, row * v->strides[0] + col * col_step, n_rows, v->strides[0], n_cols, col_step, dst, err);
+        return read_block(s, p, row * v->strides[0] + col * col_step, n_rows, v->strides[0], n_cols, col_step, dst,
+                          err);
     nb_status st = NB_OK;
     for (uint64_t r = 0; !st && r < n_rows; r++)
         st = read_block(s, p, row_offset(v, row + r) + col * col_step, 1, 0, n_cols, col_step, dst + r * n_cols, err);
@@ -142,7 +146,8 @@ static bool plain_name(const nb_value *key) {
     return true;
 }
 
-static nb_status add_tensor(torch_source *s, nb_source_tensor *t, const nb_value *key, const nb_value *value, nb_error *err) {
+static nb_status add_tensor(torch_source *s, nb_source_tensor *t, const nb_value *key, const nb_value *value,
+                            nb_error *err) {
     const nb_value_tensor *v = value->tensor;
     char path[700];
     if (!plain_name(key)) return nb_fail(err, NB_FORMAT, "a tensor's name is no plain text");
@@ -162,7 +167,8 @@ static nb_status add_tensor(torch_source *s, nb_source_tensor *t, const nb_value
         return nb_fail(err, NB_FORMAT, "tensor '%s': the archive has no entry '%.200s'", t->name, path);
     entry_bytes = nb_zip_size(s->zip, p->entry);
     if (v->storage->count > entry_bytes / nb_dtypes[t->dtype].bytes)
-        return nb_fail(err, NB_TRUNCATED, "tensor '%s': entry '%.200s' has %" PRIu64 " bytes, expected %" PRIu64 " elements of %s",
+        return nb_fail(err, NB_TRUNCATED,
+                       "tensor '%s': entry '%.200s' has %" PRIu64 " bytes, expected %" PRIu64 " elements of %s",
                        t->name, path, entry_bytes, v->storage->count, nb_dtypes[t->dtype].name);
     return NB_OK;
 }
@@ -201,7 +207,8 @@ static nb_status list_tensors(torch_source *s, const nb_value *dict, nb_error *e
         if (value->kind == NB_VALUE_TENSOR) {
             nb_status st = add_tensor(s, &list[n++], key, value, err);
             if (st) return st;
-        } else if (value->kind == NB_VALUE_DICT && value->count) { /* weights one level deeper: not a form that is known */
+        } else if (value->kind == NB_VALUE_DICT &&
+                   value->count) { /* weights one level deeper: not a form that is known */
             return nb_fail(err, NB_UNSUPPORTED, "'%.100s' is a dict among the tensors, expected a tensor",
                            plain_name(key) ? key->text : "?");
         }
@@ -222,8 +229,10 @@ static nb_status find_tensors(torch_source *s, const nb_value *top, nb_error *er
     }
     s->base.wrapper = "";
     if (has_tensor(top)) return list_tensors(s, top, err);
-    return nb_fail(err, NB_UNSUPPORTED, "it holds %s without tensors by name (at its top, or under 'model', 'model_state_dict' or 'state_dict')",
-                   nb_value_kind_name(top->kind));
+    return nb_fail(
+        err, NB_UNSUPPORTED,
+        "it holds %s without tensors by name (at its top, or under 'model', 'model_state_dict' or 'state_dict')",
+        nb_value_kind_name(top->kind));
 }
 
 /* The archive's one directory: what comes before "data.pkl". */
@@ -236,7 +245,9 @@ static nb_status find_dir(torch_source *s, size_t *pickle, nb_error *err) {
         found++;
     }
     if (found != 1)
-        return nb_fail(err, NB_FORMAT, found ? "the zip archive has two entries 'data.pkl'" : "the zip archive has no entry 'data.pkl': not saved by torch.save");
+        return nb_fail(err, NB_FORMAT,
+                       found ? "the zip archive has two entries 'data.pkl'"
+                             : "the zip archive has no entry 'data.pkl': not saved by torch.save");
     const char *name = nb_zip_name(s->zip, *pickle);
     s->dir = nb_arena_text(&s->base.arena, name, strlen(name) - strlen("data.pkl"));
     return s->dir ? NB_OK : nb_arena_failed(&s->base.arena, err);
@@ -245,11 +256,14 @@ static nb_status find_dir(torch_source *s, size_t *pickle, nb_error *err) {
 static nb_status check_byteorder(torch_source *s, nb_error *err) {
     char path[600];
     size_t i;
-    if ((size_t)snprintf(path, sizeof path, "%sbyteorder", s->dir) >= sizeof path || !nb_zip_find(s->zip, path, &i)) return NB_OK;
+    if ((size_t)snprintf(path, sizeof path, "%sbyteorder", s->dir) >= sizeof path || !nb_zip_find(s->zip, path, &i))
+        return NB_OK;
     char order[7] = "";
     size_t n = nb_zip_size(s->zip, i) < 6 ? (size_t)nb_zip_size(s->zip, i) : 6;
     nb_status st = nb_zip_read(s->zip, i, 0, n, order, err);
-    if (!st && strcmp(order, "little")) st = nb_fail(err, NB_UNSUPPORTED, "its numbers are stored in byte order '%s', expected 'little'", strcmp(order, "big") ? "?" : "big");
+    if (!st && strcmp(order, "little"))
+        st = nb_fail(err, NB_UNSUPPORTED, "its numbers are stored in byte order '%s', expected 'little'",
+                     strcmp(order, "big") ? "?" : "big");
     return st;
 }
 

@@ -9,8 +9,8 @@
 
 enum { PATH = 4096 };
 
-/* Where a tokenizer may lie, seen from the folder of the checkpoint. nanochat keeps it in BASE/tokenizer and checkpoints in
- * BASE/base_checkpoints/d20. */
+/* Where a tokenizer may lie, seen from the folder of the checkpoint. nanochat keeps it in BASE/tokenizer and checkpoints
+ * in BASE/base_checkpoints/d20. */
 static const char *const folders[] = {"", "tokenizer/", "../tokenizer/", "../../tokenizer/"};
 
 /* What special tokens are for, by their usual names. */
@@ -55,7 +55,7 @@ bool nb_tok_beside(const char *beside, const char *name, char *dst, size_t n) {
     return true;
 }
 
-/* The first of the family's file names that exists in one of the folders around `origin` (a file in the first folder). */
+/* The first of the family's file names that exists in one of the folders around `origin` (a file in the first). */
 static bool search(const nb_arch *arch, const char *origin, char path[PATH]) {
     char name[300];
     size_t n = sizeof arch->tokenizer_files / sizeof *arch->tokenizer_files;
@@ -74,7 +74,8 @@ static nb_status load_pickle(nb_vocab *v, const nb_buf *file, nb_arena *arena, n
     if (root->kind == NB_VALUE_OBJECT) return nb_tok_tiktoken(v, root, err);
     const nb_value *ids = nb_value_get(root, "itos") ? nb_value_get(root, "itos") : nb_value_get(root, "stoi");
     if (ids) return nb_tok_chars(v, ids, err);
-    return nb_fail(err, NB_UNSUPPORTED, "it holds %s, expected a tiktoken Encoding or a dict with 'itos'", nb_value_kind_name(root->kind));
+    return nb_fail(err, NB_UNSUPPORTED, "it holds %s, expected a tiktoken Encoding or a dict with 'itos'",
+                   nb_value_kind_name(root->kind));
 }
 
 static nb_status load_json(nb_vocab *v, const char *path, nb_arena *arena, nb_error *err) {
@@ -93,7 +94,10 @@ static nb_status load_file(nb_vocab *v, const char *path, nb_error *err) {
     if (st) goto out;
     if (file.size && file.data[0] == 0x80) st = load_pickle(v, &file, &arena, err);
     else if (file.size && file.data[0] == '{') st = load_json(v, path, &arena, err);
-    else st = nb_fail(err, NB_UNSUPPORTED, "it is no tokenizer that is known (a pickled tiktoken Encoding, meta.pkl of nanoGPT, vocab.json of MiniGPT)");
+    else
+        st = nb_fail(err, NB_UNSUPPORTED,
+                     "it is no tokenizer that is known (a pickled tiktoken Encoding, meta.pkl of nanoGPT, vocab.json "
+                     "of MiniGPT)");
     if (!st) st = apply_roles(v, err);
     if (!st) st = nb_vocab_check(v, err);
 out:
@@ -104,8 +108,11 @@ out:
 
 static void say_missing(const nb_tok_input *in) {
     char text[400];
-    snprintf(text, sizeof text, "no tokenizer (looked for %s beside the checkpoint and in tokenizer/ there and above): the model will take and give "
-             "token ids only; --tokenizer PATH names one", in->arch->tokenizer_files[0]);
+    snprintf(text, sizeof text,
+             "no tokenizer (looked for %s beside the checkpoint and in tokenizer/ there and above): the model will "
+             "take and give "
+             "token ids only; --tokenizer PATH names one",
+             in->arch->tokenizer_files[0]);
     if (in->say) in->say(in->user, text);
 }
 
@@ -123,7 +130,8 @@ static nb_status find(const nb_tok_input *in, char path[PATH], bool *found, nb_e
         if ((size_t)snprintf(path, PATH, "%s", in->given) < PATH) return NB_OK;
         return nb_fail(err, NB_ARGUMENT, "the path of the tokenizer is too long");
     }
-    if ((size_t)snprintf(origin, sizeof origin, "%s/x", in->given) < sizeof origin && search(in->arch, origin, path)) return NB_OK;
+    if ((size_t)snprintf(origin, sizeof origin, "%s/x", in->given) < sizeof origin && search(in->arch, origin, path))
+        return NB_OK;
     return nb_fail(err, NB_MISSING, "'%s' holds no %s", in->given, in->arch->tokenizer_files[0]);
 }
 
@@ -134,16 +142,16 @@ nb_status nb_tok_load(nb_vocab *vocab, bool *found, const nb_tok_input *in, nb_e
     if (st || !*found) return st;
     st = load_file(vocab, path, err);
     if (!st && vocab->n_tokens > in->vocab_size)
-        st = nb_fail(err, NB_FORMAT, "it has %u tokens, but the model only %u: not the tokenizer of this model", (unsigned)vocab->n_tokens,
-                     (unsigned)in->vocab_size);
+        st = nb_fail(err, NB_FORMAT, "it has %u tokens, but the model only %u: not the tokenizer of this model",
+                     (unsigned)vocab->n_tokens, (unsigned)in->vocab_size);
     if (st) {
         nb_vocab_free(vocab);
         *found = false;
         return nb_context(err, st, "tokenizer '%s'", path);
     }
     if (vocab->n_tokens < in->vocab_size && in->say) {
-        snprintf(text, sizeof text, "the tokenizer has %u tokens, the model %u: ids from %u on have no text", (unsigned)vocab->n_tokens,
-                 (unsigned)in->vocab_size, (unsigned)vocab->n_tokens);
+        snprintf(text, sizeof text, "the tokenizer has %u tokens, the model %u: ids from %u on have no text",
+                 (unsigned)vocab->n_tokens, (unsigned)in->vocab_size, (unsigned)vocab->n_tokens);
         in->say(in->user, text);
     }
     return NB_OK;

@@ -23,7 +23,7 @@ nb_status nb_tok_load(nb_vocab *vocab, bool *found, const nb_tok_input *in, nb_e
 
 /* Forms. Each fills an empty vocabulary from a tree of values, without looking at the roles of its special tokens. */
 nb_status nb_tok_tiktoken(nb_vocab *v, const nb_value *encoding, nb_error *err);  /* a tiktoken.core.Encoding */
-nb_status nb_tok_chars(nb_vocab *v, const nb_value *ids, nb_error *err);          /* {character: id} or {id: character} */
+nb_status nb_tok_chars(nb_vocab *v, const nb_value *ids, nb_error *err); /* {character: id} or {id: character} */
 
 /* Whether a token of this text is a special one, with a role in the text rather than a spelling. */
 bool nb_tok_is_special(const char *text, size_t n);

@@ -14,9 +14,12 @@ static nb_status order(const nb_value *ids, const nb_value **by_id, size_t n, nb
     for (size_t i = 0; i < ids->count; i++) {
         const nb_value *text;
         uint64_t id;
-        if (!pair(ids, i, &text, &id)) return nb_fail(err, NB_FORMAT, "entry %zu of the vocabulary is no pair of a character and an id", i);
+        if (!pair(ids, i, &text, &id))
+            return nb_fail(err, NB_FORMAT, "entry %zu of the vocabulary is no pair of a character and an id", i);
         /* Ids may have holes, but few: a table of them is made. */
-        if (id >= n) return nb_fail(err, NB_FORMAT, "the vocabulary has the id %llu among %zu tokens", (unsigned long long)id, ids->count);
+        if (id >= n)
+            return nb_fail(err, NB_FORMAT, "the vocabulary has the id %llu among %zu tokens", (unsigned long long)id,
+                           ids->count);
         if (by_id[id]) return nb_fail(err, NB_FORMAT, "the vocabulary has the id %llu twice", (unsigned long long)id);
         by_id[id] = text;
     }
@@ -39,7 +42,8 @@ static nb_status add_all(nb_vocab *v, const nb_value *const *by_id, size_t n, nb
 }
 
 nb_status nb_tok_chars(nb_vocab *v, const nb_value *ids, nb_error *err) {
-    if (ids->kind != NB_VALUE_DICT) return nb_fail(err, NB_FORMAT, "the vocabulary is %s, expected a dict", nb_value_kind_name(ids->kind));
+    if (ids->kind != NB_VALUE_DICT)
+        return nb_fail(err, NB_FORMAT, "the vocabulary is %s, expected a dict", nb_value_kind_name(ids->kind));
     if (ids->count > NB_MAX_VOCAB / 2) return nb_fail(err, NB_LIMIT, "the vocabulary has %zu tokens", ids->count);
     size_t n = 2 * ids->count + 256;
     const nb_value **by_id = nb_calloc(n, sizeof *by_id);

@@ -1,5 +1,5 @@
-/* A pickled tiktoken Encoding: its state is a dict {name, pat_str, mergeable_ranks, special_tokens}, or, for encodings that
- * tiktoken knows by name, only that name. */
+/* A pickled tiktoken Encoding: its state is a dict {name, pat_str, mergeable_ranks, special_tokens}, or, for encodings
+ * that tiktoken knows by name, only that name. */
 #include <string.h>
 #include "base/mem.h"
 #include "convert/pickle.h"
@@ -14,9 +14,11 @@ static nb_status order_ranks(const nb_value *ranks, const nb_value **by_rank, nb
             return nb_fail(err, NB_FORMAT, "mergeable_ranks maps %s to %s, expected bytes to an integer",
                            nb_value_kind_name(bytes->kind), nb_value_kind_name(ranks->items[2 * i + 1]->kind));
         if (rank >= ranks->count)
-            return nb_fail(err, NB_UNSUPPORTED, "mergeable_ranks has the rank %llu among %zu tokens, expected all from 0 on",
+            return nb_fail(err, NB_UNSUPPORTED,
+                           "mergeable_ranks has the rank %llu among %zu tokens, expected all from 0 on",
                            (unsigned long long)rank, ranks->count);
-        if (by_rank[rank]) return nb_fail(err, NB_FORMAT, "mergeable_ranks has the rank %llu twice", (unsigned long long)rank);
+        if (by_rank[rank])
+            return nb_fail(err, NB_FORMAT, "mergeable_ranks has the rank %llu twice", (unsigned long long)rank);
         by_rank[rank] = bytes;
     }
     return NB_OK;
@@ -38,8 +40,8 @@ static nb_status add_specials(nb_vocab *v, const nb_value *specials, nb_error *e
         const nb_value *text = specials->items[2 * i];
         uint64_t id;
         if (text->kind != NB_VALUE_STR || !nb_value_u64(specials->items[2 * i + 1], &id) || id >= NB_MAX_VOCAB)
-            return nb_fail(err, NB_FORMAT, "special_tokens maps %s to %s, expected a string to a token id", nb_value_kind_name(text->kind),
-                           nb_value_kind_name(specials->items[2 * i + 1]->kind));
+            return nb_fail(err, NB_FORMAT, "special_tokens maps %s to %s, expected a string to a token id",
+                           nb_value_kind_name(text->kind), nb_value_kind_name(specials->items[2 * i + 1]->kind));
         st = nb_vocab_add_special(v, text->text, text->count, (int32_t)id, err);
     }
     return st;
@@ -47,14 +49,19 @@ static nb_status add_specials(nb_vocab *v, const nb_value *specials, nb_error *e
 
 nb_status nb_tok_tiktoken(nb_vocab *v, const nb_value *encoding, nb_error *err) {
     const nb_value_object *o = encoding->object;
-    if (strcmp(o->type->name, "Encoding")) return nb_fail(err, NB_UNSUPPORTED, "it holds a %s, expected an Encoding", o->type->name);
+    if (strcmp(o->type->name, "Encoding"))
+        return nb_fail(err, NB_UNSUPPORTED, "it holds a %s, expected an Encoding", o->type->name);
     const nb_value *state = o->state;
     if (state && state->kind == NB_VALUE_STR)
-        return nb_fail(err, NB_UNSUPPORTED, "it only names the encoding '%.60s' that tiktoken brings along, without its tokens; pickle an Encoding made with "
-                       "mergeable_ranks and give it with --tokenizer", state->text);
+        return nb_fail(err, NB_UNSUPPORTED,
+                       "it only names the encoding '%.60s' that tiktoken brings along, without its tokens; pickle an "
+                       "Encoding made with "
+                       "mergeable_ranks and give it with --tokenizer",
+                       state->text);
     const nb_value *pattern = nb_value_get(state, "pat_str"), *ranks = nb_value_get(state, "mergeable_ranks");
     const nb_value *specials = nb_value_get(state, "special_tokens");
-    if (!pattern || pattern->kind != NB_VALUE_STR || !ranks || ranks->kind != NB_VALUE_DICT || !specials || specials->kind != NB_VALUE_DICT)
+    if (!pattern || pattern->kind != NB_VALUE_STR || !ranks || ranks->kind != NB_VALUE_DICT || !specials ||
+        specials->kind != NB_VALUE_DICT)
         return nb_fail(err, NB_FORMAT, "the Encoding lacks pat_str, mergeable_ranks or special_tokens");
     nb_vocab_init(v, NB_VOCAB_BPE_RANKS);
     nb_status st = nb_vocab_set_pattern(v, pattern->text, pattern->count, err);

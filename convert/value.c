@@ -7,8 +7,9 @@
 
 enum { JSON_LIMIT = 64 << 20, JSON_DEPTH = 64 };
 
-static const char *const kind_names[] = {"None", "a bool",  "an integer",   "a float",    "bytes",    "a string", "a tuple",
-                                         "a list", "a dict", "a global name", "a storage", "a tensor", "an object", "a large integer"};
+static const char *const kind_names[] = {"None",      "a bool",   "an integer", "a float",        "bytes",
+                                         "a string",  "a tuple",  "a list",     "a dict",         "a global name",
+                                         "a storage", "a tensor", "an object",  "a large integer"};
 
 const char *nb_value_kind_name(nb_value_kind kind) {
     return (size_t)kind < sizeof kind_names / sizeof *kind_names ? kind_names[kind] : "nothing known";
@@ -100,8 +101,9 @@ static nb_value *text_value(nb_arena *a, const char *text, size_t n) {
 
 static nb_value *from_json(nb_arena *a, const json_t *j, int depth) {
     static const nb_value_kind kinds[] = {
-        [JSON_OBJECT] = NB_VALUE_DICT, [JSON_ARRAY] = NB_VALUE_LIST,  [JSON_STRING] = NB_VALUE_STR, [JSON_INTEGER] = NB_VALUE_INT,
-        [JSON_REAL] = NB_VALUE_FLOAT,  [JSON_TRUE] = NB_VALUE_BOOL, [JSON_FALSE] = NB_VALUE_BOOL, [JSON_NULL] = NB_VALUE_NONE};
+        [JSON_OBJECT] = NB_VALUE_DICT, [JSON_ARRAY] = NB_VALUE_LIST, [JSON_STRING] = NB_VALUE_STR,
+        [JSON_INTEGER] = NB_VALUE_INT, [JSON_REAL] = NB_VALUE_FLOAT, [JSON_TRUE] = NB_VALUE_BOOL,
+        [JSON_FALSE] = NB_VALUE_BOOL,  [JSON_NULL] = NB_VALUE_NONE};
     if (json_is_string(j)) return text_value(a, json_string_value(j), json_string_length(j));
     nb_value *v = nb_value_new(a, kinds[json_typeof(j)]);
     if (!v || depth >= JSON_DEPTH) return v; /* what lies deeper than any configuration is left out */
@@ -117,7 +119,8 @@ static nb_value *from_json(nb_arena *a, const json_t *j, int depth) {
     union { const json_t *in; json_t *out; } u = {.in = j};
     for (void *it = json_object_iter(u.out); it; it = json_object_iter_next(u.out, it)) {
         const char *key = json_object_iter_key(it);
-        nb_value *k = text_value(a, key, strlen(key)), *item = k ? from_json(a, json_object_iter_value(it), depth + 1) : NULL;
+        nb_value *k = text_value(a, key, strlen(key)),
+                 *item = k ? from_json(a, json_object_iter_value(it), depth + 1) : NULL;
         if (!item || !nb_value_put(a, v, k, item)) return NULL;
     }
     return v;

@@ -1,7 +1,7 @@
 /* Metadata of a checkpoint as a tree of values: what a pickle holds, and what JSON files beside it hold.
  *
- * Values live in an arena and are read-only for everybody but their maker. A tree from a pickle may share values and may
- * contain itself, so nothing walks it without a bound; look-ups go one level at a time. */
+ * Values live in an arena and are read-only for everybody but their maker. A tree from a pickle may share values and
+ * may contain itself, so nothing walks it without a bound; look-ups go one level at a time. */
 #ifndef NB_CONVERT_VALUE_H
 #define NB_CONVERT_VALUE_H
 
@@ -59,7 +59,7 @@ struct nb_value {
         double number;
         const char *text; /* NUL-terminated; may hold NULs of its own */
         struct {
-            nb_value **items; /* DICT: key, value, key, value ... in order of insertion; a later key replaces an earlier one */
+            nb_value **items; /* DICT: key, value, key, value ... in the order they came; a later key wins */
             size_t capacity;
         };
         const struct nb_pickle_global *global;

@@ -39,7 +39,8 @@ static bool plain_name(const char *s) {
 
 static nb_status check_entry(nb_zip *z, size_t i, uint64_t file_bytes, nb_error *err) {
     zip_stat_t s;
-    const zip_uint64_t wanted = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
+    const zip_uint64_t wanted =
+        ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
     if (zip_stat_index(z->archive, i, 0, &s) || (s.valid & wanted) != wanted)
         return nb_fail(err, NB_FORMAT, "the directory of the zip file is damaged at entry %zu", i);
     if (!plain_name(s.name)) return nb_fail(err, NB_FORMAT, "the name of entry %zu holds control characters", i);
@@ -82,8 +83,8 @@ nb_status nb_zip_open(nb_zip **zip, const char *path, nb_error *err) {
         zip_error_t why;
         zip_error_init_with_code(&why, code);
         st = code == ZIP_ER_MEMORY ? nb_oom(err, "a zip file", 0)
-             : code                ? nb_fail(err, NB_FORMAT, "it is not a whole zip file (%s)", zip_error_strerror(&why))
-                                   : nb_fail(err, NB_IO, "it cannot be opened");
+             : code ? nb_fail(err, NB_FORMAT, "it is not a whole zip file (%s)", zip_error_strerror(&why))
+                    : nb_fail(err, NB_IO, "it cannot be opened");
         zip_error_fini(&why);
         goto out;
     }
@@ -128,7 +129,8 @@ static nb_status read_exactly(nb_zip *z, const entry *e, void *dst, uint64_t n, 
 
 static nb_status unpack(nb_zip *z, const entry *e, nb_error *err) {
     if (e->size > NB_ZIP_MAX_UNPACKED)
-        return entry_failed(err, NB_LIMIT, e->name, "it is compressed and large; torch.save stores entries uncompressed, save it again");
+        return entry_failed(err, NB_LIMIT, e->name,
+                            "it is compressed and large; torch.save stores entries uncompressed, save it again");
     z->unpacked = nb_alloc((size_t)e->size);
     if (!z->unpacked) return nb_oom(err, "a compressed entry", (size_t)e->size);
     return read_exactly(z, e, z->unpacked, e->size, err);

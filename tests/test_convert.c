@@ -76,7 +76,9 @@ static void make_nanochat(fixture *f, const char *step) {
     snprintf(name, sizeof name, "model_%s.pt", step);
     torch_save(m, unit_path(f->source, f->folder, name), NULL, NULL);
     snprintf(name, sizeof name, "meta_%s.json", step);
-    write_text(f, name, "{\"step\": 1, \"model_config\": {\"sequence_len\": 64, \"vocab_size\": 37, \"n_layer\": 2, \"n_head\": 5, \"n_kv_head\": 1, \"n_embd\": 40}}");
+    write_text(f, name,
+               "{\"step\": 1, \"model_config\": {\"sequence_len\": 64, \"vocab_size\": 37, \"n_layer\": 2, \"n_head\": "
+               "5, \"n_kv_head\": 1, \"n_embd\": 40}}");
 }
 
 /* A pickled Encoding of the 256 bytes and two specials would have more tokens than 37, so models for it are larger. */
@@ -107,12 +109,14 @@ static void write_encoding(const fixture *f, const char *name, unsigned n_specia
     nb_buf_free(&b);
 }
 
-static void make_gpt(torch_model *m, const char *block, const char *qkv, const char *out, bool bias_all, bool bias_some) {
+static void make_gpt(torch_model *m, const char *block, const char *qkv, const char *out, bool bias_all,
+                     bool bias_some) {
     static const struct {
         const char *name;
         uint64_t rows, cols;
         int bias; /* 1: with all biases, 2: always */
-    } parts[] = {{"ln_1", 0, 24, 2}, {NULL, 72, 24, 2}, {"out", 24, 24, 1}, {"ln_2", 0, 24, 2}, {"mlp.c_fc", 96, 24, 1}, {"mlp.c_proj", 24, 96, 1}};
+    } parts[] = {{"ln_1", 0, 24, 2}, {NULL, 72, 24, 2},       {"out", 24, 24, 1},
+                 {"ln_2", 0, 24, 2}, {"mlp.c_fc", 96, 24, 1}, {"mlp.c_proj", 24, 96, 1}};
     char name[96];
     torch_add(m, "transformer.wte.weight", 19, 24);
     torch_add(m, "transformer.wpe.weight", 12, 24);
@@ -122,12 +126,14 @@ static void make_gpt(torch_model *m, const char *block, const char *qkv, const c
             snprintf(name, sizeof name, "transformer.%s.%u.%s.weight", block, layer, part);
             torch_add(m, name, parts[i].rows, parts[i].cols);
             snprintf(name, sizeof name, "transformer.%s.%u.%s.bias", block, layer, part);
-            if (bias_all || (bias_some && parts[i].bias == 2)) torch_add(m, name, 0, parts[i].rows ? parts[i].rows : parts[i].cols);
+            if (bias_all || (bias_some && parts[i].bias == 2))
+                torch_add(m, name, 0, parts[i].rows ? parts[i].rows : parts[i].cols);
         }
     torch_add(m, "transformer.ln_f.weight", 0, 24);
     if (bias_all || bias_some) torch_add(m, "transformer.ln_f.bias", 0, 24);
     torch_add(m, "lm_head.weight", 19, 24)->storage_of = "transformer.wte.weight";
-    memcpy(torch_find(m, "lm_head.weight")->values, torch_find(m, "transformer.wte.weight")->values, sizeof(float) * 19 * 24);
+    memcpy(torch_find(m, "lm_head.weight")->values, torch_find(m, "transformer.wte.weight")->values,
+           sizeof(float) * 19 * 24);
 }
 
 static void save_nanogpt(fixture *f) {
@@ -155,7 +161,9 @@ static void make_minigpt(fixture *f) {
     make_gpt(&f->model, "blocks", "attn.qkv_proj", "attn.out_proj", false, true);
     pk_entry_int(&extra, "epoch", 3);
     torch_save(&f->model, unit_path(f->source, f->folder, "best_model.pth"), "model_state_dict", &extra);
-    write_text(f, "vocab.json", "{\"word2id\": {\"<pad>\": 0, \"<unk>\": 1, \"<sep>\": 2, \"\xe4\xbd\xa0\": 3, \"a\": 5}, \"id2word\": {\"0\": \"<pad>\"}}");
+    write_text(f, "vocab.json",
+               "{\"word2id\": {\"<pad>\": 0, \"<unk>\": 1, \"<sep>\": 2, \"\xe4\xbd\xa0\": 3, \"a\": 5}, \"id2word\": "
+               "{\"0\": \"<pad>\"}}");
     nb_buf_free(&extra);
 }
 
@@ -194,7 +202,8 @@ static uint8_t *load(nb_reader *r, const char *name) {
 }
 
 /* A matrix must be the panels of exactly these values. */
-static void expect_panels(nb_reader *r, const char *name, nb_type type, const float *values, uint64_t rows, uint64_t cols) {
+static void expect_panels(nb_reader *r, const char *name, nb_type type, const float *values, uint64_t rows,
+                          uint64_t cols) {
     const nb_tensor *t = nb_reader_find(r, name);
     uint64_t panel_bytes = 0;
     assert_non_null(t);
@@ -209,7 +218,8 @@ static void expect_panels(nb_reader *r, const char *name, nb_type type, const fl
     for (uint64_t row = 0; row < rows; row += 16) {
         size_t n = rows - row < 16 ? (size_t)(rows - row) : 16;
         nb_quantize_panel(type, t->codebook, values + row * cols, n, (size_t)cols, (size_t)cols, panel);
-        if (memcmp(panel, bytes + row / 16 * panel_bytes, (size_t)panel_bytes)) fail_msg("%s: panel %d differs", name, (int)(row / 16));
+        if (memcmp(panel, bytes + row / 16 * panel_bytes, (size_t)panel_bytes))
+            fail_msg("%s: panel %d differs", name, (int)(row / 16));
     }
     if (type == NB_TYPE_F32 && cols <= COUNT_OF(back)) {
         nb_dequantize_row(type, t->codebook, bytes, (size_t)rows - 1, (size_t)cols, back);
@@ -227,7 +237,8 @@ static void expect_plain(nb_reader *r, const char *name, const float *values, ui
     assert_int_equal(t->raw_bytes, 4 * n);
     uint8_t *bytes = load(r, name);
     for (uint64_t i = 0; i < n; i++)
-        if (nb_get_f32(bytes + 4 * i) != values[i]) fail_msg("%s[%d] is %g, expected %g", name, (int)i, (double)nb_get_f32(bytes + 4 * i), (double)values[i]);
+        if (nb_get_f32(bytes + 4 * i) != values[i])
+            fail_msg("%s[%d] is %g, expected %g", name, (int)i, (double)nb_get_f32(bytes + 4 * i), (double)values[i]);
     nb_free(bytes);
 }
 
@@ -237,16 +248,21 @@ static nb_type embed_type(nb_type type) { return type == NB_TYPE_Q4 ? NB_TYPE_Q8
 static void check_nanochat(fixture *f, nb_reader *r, nb_type type) {
     torch_model *m = &f->model;
     float qkv[56 * 40];
-    expect_panels(r, "embed.weight", embed_type(type), torch_find(m, "_orig_mod.transformer.wte.weight")->values, 37, 40);
+    expect_panels(r, "embed.weight", embed_type(type), torch_find(m, "_orig_mod.transformer.wte.weight")->values, 37,
+                  40);
     expect_panels(r, "head.weight", embed_type(type), torch_find(m, "_orig_mod.lm_head.weight")->values, 37, 40);
     memcpy(qkv, torch_find(m, "_orig_mod.transformer.h.1.attn.c_q.weight")->values, 4 * 40 * 40);
     memcpy(qkv + 40 * 40, torch_find(m, "_orig_mod.transformer.h.1.attn.c_k.weight")->values, 4 * 8 * 40);
     memcpy(qkv + 48 * 40, torch_find(m, "_orig_mod.transformer.h.1.attn.c_v.weight")->values, 4 * 8 * 40);
     expect_panels(r, "blocks.1.attn.qkv.weight", type, qkv, 56, 40);
-    expect_panels(r, "blocks.0.attn.out.weight", type, torch_find(m, "_orig_mod.transformer.h.0.attn.c_proj.weight")->values, 40, 40);
-    expect_panels(r, "blocks.1.mlp.up.weight", type, torch_find(m, "_orig_mod.transformer.h.1.mlp.c_fc.weight")->values, 160, 40);
-    expect_panels(r, "blocks.0.mlp.down.weight", type, torch_find(m, "_orig_mod.transformer.h.0.mlp.c_proj.weight")->values, 40, 160);
-    const float inv_freq[4] = {-1.0f, -(1.0f / (float)nb_pow(10000, 0.25)), -(1.0f / 100.0f), -(1.0f / (float)nb_pow(10000, 0.75))};
+    expect_panels(r, "blocks.0.attn.out.weight", type,
+                  torch_find(m, "_orig_mod.transformer.h.0.attn.c_proj.weight")->values, 40, 40);
+    expect_panels(r, "blocks.1.mlp.up.weight", type, torch_find(m, "_orig_mod.transformer.h.1.mlp.c_fc.weight")->values,
+                  160, 40);
+    expect_panels(r, "blocks.0.mlp.down.weight", type,
+                  torch_find(m, "_orig_mod.transformer.h.0.mlp.c_proj.weight")->values, 40, 160);
+    const float inv_freq[4] = {-1.0f, -(1.0f / (float)nb_pow(10000, 0.25)), -(1.0f / 100.0f),
+                               -(1.0f / (float)nb_pow(10000, 0.75))};
     expect_plain(r, "rope.inv_freq", inv_freq, 4);
 }
 
@@ -309,7 +325,8 @@ static void nanochat_converts(void **state) {
         assert_int_equal(h.vocab_size, 37);
         assert_int_equal(h.n_ctx, 64);
         assert_int_equal(h.qk_norm, NB_QKNORM_AFTER_ROPE);
-        assert_true(h.norm_eps == 0x1p-23f && h.softcap == 15.0f && h.rope_bf16 && h.embed_norm && !h.tied && !h.norm_weight && !h.qk_norm_weight);
+        assert_true(h.norm_eps == 0x1p-23f && h.softcap == 15.0f && h.rope_bf16 && h.embed_norm && !h.tied &&
+                    !h.norm_weight && !h.qk_norm_weight);
         assert_int_equal(report.n_tensors, nb_reader_count(r));
         assert_int_equal(report.raw_bytes, nb_reader_raw_bytes(r));
         assert_int_equal(report.identity, nb_reader_identity(r));
@@ -333,9 +350,12 @@ static void nanogpt_converts(void **state) {
             nb_reader *r = open_target(f);
             check_gpt(f, r, types[i], "h", "attn.c_attn", "attn.c_proj");
             read_hparams(r, &h, "nanogpt", "plain");
-            assert_true(h.tied && h.norm == NB_NORM_LAYER && h.pos == NB_POS_LEARNED && h.act == NB_ACT_GELU_ERF && h.norm_eps == 1e-5f);
+            assert_true(h.tied && h.norm == NB_NORM_LAYER && h.pos == NB_POS_LEARNED && h.act == NB_ACT_GELU_ERF &&
+                        h.norm_eps == 1e-5f);
             assert_true((h.norm_bias && h.qkv_bias && h.out_bias && h.mlp_bias) == (biases == 1));
-            if (biases) expect_plain(r, "blocks.1.attn.qkv.bias", torch_find(&f->model, "transformer.h.1.attn.c_attn.bias")->values, 72);
+            if (biases)
+                expect_plain(r, "blocks.1.attn.qkv.bias",
+                             torch_find(&f->model, "transformer.h.1.attn.c_attn.bias")->values, 72);
             nb_reader_close(r);
         }
     }
@@ -357,9 +377,11 @@ static void minigpt_converts(void **state) {
         convert_ok(f, &o, &report);
         nb_reader *r = open_target(f);
         check_gpt(f, r, types[i], "blocks", "attn.qkv_proj", "attn.out_proj");
-        expect_plain(r, "blocks.0.attn.qkv.bias", torch_find(&f->model, "transformer.blocks.0.attn.qkv_proj.bias")->values, 72);
+        expect_plain(r, "blocks.0.attn.qkv.bias",
+                     torch_find(&f->model, "transformer.blocks.0.attn.qkv_proj.bias")->values, 72);
         read_hparams(r, &h, "minigpt", "minigpt");
-        assert_true(h.n_head == 3 && h.head_dim == 8 && h.qkv_bias && h.norm_bias && !h.out_bias && !h.mlp_bias && h.tied && h.n_ctx == 12);
+        assert_true(h.n_head == 3 && h.head_dim == 8 && h.qkv_bias && h.norm_bias && !h.out_bias && !h.mlp_bias &&
+                    h.tied && h.n_ctx == 12);
         nb_reader_close(r);
     }
     write_text(f, "config.json", "{\"n_head\": 6}");
@@ -495,12 +517,15 @@ static void an_encoding_is_checked_against_the_model(void **state) {
 
 static void tokenizers_are_found_around_the_checkpoint(void **state) {
     fixture *f = *state;
-    static const char *const places[] = {"tokenizer.pkl", "tokenizer/tokenizer.pkl", "../tokenizer/tokenizer.pkl", "../../tokenizer/tokenizer.pkl"};
+    static const char *const places[] = {"tokenizer.pkl", "tokenizer/tokenizer.pkl", "../tokenizer/tokenizer.pkl",
+                                         "../../tokenizer/tokenizer.pkl"};
     char root[UNIT_PATH], deep[UNIT_PATH], path[UNIT_PATH];
     make_nanochat(f, "000010");
     for (size_t i = 0; i < COUNT_OF(places); i++) {
-        snprintf(path, sizeof path, "mkdir -p %s/p%zu/a/b/tokenizer %s/p%zu/a/tokenizer %s/p%zu/tokenizer && cp %s/m*_000010.* %s/p%zu/a/b/", f->folder, i, f->folder, i,
-                 f->folder, i, f->folder, f->folder, i);
+        snprintf(
+            path, sizeof path,
+            "mkdir -p %s/p%zu/a/b/tokenizer %s/p%zu/a/tokenizer %s/p%zu/tokenizer && cp %s/m*_000010.* %s/p%zu/a/b/",
+            f->folder, i, f->folder, i, f->folder, i, f->folder, f->folder, i);
         assert_int_equal(system(path), 0); // NOLINT(cert-env33-c): a fixed command in the test's own folder
         snprintf(root, sizeof root, "p%zu/a/b", i);
         unit_path(deep, f->folder, root);
@@ -607,13 +632,16 @@ static void unknown_and_missing_tensors_are_listed(void **state) {
     torch_remove(&f->model, "transformer.h.1.ln_2.weight");
     torch_remove(&f->model, "transformer.h.0.attn.c_attn.weight");
     save_nanogpt(f);
-    expect_failure(f, &o, NB_UNSUPPORTED, "and 2 are missing: transformer.h.0.attn.c_attn.weight, transformer.h.1.ln_2.weight");
+    expect_failure(f, &o, NB_UNSUPPORTED,
+                   "and 2 are missing: transformer.h.0.attn.c_attn.weight, transformer.h.1.ln_2.weight");
     for (int i = 0; i < 25; i++) {
         snprintf(name, sizeof name, "transformer.extra.%d", i);
         torch_remove(&f->model, name);
     }
     save_nanogpt(f);
-    expect_failure(f, &o, NB_MISSING, "lacks 2 tensors of a nanogpt model: transformer.h.0.attn.c_attn.weight, transformer.h.1.ln_2.weight");
+    expect_failure(
+        f, &o, NB_MISSING,
+        "lacks 2 tensors of a nanogpt model: transformer.h.0.attn.c_attn.weight, transformer.h.1.ln_2.weight");
     torch_model_free(&f->model);
     make_nanogpt(f, false);
     torch_add(&f->model, "transformer.h.2.ln_2.weight", 0, 24); /* a block that the configuration does not have */
@@ -684,7 +712,9 @@ static void weights_must_be_finite(void **state) {
     float *w = torch_find(&f->model, "transformer.h.1.attn.c_proj.weight")->values;
     w[2 * 24 + 3] = NAN;
     save_nanogpt(f);
-    expect_failure(f, &o, NB_FORMAT, "'blocks.1.attn.out.weight' (from 'transformer.h.1.attn.c_proj.weight') holds not a number at row 2, column 3");
+    expect_failure(
+        f, &o, NB_FORMAT,
+        "'blocks.1.attn.out.weight' (from 'transformer.h.1.attn.c_proj.weight') holds not a number at row 2, column 3");
     w[2 * 24 + 3] = -INFINITY;
     save_nanogpt(f);
     expect_failure(f, &o, NB_FORMAT, "holds an infinity");
@@ -694,7 +724,8 @@ static void weights_must_be_finite(void **state) {
     convert_ok(f, &o, NULL);
     w[2 * 24 + 3] = -65520.0f;
     save_nanogpt(f);
-    expect_failure(f, &o, NB_UNSUPPORTED, "'blocks.1.attn.out.weight' holds -65520 at row 2, column 3, too large for f16");
+    expect_failure(f, &o, NB_UNSUPPORTED,
+                   "'blocks.1.attn.out.weight' holds -65520 at row 2, column 3, too large for f16");
     o.type = NB_TYPE_BF16;
     convert_ok(f, &o, NULL);
     w[2 * 24 + 3] = 0x1.fffffep127f;
@@ -705,7 +736,8 @@ static void weights_must_be_finite(void **state) {
     float *norm = torch_find(&f->model, "transformer.ln_f.weight")->values;
     norm[5] = NAN;
     save_nanogpt(f);
-    expect_failure(f, &o, NB_FORMAT, "'norm.weight' (from 'transformer.ln_f.weight') holds not a number at row 0, column 5");
+    expect_failure(f, &o, NB_FORMAT,
+                   "'norm.weight' (from 'transformer.ln_f.weight') holds not a number at row 0, column 5");
 }
 
 static void what_is_no_checkpoint_is_refused(void **state) {
@@ -720,7 +752,8 @@ static void what_is_no_checkpoint_is_refused(void **state) {
         {"GGUF\3\0\0\0", 8, "it is a GGUF file"},
         {"\x89NBL\r\n\x1a\n", 8, "it is a model file already"},
         {"\x80\x02}.", 4, "it is a bare pickle"},
-        {"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 15, "save it again with a newer one: torch.save(torch.load("},
+        {"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 15,
+         "save it again with a newer one: torch.save(torch.load("},
     };
     nb_convert_options o = options_for(f, NB_TYPE_Q4);
     unit_path(f->source, f->folder, "x.pt");
@@ -730,7 +763,8 @@ static void what_is_no_checkpoint_is_refused(void **state) {
     }
     torch_add(&f->model, "foo", 2, 2);
     torch_save(&f->model, f->source, NULL, NULL);
-    expect_failure(f, &o, NB_UNSUPPORTED, "of no family that is known (nanochat, nanogpt, minigpt); they are named foo");
+    expect_failure(f, &o, NB_UNSUPPORTED,
+                   "of no family that is known (nanochat, nanogpt, minigpt); they are named foo");
     o.arch = "gpt5";
     expect_failure(f, &o, NB_ARGUMENT, "architecture 'gpt5' is not known; there are nanochat, nanogpt, minigpt");
     o.arch = NULL;

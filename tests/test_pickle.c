@@ -96,7 +96,10 @@ static const struct {
     {"SHORT_BINUNICODE", BYTES("\x80\x04\x8c\x02hi."), "'hi'"},
     {"BINUNICODE8", BYTES("\x80\x04\x8d\x02\0\0\0\0\0\0\0hi."), "'hi'"},
     {"BINSTRING", BYTES(P2 "T\2\0\0\0hiU\1x\x86."), "('hi', 'x')"},
-    {"bytes", BYTES("\x80\x03" "C\2hiB\1\0\0\0x\x8e\1\0\0\0\0\0\0\0y\x87."), "(b'hi', b'x', b'y')"},
+    {"bytes",
+     BYTES("\x80\x03"
+           "C\2hiB\1\0\0\0x\x8e\1\0\0\0\0\0\0\0y\x87."),
+     "(b'hi', b'x', b'y')"},
     {"BYTEARRAY8", BYTES("\x80\x05\x96\1\0\0\0\0\0\0\0y."), "b'y'"},
     {"tuples", BYTES(P2 ")N\x85NN\x86NNN\x87(NNNNtt."), NULL},
     {"TUPLE", BYTES(P2 "(K\1K\2K\3K\4t."), "(1, 2, 3, 4)"},
@@ -107,18 +110,36 @@ static const struct {
     {"DICT", BYTES(P2 "(K\1K\2d."), "{1: 2}"},
     {"SETITEM", BYTES(P2 "}K\1K\2s."), "{1: 2}"},
     {"SETITEMS", BYTES(P2 "}(K\1K\2K\3K\4u(u."), "{1: 2, 3: 4}"},
-    {"POP", BYTES(P2 "K\1K\2" "0."), "1"},
+    {"POP",
+     BYTES(P2 "K\1K\2"
+              "0."),
+     "1"},
     {"POP of a mark", BYTES(P2 "K\1(0."), "1"},
-    {"POP_MARK", BYTES(P2 "K\1(K\2K\3" "1."), "1"},
-    {"DUP", BYTES(P2 "K\1" "2\x86."), "(1, 1)"},
-    {"BINPUT, BINGET", BYTES(P2 "K\1q\0K\2q\1h\0h\1\x87" "0h\0."), NULL},
+    {"POP_MARK",
+     BYTES(P2 "K\1(K\2K\3"
+              "1."),
+     "1"},
+    {"DUP",
+     BYTES(P2 "K\1"
+              "2\x86."),
+     "(1, 1)"},
+    {"BINPUT, BINGET",
+     BYTES(P2 "K\1q\0K\2q\1h\0h\1\x87"
+              "0h\0."),
+     NULL},
     {"memo", BYTES(P2 "K\1q\0K\2h\0\x87."), "(1, 2, 1)"},
     {"LONG_BINPUT, LONG_BINGET", BYTES(P2 "K\1r\5\0\0\0j\5\0\0\0\x86."), "(1, 1)"},
-    {"MEMOIZE", BYTES("\x80\x04K\1\x94K\2\x94h\1h\0\x87" "0."), NULL},
+    {"MEMOIZE",
+     BYTES("\x80\x04K\1\x94K\2\x94h\1h\0\x87"
+           "0."),
+     NULL},
     {"MEMOIZE counts", BYTES("\x80\x04K\7\x94K\x08\x94\x86h\1h\0\x87."), "((7, 8), 8, 7)"},
     {"FRAME", BYTES("\x80\x04\x95\2\0\0\0\0\0\0\0N."), "None"},
     {"a list in itself", BYTES(P2 "]q\0h\0a."), "[[[[[[[[[...]]]]]]]]]"},
-    {"a tuple in its list", BYTES(P2 "]q\0h\0\x85" "ah\0a."), NULL},
+    {"a tuple in its list",
+     BYTES(P2 "]q\0h\0\x85"
+              "ah\0a."),
+     NULL},
     {"OrderedDict()", BYTES(P2 "ccollections\nOrderedDict\n)R."), "{}"},
     {"OrderedDict(pairs)", BYTES(P2 "ccollections\nOrderedDict\n](K\1K\2\x86](K\3K\4ee\x85R."), "{1: 2, 3: 4}"},
     {"OrderedDict and its attributes", BYTES(P2 "ccollections\nOrderedDict\n)R}K\1K\2sb."), "{}"},
@@ -126,19 +147,30 @@ static const struct {
     {"torch.device", BYTES(P2 "ctorch\ndevice\nX\3\0\0\0cpu\x85R."), "<device('cpu')>"},
     {"a dtype", BYTES(P2 "ctorch\nbfloat16\n."), "<torch.bfloat16>"},
     {"STACK_GLOBAL", BYTES("\x80\x04\x8c\x0btiktokenxcorX0\x8c\x05torch\x8c\x04Size\x93."), NULL},
-    {"Encoding", BYTES("\x80\x04\x8c\x0dtiktoken.core\x8c\x08" "Encoding\x93)\x81}\x8c\x04nameK\1sb."), "<Encoding(){'name': 1}>"},
-    {"Encoding by name", BYTES("\x80\x04\x8c\x0dtiktoken.core\x8c\x08" "Encoding\x93)\x81\x8c\x04gpt2b."), "<Encoding()'gpt2'>"},
+    {"Encoding",
+     BYTES("\x80\x04\x8c\x0dtiktoken.core\x8c\x08"
+           "Encoding\x93)\x81}\x8c\x04nameK\1sb."),
+     "<Encoding(){'name': 1}>"},
+    {"Encoding by name",
+     BYTES("\x80\x04\x8c\x0dtiktoken.core\x8c\x08"
+           "Encoding\x93)\x81\x8c\x04gpt2b."),
+     "<Encoding()'gpt2'>"},
     {"INST", BYTES(P2 "(icollections\nOrderedDict\n."), "{}"},
     {"INST with arguments", BYTES(P2 "(X\3\0\0\0cpuitorch\ndevice\n."), "<device('cpu')>"},
     {"OBJ", BYTES(P2 "(ctorch\ndevice\nX\3\0\0\0cpuo."), "<device('cpu')>"},
     {"a storage", BYTES(P2 STORAGE("FloatStorage", "\x0c") "."), "storage('k')"},
-    {"a tensor", BYTES(P2 TENSOR(STORAGE("HalfStorage", "\x0c"), "\0", "K\3K\4\x86", "K\4K\1\x86") "."), "tensor(f16 'k' 12, 0, 3/4, 4/1)"},
+    {"a tensor", BYTES(P2 TENSOR(STORAGE("HalfStorage", "\x0c"), "\0", "K\3K\4\x86", "K\4K\1\x86") "."),
+     "tensor(f16 'k' 12, 0, 3/4, 4/1)"},
     {"a scalar", BYTES(P2 TENSOR(STORAGE("DoubleStorage", "\1"), "\0", ")", ")") "."), "tensor(f64 'k' 1, 0)"},
     {"a view", BYTES(P2 TENSOR(STORAGE("BFloat16Storage", "\x0c"), "\2", "K\5\x85", "K\2\x85") "."), NULL},
-    {"an expanded tensor", BYTES(P2 TENSOR(STORAGE("LongStorage", "\x0c"), "\x0b", "J\xff\xff\xff\x7fK\1\x86", "K\0K\1\x86") "."),
+    {"an expanded tensor",
+     BYTES(P2 TENSOR(STORAGE("LongStorage", "\x0c"), "\x0b", "J\xff\xff\xff\x7fK\1\x86", "K\0K\1\x86") "."),
      "tensor(i64 'k' 12, 11, 2147483647/0, 1/1)"},
-    {"an empty tensor", BYTES(P2 TENSOR(STORAGE("FloatStorage", "\0"), "\0", "K\0\x85", "K\1\x85") "."), "tensor(f32 'k' 0, 0, 0/1)"},
-    {"a parameter", BYTES(P2 "ctorch._utils\n_rebuild_parameter\n" TENSOR(STORAGE("FloatStorage", "\1"), "\0", ")", ")") "\x88N\x87R."),
+    {"an empty tensor", BYTES(P2 TENSOR(STORAGE("FloatStorage", "\0"), "\0", "K\0\x85", "K\1\x85") "."),
+     "tensor(f32 'k' 0, 0, 0/1)"},
+    {"a parameter",
+     BYTES(P2
+           "ctorch._utils\n_rebuild_parameter\n" TENSOR(STORAGE("FloatStorage", "\1"), "\0", ")", ")") "\x88N\x87R."),
      "tensor(f32 'k' 1, 0)"},
 };
 
@@ -190,7 +222,10 @@ static const struct {
     {BYTES(P2 "cposix\nsystem\n(X\4\0\0\0true\x85R."), "asks for 'posix.system', which is not allowed"},
     {BYTES(P2 "cnt\nsystem\n."), "asks for 'nt.system', which is not allowed"},
     {BYTES("\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R."), "asks for 'os.system', which is not allowed"},
-    {BYTES("\x80\x04\x8c\x08" "builtins\x94\x8c\x04" "eval\x94h\0h\1\x93."), "asks for 'builtins.eval', which is not allowed"},
+    {BYTES("\x80\x04\x8c\x08"
+           "builtins\x94\x8c\x04"
+           "eval\x94h\0h\1\x93."),
+     "asks for 'builtins.eval', which is not allowed"},
     {BYTES(P2 "(X\4\0\0\0trueios\nsystem\n."), "asks for 'os.system', which is not allowed"},
     {BYTES(P2 "(cos\nsystem\nX\4\0\0\0trueo."), "asks for 'os.system', which is not allowed"},
     {BYTES(P2 "c__builtin__\nexec\n."), "asks for '__builtin__.exec', which is not allowed"},
@@ -212,7 +247,9 @@ static const struct {
     {BYTES(P2 "\x83\x01\0."), "uses EXT2"},
     {BYTES(P2 "\x84\x01\0\0\0."), "uses EXT4"},
     {BYTES("\x80\x04\x8f."), "uses EMPTY_SET"},
-    {BYTES("\x80\x04" "N)}\x92."), "uses NEWOBJ_EX"},
+    {BYTES("\x80\x04"
+           "N)}\x92."),
+     "uses NEWOBJ_EX"},
     {BYTES("\x80\x04(\x91."), "uses FROZENSET"},
     {BYTES("\x80\x05\x97."), "uses NEXT_BUFFER"},
     {BYTES("\x80\x05\x98."), "uses READONLY_BUFFER"},
@@ -249,29 +286,46 @@ static const struct {
     {BYTES(P2 "Nq\2h\1."), "memo entry 1 does not exist"},
     {BYTES(P2 "Nr\xff\xff\xff\xff."), "memo index 4294967295 is absurd"},
     /* counts */
-    {BYTES(P2 "X\xff\xff\xff\xff" "abc."), "ends in the middle"},
-    {BYTES("\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\xff" "abc."), "ends in the middle"},
-    {BYTES("\x80\x04\x8e\0\0\0\0\0\0\0\x80" "abc."), "ends in the middle"},
-    {BYTES(P2 "\x8b\xff\xff\xff\x7f" "abc."), "ends in the middle"},
+    {BYTES(P2 "X\xff\xff\xff\xff"
+              "abc."),
+     "ends in the middle"},
+    {BYTES("\x80\x04\x8d\xff\xff\xff\xff\xff\xff\xff\xff"
+           "abc."),
+     "ends in the middle"},
+    {BYTES("\x80\x04\x8e\0\0\0\0\0\0\0\x80"
+           "abc."),
+     "ends in the middle"},
+    {BYTES(P2 "\x8b\xff\xff\xff\x7f"
+              "abc."),
+     "ends in the middle"},
     {BYTES(P2 "ctorch\nFloatStorage."), "ends in the middle"},
     /* storages and tensors */
     {BYTES(P2 "NQ."), "a persistent id is None"},
     {BYTES(P2 "(X\7\0\0\0storageNX\1\0\0\0kX\3\0\0\0cpuK\1tQ."), "a storage's type is None"},
     {BYTES(P2 "(X\7\0\0\0storagectorch\nSize\nX\1\0\0\0kX\3\0\0\0cpuK\1tQ."), "expected a torch storage type"},
     {BYTES(P2 "(X\7\0\0\0storagectorch\nFloatStorage\nK\1X\3\0\0\0cpuK\1tQ."), "a storage's key is an integer"},
-    {BYTES(P2 "(X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0kX\3\0\0\0cpuJ\xff\xff\xff\xfftQ."), "no count of elements"},
-    {BYTES(P2 "(X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0kX\3\0\0\0cpu\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7ftQ."), "no count of elements"},
+    {BYTES(P2 "(X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0kX\3\0\0\0cpuJ\xff\xff\xff\xfftQ."),
+     "no count of elements"},
+    {BYTES(P2
+           "(X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0kX\3\0\0\0cpu\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7ftQ."),
+     "no count of elements"},
     {BYTES(P2 "ctorch._utils\n_rebuild_tensor_v2\n)R."), "has 0 arguments"},
     {BYTES(P2 "ctorch._utils\n_rebuild_tensor_v2\n(NK\0))tR."), "the storage is None"},
     {BYTES(P2 "ctorch._utils\n_rebuild_parameter\nN\x85R."), "expects a tensor"},
-    {BYTES(P2 TENSOR(STORAGE("FloatStorage", "\x0c"), "\1", "K\3K\4\x86", "K\4K\1\x86") "."), "beyond its storage 'k' of 12 elements"},
+    {BYTES(P2 TENSOR(STORAGE("FloatStorage", "\x0c"), "\1", "K\3K\4\x86", "K\4K\1\x86") "."),
+     "beyond its storage 'k' of 12 elements"},
     {BYTES(P2 TENSOR(STORAGE("FloatStorage", "\x0c"), "\0", "K\3K\4\x86", "K\5K\1\x86") "."), "beyond its storage"},
-    {BYTES(P2 TENSOR(STORAGE("FloatStorage", "\x0c"), "\0", "K\3\x85", "K\4K\1\x86") "."), "1 dimensions but 2 strides"},
-    {BYTES(P2 TENSOR(STORAGE("FloatStorage", "\x0c"), "\0", "K\3\x85", "J\xff\xff\xff\xff\x85") "."), "something other than counts"},
+    {BYTES(P2 TENSOR(STORAGE("FloatStorage", "\x0c"), "\0", "K\3\x85", "K\4K\1\x86") "."),
+     "1 dimensions but 2 strides"},
+    {BYTES(P2 TENSOR(STORAGE("FloatStorage", "\x0c"), "\0", "K\3\x85", "J\xff\xff\xff\xff\x85") "."),
+     "something other than counts"},
     {BYTES(P2 TENSOR(STORAGE("FloatStorage", "\x0c"), "\0", "N", "N") "."), "shape is None"},
-    {BYTES(P2 TENSOR(STORAGE("FloatStorage", "\x0c"), "\0", "(K\1K\1K\1K\1K\1K\1K\1K\1K\1t", ")") "."), "9 dimensions, at most 8"},
+    {BYTES(P2 TENSOR(STORAGE("FloatStorage", "\x0c"), "\0", "(K\1K\1K\1K\1K\1K\1K\1K\1K\1t", ")") "."),
+     "9 dimensions, at most 8"},
     {BYTES(P2 TENSOR(STORAGE("FloatStorage", "\0"), "\0", ")", ")") "."), "beyond its storage"},
-    {BYTES(P2 TENSOR(STORAGE("FloatStorage", "\x0c"), "\0", "J\xff\xff\xff\x7f\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x86", "K\0\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x86") "."),
+    {BYTES(P2 TENSOR(STORAGE("FloatStorage", "\x0c"), "\0",
+                     "J\xff\xff\xff\x7f\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x86",
+                     "K\0\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x86") "."),
      "beyond its storage"},
 };
 
@@ -281,7 +335,8 @@ static void refused_pickles_say_why(void **state) {
         nb_error err = {0};
         nb_status st = run(refused[i].pickle, refused[i].size, NULL, &err);
         if (!st) fail_msg("row %zu (%s) was accepted", i, refused[i].sentence);
-        if (!strstr(err.text, refused[i].sentence)) fail_msg("row %zu: \"%s\", expected \"%s\"", i, err.text, refused[i].sentence);
+        if (!strstr(err.text, refused[i].sentence))
+            fail_msg("row %zu: \"%s\", expected \"%s\"", i, err.text, refused[i].sentence);
     }
 }
 
@@ -346,7 +401,8 @@ static void truncation_at_every_byte(void **state) {
             uint8_t *exact = n ? malloc(n) : NULL; /* so that a sanitizer sees the byte behind */
             if (n) memcpy(exact, accepted[i].pickle, n);
             nb_error err = {0};
-            if (!run(exact ? exact : (const uint8_t *)"", n, NULL, &err)) fail_msg("%s cut at %zu was accepted", accepted[i].what, n);
+            if (!run(exact ? exact : (const uint8_t *)"", n, NULL, &err))
+                fail_msg("%s cut at %zu was accepted", accepted[i].what, n);
             assert_true(err.text[0]);
             free(exact);
         }
@@ -374,9 +430,42 @@ static void damage_of_every_byte(void **state) {
 /* Random programs of valid opcodes reach states that damage does not. */
 static void random_programs(void **state) {
     (void)state;
-    static const char *const pieces[] = {"N", "K\1", "(", "t", "]", "}", "a", "e", "s", "u", "0", "1", "2", "q\1", "q\2", "h\1", "h\2", "\x85", "\x86",
-                                         "\x87", ")", "l", "d", "R", "b", "Q", "o", "\x81", "\x93", "\x94", "X\1\0\0\0k", "ccollections\nOrderedDict\n",
-                                         "ctorch\nSize\n", "ctorch\ndevice\n", "ctorch._utils\n_rebuild_tensor_v2\n", STORAGE("FloatStorage", "\1")};
+    static const char *const pieces[] = {"N",
+                                         "K\1",
+                                         "(",
+                                         "t",
+                                         "]",
+                                         "}",
+                                         "a",
+                                         "e",
+                                         "s",
+                                         "u",
+                                         "0",
+                                         "1",
+                                         "2",
+                                         "q\1",
+                                         "q\2",
+                                         "h\1",
+                                         "h\2",
+                                         "\x85",
+                                         "\x86",
+                                         "\x87",
+                                         ")",
+                                         "l",
+                                         "d",
+                                         "R",
+                                         "b",
+                                         "Q",
+                                         "o",
+                                         "\x81",
+                                         "\x93",
+                                         "\x94",
+                                         "X\1\0\0\0k",
+                                         "ccollections\nOrderedDict\n",
+                                         "ctorch\nSize\n",
+                                         "ctorch\ndevice\n",
+                                         "ctorch._utils\n_rebuild_tensor_v2\n",
+                                         STORAGE("FloatStorage", "\1")};
     uint64_t seed = 7;
     for (int round = 0; round < 20000; round++) {
         nb_buf b = {0};
@@ -384,7 +473,10 @@ static void random_programs(void **state) {
         nb_buf_text(&b, P2);
         for (int i = 0; i < 40; i++) {
             size_t p = (size_t)(unit_random(&seed) % COUNT_OF(pieces));
-            size_t n = p == 1 ? 2 : p == 30 ? 6 : p == COUNT_OF(pieces) - 1 ? sizeof STORAGE("FloatStorage", "\1") - 1 : strlen(pieces[p]);
+            size_t n = p == 1                      ? 2
+                       : p == 30                   ? 6
+                       : p == COUNT_OF(pieces) - 1 ? sizeof STORAGE("FloatStorage", "\1") - 1
+                                                   : strlen(pieces[p]);
             nb_buf_append(&b, pieces[p], n);
         }
         nb_buf_text(&b, ".");

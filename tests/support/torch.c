@@ -75,7 +75,8 @@ void torch_zip(const char *path, const torch_item *items, size_t n) {
         zip_source_t *source = zip_source_buffer(z, items[i].bytes, items[i].size, 0);
         zip_int64_t at = zip_file_add(z, items[i].name, source, 0);
         assert_true(at >= 0);
-        assert_int_equal(zip_set_file_compression(z, (zip_uint64_t)at, items[i].deflate ? ZIP_CM_DEFLATE : ZIP_CM_STORE, 0), 0);
+        assert_int_equal(
+            zip_set_file_compression(z, (zip_uint64_t)at, items[i].deflate ? ZIP_CM_DEFLATE : ZIP_CM_STORE, 0), 0);
     }
     assert_int_equal(zip_close(z), 0);
 }
@@ -91,7 +92,8 @@ torch_weight *torch_add(torch_model *m, const char *name, uint64_t rows, uint64_
     w->dims[1] = rows ? cols : 0;
     w->values = malloc(w->count * sizeof *w->values);
     assert_non_null(w->values);
-    for (size_t i = 0; i < w->count; i++) w->values[i] = (float)(unit_random_between(&m->seed, -2, 2) / sqrt((double)cols));
+    for (size_t i = 0; i < w->count; i++)
+        w->values[i] = (float)(unit_random_between(&m->seed, -2, 2) / sqrt((double)cols));
     return w;
 }
 

@@ -61,8 +61,8 @@ torch_weight *torch_find(torch_model *m, const char *name); /* a missing one fai
 void torch_remove(torch_model *m, const char *name);
 void torch_model_free(torch_model *m);
 
-/* Write it: a dict of tensors at the top (wrapper NULL) or under the key `wrapper`, then the pickle pieces `extra` (pairs for
- * SETITEMS; may be NULL) at the top. */
+/* Write it: a dict of tensors at the top (wrapper NULL) or under the key `wrapper`, then the pickle pieces `extra`
+ * (pairs for SETITEMS; may be NULL) at the top. */
 void torch_save(torch_model *m, const char *path, const char *wrapper, const nb_buf *extra);
 
 #endif
