@@ -99,12 +99,14 @@ static nb_status answer(talk *c, nb_error *err) {
 /* Whether a line typed at a terminal was a command; *quit when it ends the conversation. */
 static bool terminal_command(talk *c, const char *line, bool *quit) {
     if (!c->editor || *line != '/') return false;
-    if (!strcmp(line, "/quit") || !strcmp(line, "/exit"))
+    if (!strcmp(line, "/quit") || !strcmp(line, "/exit")) {
         *quit = true;
-    else if (!strcmp(line, "/clear"))
+    } else if (!strcmp(line, "/clear")) {
         clear(c);
-    else
-        fprintf(stderr, "/clear starts anew, /quit or Ctrl-D leaves; '%s' is nothing else\n", line);
+    } else {
+        if (strcmp(line, "/help") != 0) fprintf(stderr, "'%s' is no command; ", line);
+        fputs("/clear starts anew, /quit or Ctrl-D leaves\n", stderr);
+    }
     return true;
 }
 

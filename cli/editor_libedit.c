@@ -43,7 +43,8 @@ static int get_character(EditLine *edit, wchar_t *out) {
 editor *editor_open(const char *prompt) {
     editor *e = calloc(1, sizeof *e);
     if (!e) return NULL;
-    setlocale(LC_CTYPE, ""); /* which bytes make a character; numbers keep their point */
+    /* Which bytes make a character; numbers keep their point. */
+    if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1) setlocale(LC_CTYPE, "C.UTF-8");
     e->prompt = prompt;
     e->edit = el_init("nibble", stdin, stderr, stderr);
     e->history = history_init();
@@ -65,7 +66,10 @@ editor *editor_open(const char *prompt) {
 bool editor_read(editor *e, nb_buf *line) {
     int n = 0;
     const char *text = el_gets(e->edit, &n);
-    if (!text || n <= 0) return false;
+    if (!text || n <= 0) {
+        fputc('\n', stderr); /* what comes next begins a line of its own */
+        return false;
+    }
     HistEvent event;
     if (text[strspn(text, " \r\n")]) history(e->history, &event, H_ENTER, text);
     size_t length = (size_t)n;

@@ -16,7 +16,9 @@ editor *editor_open(const char *prompt) {
 
 bool editor_read(editor *e, nb_buf *line) {
     fputs(e->prompt, stderr);
-    return read_line(line);
+    if (read_line(line)) return true;
+    fputc('\n', stderr); /* what comes next begins a line of its own */
+    return false;
 }
 
 void editor_close(editor *e) {

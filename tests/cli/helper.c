@@ -4,9 +4,9 @@
  *                                as they are; fails when the input is no single JSON object or a path is missing
  *   helper flip FILE OFFSET      invert the bits of one byte
  *   helper unnamed DIRECTORY     succeed when files without a name can be made there
- *   helper pty COMMAND...        run the command on a terminal of its own; lines of stdin are typed one by one, each when the
- *                                output has been quiet for a while ("^C" and "^D" are those keys, an empty line only waits);
- *                                the terminal's output goes to stdout; exits as the command did
+ *   helper pty PROMPT COMMAND... run the command on a terminal of its own; lines of stdin are typed one by one ("^C" and "^D"
+ *                                are those keys), each when PROMPT has appeared since the last one and the output has been
+ *                                quiet for a while; the terminal's output goes to stdout; exits as the command did
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -94,17 +94,26 @@ static int start(char **command, pid_t *child) {
     _exit(127);
 }
 
-/* Copy output to stdout until it has been quiet for `quiet` milliseconds; false when the other side is gone. */
-static bool copy_output(int master, int quiet) {
+/* Copy output to stdout until it holds `prompt` and has been quiet for a while; false when the other side is gone, or says
+ * nothing more for too long. */
+static bool copy_until(int master, const char *prompt) {
+    enum { QUIET = 500, END = 120000 }; /* milliseconds */
     struct pollfd p = {.fd = master, .events = POLLIN};
+    char last[512] = ""; /* the end of the output */
+    size_t n_last = 0;
     for (;;) {
-        int n = poll(&p, 1, quiet);
-        if (n == 0) return true;
-        char buf[4096];
+        bool seen = memmem(last, n_last, prompt, strlen(prompt)) != NULL;
+        int n = poll(&p, 1, seen ? QUIET : END);
+        if (n == 0) return seen;
+        char buf[256];
         ssize_t got = n > 0 ? read(master, buf, sizeof buf) : -1;
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) return false;
         fwrite(buf, 1, (size_t)got, stdout);
+        size_t keep = n_last < sizeof buf ? n_last : sizeof buf;
+        memmove(last, last + n_last - keep, keep);
+        memcpy(last + keep, buf, (size_t)got);
+        n_last = keep + (size_t)got;
     }
 }
 
@@ -112,21 +121,20 @@ static bool type_line(int master, const char *line) {
     char keys[1024];
     if (!strcmp(line, "^C\n")) snprintf(keys, sizeof keys, "\x03");
     else if (!strcmp(line, "^D\n")) snprintf(keys, sizeof keys, "\x04");
-    else if (!strcmp(line, "\n")) keys[0] = '\0';
     else snprintf(keys, sizeof keys, "%s", line);
     size_t n = strlen(keys);
     if (n && keys[n - 1] == '\n') keys[n - 1] = '\r'; /* what the Enter key sends */
     return write(master, keys, n) == (ssize_t)n;
 }
 
-static int on_terminal(char **command) {
-    enum { QUIET = 700, END = 60000 };
+static int on_terminal(const char *prompt, char **command) {
     pid_t child;
     char line[1024];
     int status, master = start(command, &child);
     if (master < 0) return complain("no terminal", strerror(errno));
-    while (fgets(line, sizeof line, stdin) && copy_output(master, QUIET) && type_line(master, line)) continue;
-    if (copy_output(master, END)) kill(child, SIGKILL); /* it should have ended long ago */
+    while (fgets(line, sizeof line, stdin) && copy_until(master, prompt) && type_line(master, line)) continue;
+    copy_until(master, "\xff never said \xff");
+    kill(child, SIGKILL); /* when it has not ended yet, it never will */
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
@@ -135,6 +143,6 @@ int main(int argc, char **argv) {
     if (argc >= 2 && !strcmp(argv[1], "json")) return print_json(argc - 2, argv + 2);
     if (argc == 4 && !strcmp(argv[1], "flip")) return flip(argv[2], argv[3]);
     if (argc == 3 && !strcmp(argv[1], "unnamed")) return unnamed(argv[2]);
-    if (argc >= 3 && !strcmp(argv[1], "pty")) return on_terminal(argv + 2);
+    if (argc >= 4 && !strcmp(argv[1], "pty")) return on_terminal(argv[2], argv + 3);
     return complain("usage: helper json|flip|unnamed|pty", "see the head of its source");
 }

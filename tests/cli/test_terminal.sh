@@ -6,25 +6,25 @@ export TERM=xterm
 
 make_model nanochat q4
 model=nanochat-q4.nbl
-pty() { "$helper" pty "$@" >pty.out 2>pty.err; }
+pty() { "$helper" pty "$@" >pty.out 2>pty.err; } # PROMPT COMMAND...
 
-printf 'Hello!\n/help\n/clear\nHello!\n/quit\n' | pty "$nibble" chat $model --temp 0
+printf 'Hello!\n/help\n/clear\nHello!\n/quit\n' | pty '> ' "$nibble" chat $model --temp 0
 check_same '/quit: exit code' $? 0
 check 'there is a prompt' grep -q '> ' pty.out
 check 'slash commands are explained' grep -q '/clear starts anew' pty.out
 answer=$(printf 'Hello!\n' | "$nibble" chat $model --temp 0 | head -n 1)
 check_same 'the answer comes twice: /clear forgets' "$(grep -cF -- "$answer" pty.out)" 2
 
-printf 'Hello!\n^D\n' | pty "$nibble" chat $model --temp 0
+printf 'Hello!\n^D\n' | pty '> ' "$nibble" chat $model --temp 0
 check_same 'Ctrl-D: exit code' $? 0
-printf '^C\n' | pty "$nibble" chat $model
+printf '^C\n' | pty '> ' "$nibble" chat $model
 check_same 'Ctrl-C at the prompt: exit code' $? 130
-printf '你好, wörld\n^D\n' | pty "$nibble" chat $model --temp 0
+printf '你好, wörld\n^D\n' | pty '> ' "$nibble" chat $model --temp 0
 check_same 'other alphabets: exit code' $? 0
 
 # Ctrl-C stops what is under way; a run says so, a conversation goes on.
 # shellcheck disable=SC2016
-printf '^C\n' | pty sh -c 'exec "$0" run "$1" -p Once --samples 60000 --json >run.json' "$nibble" $model
+printf '^C\n' | pty '' sh -c 'exec "$0" run "$1" -p Once --samples 60000 --json >run.json' "$nibble" $model
 check_same 'Ctrl-C in run: exit code' $? 130
 check_same 'Ctrl-C in run: finish reason' "$(tr ',' '\n' <run.json | grep -c '"finish_reason": "cancelled"')" 1
 "$nibble" verify $model >quiet.out 2>quiet.err
