@@ -16,6 +16,15 @@ static uint64_t xcr0(void) {
 
 static int bit(uint32_t word, int n) { return (int)(word >> n & 1u); }
 
+/* Skylake-SP, Cascade Lake and Cooper Lake (all model 55h), and Cannon Lake (66h), run dense 512-bit multiplications at the
+ * lowest of three clock licences (Intel 64 and IA-32 Architectures Optimization Reference Manual, section 2.5.3). */
+static uint32_t slow512(void) {
+    uint32_t a, b, c, d;
+    if (!__get_cpuid(0, &a, &b, &c, &d) || b != signature_INTEL_ebx || !__get_cpuid(1, &a, &b, &c, &d)) return 0;
+    uint32_t family = a >> 8 & 15, model = (a >> 4 & 15) | (a >> 12 & 0xf0);
+    return family == 6 && (model == 0x55 || model == 0x66) ? NB_CPU_SLOW512 : 0;
+}
+
 /* Feature bits: Intel SDM vol. 2, CPUID. */
 uint32_t nb_cpu_features(void) {
     uint32_t a, b, c, d, found = 0;
@@ -27,10 +36,10 @@ uint32_t nb_cpu_features(void) {
     uint32_t max_subleaf = a;
     if (bit(b, 5) && fma && f16c) found |= NB_CPU_AVX2;
     if (zmm && (found & NB_CPU_AVX2) && bit(b, 16) && bit(b, 17) && bit(b, 30) && bit(b, 31)) found |= NB_CPU_AVX512;
-    if ((found & NB_CPU_AVX512) && bit(c, 11)) found |= NB_CPU_AVX512VNNI | NB_CPU_AVXVNNI;
+    if ((found & NB_CPU_AVX512) && bit(c, 11)) found |= NB_CPU_AVX512VNNI;
     if (max_subleaf >= 1 && (found & NB_CPU_AVX2) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && bit(a, 4))
         found |= NB_CPU_AVXVNNI;
-    return found;
+    return found | slow512();
 }
 
 void nb_cpu_name(char *buf, unsigned size) {

@@ -10,7 +10,7 @@
 /* e^x. |relative error| < 2e-7 on [-87, 88.37]; below it gives 0, above it stays at e^88.37.
  * x = n ln 2 + r with |r| <= ln2/2 (ln 2 in two parts, Cody and Waite), e^r = 1 + r + r^2 P(r); P is a minimax fit of degree 4
  * (weighted least squares iterated to equal ripples), largest relative error 3.1e-9 before rounding. */
-static inline vf v_exp(vf x) {
+static INLINE vf v_exp(vf x) {
     vf c = v_min(v_max(x, v_set(-87.0f)), v_set(88.37f));
     vf n = v_round(v_mul(c, v_set(1.44269504f)));
     vf r = v_fma(n, v_set(-0.693359375f), c);
@@ -25,7 +25,7 @@ static inline vf v_exp(vf x) {
 }
 
 /* tanh x: below 0.625 an odd minimax polynomial (error 4.2e-9 before rounding), above 1 - 2 / (e^2|x| + 1). */
-static inline vf v_tanh(vf x) {
+static INLINE vf v_tanh(vf x) {
     vf a = v_abs(x), t = v_mul(x, x);
     vf p = v_set(-5.709497258e-03f);
     p = v_fma(p, t, v_set(2.064413577e-02f));
@@ -40,7 +40,7 @@ static inline vf v_tanh(vf x) {
 
 /* erf x: below 1, x P(x^2) (error 1.2e-9); above, 1 - e^Q(|x|) with Q a fit of ln erfc (error in erfc 2.1e-11). Beyond 4 it
  * is 1 in f32. */
-static inline vf v_erf(vf x) {
+static INLINE vf v_erf(vf x) {
     vf a = v_abs(x), t = v_mul(x, x);
     vf p = v_set(7.889122935e-05f);
     p = v_fma(p, t, v_set(-8.020842215e-04f));
@@ -64,7 +64,7 @@ static inline vf v_erf(vf x) {
 
 /* y[n] = f(x[n], w[n], a, b), 16 at a time; y may be x or w. `f` is a constant at every call, so that it is inlined. */
 typedef vf (*map_fn)(vf x, vf w, vf a, vf b);
-static inline __attribute__((always_inline)) void map(float *y, const float *x, const float *w, size_t n, float a, float b,
+static INLINE void map(float *y, const float *x, const float *w, size_t n, float a, float b,
                                                       map_fn f) {
     vf va = v_set(a), vb = v_set(b);
     size_t i = 0;
@@ -77,7 +77,7 @@ static inline __attribute__((always_inline)) void map(float *y, const float *x, 
 
 /* The sum of f(acc, x[i]) in 16 partial sums; lanes beyond the end hold 0 and must add 0. */
 typedef vf (*sum_fn)(vf acc, vf x);
-static inline __attribute__((always_inline)) float sum_over(const float *x, size_t n, sum_fn f) {
+static INLINE float sum_over(const float *x, size_t n, sum_fn f) {
     vf acc = v_set(0.0f);
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) acc = f(acc, v_load(x + i));
@@ -85,11 +85,11 @@ static inline __attribute__((always_inline)) float sum_over(const float *x, size
     return v_sum(acc);
 }
 
-static inline vf v_square_add(vf acc, vf x) { return v_fma(x, x, acc); }
+static INLINE vf v_square_add(vf acc, vf x) { return v_fma(x, x, acc); }
 
 /* A function for `map`, of the vectors x, w and the constants a, b. */
 #define MAPPED(name, expr)                                       \
-    static inline vf name(vf x, vf w, vf a, vf b) {              \
+    static INLINE vf name(vf x, vf w, vf a, vf b) {              \
         (void)x, (void)w, (void)a, (void)b;                      \
         return expr;                                             \
     }
@@ -104,7 +104,7 @@ MAPPED(f_relu2, v_mul(v_max(x, v_set(0.0f)), v_max(x, v_set(0.0f))))
 /* x Phi(x) = x/2 (1 + erf(x / sqrt 2)) */
 MAPPED(f_gelu_erf, v_fma(v_mul(x, v_set(0.5f)), v_erf(v_mul(x, v_set(0.707106781f))), v_mul(x, v_set(0.5f))))
 /* x/2 (1 + tanh(u)) */
-static inline vf gelu_tanh_argument(vf x) { /* u = sqrt(2/pi) (x + 0.044715 x^3) */
+static INLINE vf gelu_tanh_argument(vf x) { /* u = sqrt(2/pi) (x + 0.044715 x^3) */
     return v_mul(v_fma(v_mul(v_mul(x, x), x), v_set(0.044715f), x), v_set(0.797884561f));
 }
 MAPPED(f_gelu_tanh, v_fma(v_mul(x, v_set(0.5f)), v_tanh(gelu_tanh_argument(x)), v_mul(x, v_set(0.5f))))
@@ -135,7 +135,7 @@ static void layernorm(float *y, const float *x, const float *w, const float *b, 
     if (b) map(y, y, b, n, 0, 0, f_add);
 }
 
-static inline void rotate(float *a, float *b, vf va, vf vb, vf c, vf s, size_t n) {
+static INLINE void rotate(float *a, float *b, vf va, vf vb, vf c, vf s, size_t n) {
     v_store_part(a, n, v_fma(va, c, v_neg(v_mul(vb, s))));
     v_store_part(b, n, v_fma(vb, c, v_mul(va, s)));
 }
@@ -148,7 +148,7 @@ static void rope(float *x, const float *c, const float *s, size_t half) {
     }
 }
 
-static float largest(const float *x, size_t n) {
+static float max(const float *x, size_t n) {
     vf best = v_set(-INFINITY);
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) best = v_max(v_load(x + i), best);
@@ -172,14 +172,14 @@ static float exp_sum(float *x, float shift, size_t n) {
 }
 
 static size_t argmax(const float *x, size_t n) {
-    float best = largest(x, n);
+    float best = max(x, n);
     for (size_t i = 0; i < n; i++)
         if (x[i] == best) return i;
     return 0; /* nothing but NaN */
 }
 
 /* The largest |x| of a strip; x has 32, 64, 96 or 128 elements. */
-static inline float strip_absmax(const float *x, size_t n) {
+static INLINE float strip_absmax(const float *x, size_t n) {
     vf best = v_set(0.0f);
     for (size_t i = 0; i < n; i += LANES) best = v_max(v_abs(v_load(x + i)), best);
     return v_largest(best);

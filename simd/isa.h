@@ -4,7 +4,7 @@
 
 #include "simd/kernels.h"
 
-#define ISA(name, needs, doc) void nb_fill_##name(nb_kernels *k);
+#define ISA(name, needs, avoid, doc) void nb_fill_##name(nb_kernels *k);
 #include "simd/isa.def"
 #undef ISA
 

@@ -8,10 +8,10 @@
 
 static const struct isa {
     const char *name;
-    uint32_t needs;
+    uint32_t needs, avoid;
     void (*fill)(nb_kernels *k);
 } isas[] = {
-#define ISA(name, needs, doc) {#name, needs, nb_fill_##name},
+#define ISA(name, needs, avoid, doc) {#name, needs, avoid, nb_fill_##name},
 #include "simd/isa.def"
 #undef ISA
 };
@@ -43,7 +43,7 @@ nb_status nb_kernels_choose(nb_kernels *k, const char *isa, nb_error *err) {
         if (isa && *isa && strcmp(isas[i].name, isa) == 0) {
             if (!supported(i, features)) return refuse(isa, 1, features, err);
             chosen = i;
-        } else if ((!isa || !*isa) && supported(i, features)) {
+        } else if ((!isa || !*isa) && supported(i, features) && (isas[i].avoid & features) == 0) {
             chosen = i;
         }
     }

@@ -1,43 +1,61 @@
-/* Integer multiply-accumulate and code unpacking in plain C.
+/* Integer multiply-accumulate and code unpacking in plain C: the form every other mac_*.h must equal.
  *
- * Every mac_*.h has these names. A block is 16 rows x 32 columns; unpacked it is 512 signed bytes [8 groups][16 rows]
- * [4 columns], which is how q8 stores it. */
+ * Every mac_*.h has these names. A group is 16 rows x 4 columns of codes, 64 bytes; a block is 8 groups. Unpacked codes
+ * may be offset to unsigned: a dot product then starts at -OFFSET * (sum of x), which costs nothing and stays exact.
+ *   vc, load_codes, store_codes   the unpacked codes of a group
+ *   book, make_book               the codebook as decode_q4 wants it
+ *   decode_q8, decode_q4          two groups from 128 packed bytes (q8) or 64 (q4)
+ *   mac_start                     a block's dot product before its first group
+ *   mac_q8, mac_q4                add a group times four activations x[0..3] to all 16 lanes
+ *   STREAM_TOKENS                 tokens whose sums stay in registers while packed panels stream by
+ *   TILE_PANELS, TILE_TOKENS      register tile of the unpacked form
+ *   FLOAT_PANELS, FLOAT_TOKENS    register tile of f32, f16 and bf16 */
 #ifndef NB_SIMD_MAC_SCALAR_H
 #define NB_SIMD_MAC_SCALAR_H
 
 #include "simd/vec_scalar.h"
 
-enum { BLOCK_CODES = 512, GROUP_CODES = 64, GROUPS = 8 };
+enum { OFFSET_Q8 = 0, OFFSET_Q4 = 0 };
+enum { STREAM_TOKENS = 4, TILE_PANELS = 1, TILE_TOKENS = 4, FLOAT_PANELS = 1, FLOAT_TOKENS = 4 };
 
-/* The block's codes as signed bytes: q8 is used in place. */
-static inline const int8_t *unpack_q8(const uint8_t *codes, const int8_t *codebook, int8_t *room) {
-    (void)codebook;
-    (void)room;
-    return (const int8_t *)codes;
+typedef struct vc {
+    int8_t v[64];
+} vc;
+typedef const int8_t *book;
+
+static INLINE vc load_codes(const uint8_t *p) {
+    vc c;
+    memcpy(c.v, p, sizeof c.v);
+    return c;
+}
+static INLINE void store_codes(uint8_t *p, vc c) { memcpy(p, c.v, sizeof c.v); }
+
+static INLINE book make_book(const int8_t *codebook) { return codebook; }
+static INLINE void decode_q8(const uint8_t *codes, book b, vc *low, vc *high) {
+    (void)b;
+    *low = load_codes(codes);
+    *high = load_codes(codes + 64);
+}
+static INLINE void decode_q4(const uint8_t *codes, book b, vc *low, vc *high) {
+    for (int i = 0; i < 64; i++) {
+        low->v[i] = b[codes[i] & 15];
+        high->v[i] = b[codes[i] >> 4];
+    }
 }
 
-/* A q4 byte holds column c of group 2g in its low nibble and of group 2g + 1 in its high one. */
-static inline const int8_t *unpack_q4(const uint8_t *codes, const int8_t *codebook, int8_t *room) {
-    for (int pair = 0; pair < GROUPS / 2; pair++)
-        for (int i = 0; i < GROUP_CODES; i++) {
-            uint8_t byte = codes[pair * GROUP_CODES + i];
-            room[2 * pair * GROUP_CODES + i] = codebook[byte & 15];
-            room[(2 * pair + 1) * GROUP_CODES + i] = codebook[byte >> 4];
-        }
-    return room;
-}
-
-/* dot[r] = sum over 32 columns of code(r, c) * q[c]. Exact: |dot| <= 32 * 127 * 127. `sum` is the sum of q, for forms that
- * offset the codes to unsigned. */
-static inline vi mac_block(const int8_t *codes, const int8_t *q, int32_t sum) {
-    (void)sum;
-    vi dot = {{0}};
-    for (int g = 0; g < GROUPS; g++)
-        for (int r = 0; r < LANES; r++) {
-            const int8_t *w = codes + g * GROUP_CODES + r * 4, *x = q + g * 4;
-            dot.v[r] += w[0] * x[0] + w[1] * x[1] + w[2] * x[2] + w[3] * x[3];
-        }
+static INLINE vi mac_start(int32_t sum, int32_t offset) {
+    vi dot;
+    EACH_LANE dot.v[i] = -offset * sum;
     return dot;
 }
+/* Exact: a block's |dot| <= 32 * 128 * 127 < 2^24. */
+static INLINE vi mac_q8(vi dot, vc codes, const int8_t *x) {
+    EACH_LANE {
+        const int8_t *w = codes.v + 4 * i;
+        dot.v[i] += w[0] * x[0] + w[1] * x[1] + w[2] * x[2] + w[3] * x[3];
+    }
+    return dot;
+}
+static INLINE vi mac_q4(vi dot, vc codes, const int8_t *x) { return mac_q8(dot, codes, x); }
 
 #endif

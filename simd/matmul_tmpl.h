@@ -1,79 +1,239 @@
-/* Matrix products, once, over a 16-lane vector and an integer multiply-accumulate. Include after a mac_*.h. */
+/* Matrix products, once, over a 16-lane vector and an integer multiply-accumulate. Include after a mac_*.h.
+ *
+ * Scaled types (q8, q4) have two forms. Up to STREAM_MOST tokens, packed panels stream by once and are decoded in
+ * registers. For more, a pair of panels is unpacked into the first-level cache, COLUMN_BLOCKS blocks at a time, and a
+ * register tile of TILE_PANELS x TILE_TOKENS runs over it; between column blocks the sums wait in y. Both forms add in
+ * the order of the numerics contract (simd/kernels.h). */
 #ifndef NB_SIMD_MATMUL_TMPL_H
 #define NB_SIMD_MATMUL_TMPL_H
 
+#include "simd/inline.h"
 #include "simd/kernels.h"
 
-/* Tokens whose sums are kept in registers while a panel streams by. */
-enum { TILE = 4 };
+/* 16 blocks of two panels unpack into 16 KB of codes and 2 KB of scales, and six tokens' activations take 3 KB: half of
+ * the smallest first-level cache in use (32 KB). A multiple of NB_STRIP_BLOCKS, so that strips stay whole. */
+enum { COLUMN_BLOCKS = 16, GROUP_BYTES = 64, BLOCK_GROUPS = 8, STREAM_MOST = 8 };
 
-typedef const int8_t *(*unpack_fn)(const uint8_t *codes, const int8_t *codebook, int8_t *room);
+typedef void (*decode_fn)(const uint8_t *codes, book b, vc *low, vc *high);
+typedef vi (*mac_fn)(vi dot, vc codes, const int8_t *x);
 
-/* One panel for up to TILE tokens from t0. `unpack` is a constant at every call, so that it is inlined. */
-static inline void panel_scaled(const nb_matmul *m, const uint8_t *panel, float *y, size_t t0, size_t tile,
-                                size_t block_bytes, unpack_fn unpack) {
-    const uint8_t *p = panel + NB_ROW_SCALE_BYTES;
+/* How a scaled type is read. Always a constant, so that everything below is specialised for it. */
+typedef struct codec {
+    decode_fn decode;
+    mac_fn mac;
+    int32_t offset;
+    size_t pair_bytes; /* packed bytes of two groups */
+} codec;
+
+static INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
+static INLINE const uint8_t *strip_at(const codec c, const uint8_t *panel, size_t strip) {
+    return panel + NB_ROW_SCALE_BYTES + strip * (NB_SCALE_LINE_BYTES + NB_STRIP_BLOCKS * c.pair_bytes * BLOCK_GROUPS / 2);
+}
+static INLINE const int8_t *acts_at(const nb_matmul *m, size_t t, size_t block) {
+    return m->x.q + t * m->x.q_stride + block * NB_BLOCK_COLS;
+}
+static INLINE vi start_at(const nb_matmul *m, const codec c, size_t t, size_t block) {
+    return mac_start(m->x.sum[t * m->x.sum_stride + block], c.offset);
+}
+static INLINE vf act_scale(const nb_matmul *m, size_t t, size_t strip) {
+    return v_set(m->x.scale[t * m->x.scale_stride + strip]);
+}
+
+/* ---- few tokens: packed panels stream by ---- */
+
+/* One panel for `tokens` (a constant) tokens from t0. */
+static INLINE void stream_panel(const nb_matmul *m, const codec c, const uint8_t *panel, float *y, size_t t0, const int tokens) {
     size_t blocks = m->cols / NB_BLOCK_COLS;
-    vf acc[TILE];
-    for (size_t t = 0; t < tile; t++) acc[t] = v_set(0.0f);
-    for (size_t b0 = 0, s = 0; b0 < blocks; b0 += NB_STRIP_BLOCKS, s++) {
-        size_t n = blocks - b0 < NB_STRIP_BLOCKS ? blocks - b0 : NB_STRIP_BLOCKS;
-        const int8_t *line = (const int8_t *)p;
-        p += NB_SCALE_LINE_BYTES;
-        vf part[TILE];
-        for (size_t t = 0; t < tile; t++) part[t] = v_set(0.0f);
-        for (size_t b = 0; b < n; b++, p += block_bytes) {
-            int8_t room[BLOCK_CODES];
-            const int8_t *codes = unpack(p, m->codebook, room);
-            vf block_scale = v_load_i8(line + b * NB_PANEL_ROWS);
-            for (size_t t = 0; t < tile; t++) {
-                const int8_t *q = m->x.q + (t0 + t) * m->x.q_stride + (b0 + b) * NB_BLOCK_COLS;
-                int32_t sum = m->x.sum[(t0 + t) * m->x.sum_stride + b0 + b];
-                part[t] = v_fma(v_float(mac_block(codes, q, sum)), block_scale, part[t]);
+    book levels = make_book(m->codebook);
+    vf acc[STREAM_MOST];
+    UNROLL for (int t = 0; t < tokens; t++) acc[t] = v_set(0.0f);
+    for (size_t b0 = 0; b0 < blocks; b0 += NB_STRIP_BLOCKS) {
+        const uint8_t *line = strip_at(c, panel, b0 / NB_STRIP_BLOCKS), *p = line + NB_SCALE_LINE_BYTES;
+        size_t end = least(blocks, b0 + NB_STRIP_BLOCKS);
+        vf part[STREAM_MOST];
+        UNROLL for (int t = 0; t < tokens; t++) part[t] = v_set(0.0f);
+        for (size_t b = b0; b < end; b++, line += NB_PANEL_ROWS) {
+            vi dot[STREAM_MOST];
+            UNROLL for (int t = 0; t < tokens; t++) dot[t] = start_at(m, c, t0 + (size_t)t, b);
+            UNROLL for (int pair = 0; pair < BLOCK_GROUPS / 2; pair++, p += c.pair_bytes) {
+                vc low, high;
+                c.decode(p, levels, &low, &high);
+                UNROLL for (int t = 0; t < tokens; t++) {
+                    const int8_t *x = acts_at(m, t0 + (size_t)t, b) + 8 * pair;
+                    dot[t] = c.mac(c.mac(dot[t], low, x), high, x + 4);
+                }
             }
+            vf scale = v_load_i8((const int8_t *)line);
+            UNROLL for (int t = 0; t < tokens; t++) part[t] = v_fma(v_float(dot[t]), scale, part[t]);
         }
-        for (size_t t = 0; t < tile; t++)
-            acc[t] = v_fma(part[t], v_set(m->x.scale[(t0 + t) * m->x.scale_stride + s]), acc[t]);
+        UNROLL for (int t = 0; t < tokens; t++) acc[t] = v_fma(part[t], act_scale(m, t0 + (size_t)t, b0 / NB_STRIP_BLOCKS), acc[t]);
     }
     vf row_scale = v_load_f32(panel);
-    for (size_t t = 0; t < tile; t++) v_store(y + t * m->y_stride, v_mul(acc[t], row_scale));
+    UNROLL for (int t = 0; t < tokens; t++) v_store(y + (size_t)t * m->y_stride, v_mul(acc[t], row_scale));
 }
 
-static inline void matmul_scaled(const nb_matmul *m, size_t begin, size_t end, size_t block_bytes, unpack_fn unpack) {
-    for (size_t i = begin; i < end; i++)
-        for (size_t t0 = 0; t0 < m->n_tokens; t0 += TILE) {
-            size_t tile = m->n_tokens - t0 < TILE ? m->n_tokens - t0 : TILE;
-            panel_scaled(m, m->w + i * m->panel_bytes, m->y + t0 * m->y_stride + i * NB_PANEL_ROWS, t0, tile, block_bytes,
-                         unpack);
-        }
+/* What is left of a batch is cut into tiles of 4, 2 and 1: the panel comes from the first-level cache then. */
+static INLINE void stream(const nb_matmul *m, const codec c, size_t begin, size_t end) {
+    for (size_t i = begin; i < end; i++) {
+        const uint8_t *panel = m->w + i * m->panel_bytes;
+        float *y = m->y + i * NB_PANEL_ROWS;
+        size_t t = 0, n = m->n_tokens;
+        for (; STREAM_TOKENS >= 8 && t + 8 <= n; t += 8) stream_panel(m, c, panel, y + t * m->y_stride, t, 8);
+        for (; STREAM_TOKENS >= 4 && t + 4 <= n; t += 4) stream_panel(m, c, panel, y + t * m->y_stride, t, 4);
+        for (; STREAM_TOKENS >= 2 && t + 2 <= n; t += 2) stream_panel(m, c, panel, y + t * m->y_stride, t, 2);
+        for (; t < n; t++) stream_panel(m, c, panel, y + t * m->y_stride, t, 1);
+    }
 }
+
+/* ---- many tokens: panels are unpacked once per column block ---- */
+
+typedef struct room {
+    _Alignas(64) uint8_t codes[TILE_PANELS][COLUMN_BLOCKS][BLOCK_GROUPS * GROUP_BYTES];
+    _Alignas(64) float scales[TILE_PANELS][COLUMN_BLOCKS][NB_PANEL_ROWS];
+} room;
+
+static INLINE void unpack(const nb_matmul *m, const codec c, const uint8_t *panel, size_t from, size_t to,
+                          uint8_t (*codes)[BLOCK_GROUPS * GROUP_BYTES], float (*scales)[NB_PANEL_ROWS]) {
+    book levels = make_book(m->codebook);
+    for (size_t b = from; b < to; b++) {
+        const uint8_t *line = strip_at(c, panel, b / NB_STRIP_BLOCKS);
+        const uint8_t *p = line + NB_SCALE_LINE_BYTES + b % NB_STRIP_BLOCKS * c.pair_bytes * (BLOCK_GROUPS / 2);
+        v_store(scales[b - from], v_load_i8((const int8_t *)line + b % NB_STRIP_BLOCKS * NB_PANEL_ROWS));
+        for (int pair = 0; pair < BLOCK_GROUPS / 2; pair++, p += c.pair_bytes) {
+            vc low, high;
+            c.decode(p, levels, &low, &high);
+            store_codes(codes[b - from] + (2 * pair) * GROUP_BYTES, low);
+            store_codes(codes[b - from] + (2 * pair + 1) * GROUP_BYTES, high);
+        }
+    }
+}
+
+/* Add one unpacked strip to the tile's sums. `panels` and `tokens` are constants. */
+static INLINE void tile_strip(const nb_matmul *m, const codec c, const room *r, size_t from, size_t b0, size_t end, size_t t0,
+                              const int panels, const int tokens, vf part[TILE_PANELS][TILE_TOKENS]) {
+    UNROLL for (int p = 0; p < panels; p++)
+        UNROLL for (int t = 0; t < tokens; t++) part[p][t] = v_set(0.0f);
+    for (size_t b = b0; b < end; b++) {
+        vi dot[TILE_PANELS][TILE_TOKENS];
+        UNROLL for (int t = 0; t < tokens; t++) {
+            vi start = start_at(m, c, t0 + (size_t)t, b);
+            UNROLL for (int p = 0; p < panels; p++) dot[p][t] = start;
+        }
+        UNROLL for (int g = 0; g < BLOCK_GROUPS; g++) {
+            vc w[TILE_PANELS];
+            UNROLL for (int p = 0; p < panels; p++) w[p] = load_codes(r->codes[p][b - from] + g * GROUP_BYTES);
+            UNROLL for (int t = 0; t < tokens; t++)
+                UNROLL for (int p = 0; p < panels; p++) dot[p][t] = c.mac(dot[p][t], w[p], acts_at(m, t0 + (size_t)t, b) + 4 * g);
+        }
+        UNROLL for (int p = 0; p < panels; p++) {
+            vf scale = v_load(r->scales[p][b - from]);
+            UNROLL for (int t = 0; t < tokens; t++) part[p][t] = v_fma(v_float(dot[p][t]), scale, part[p][t]);
+        }
+    }
+}
+
+/* A register tile over blocks [from, to): y += strips, and at the last column y *= row scale. */
+static INLINE void tile(const nb_matmul *m, const codec c, const room *r, size_t panel, size_t from, size_t to, size_t t0,
+                        const int panels, const int tokens) {
+    size_t blocks = m->cols / NB_BLOCK_COLS;
+    float *y = m->y + t0 * m->y_stride + panel * NB_PANEL_ROWS;
+    for (size_t b0 = from; b0 < to; b0 += NB_STRIP_BLOCKS) {
+        vf part[TILE_PANELS][TILE_TOKENS];
+        tile_strip(m, c, r, from, b0, least(to, b0 + NB_STRIP_BLOCKS), t0, panels, tokens, part);
+        UNROLL for (int t = 0; t < tokens; t++) {
+            vf scale = act_scale(m, t0 + (size_t)t, b0 / NB_STRIP_BLOCKS);
+            UNROLL for (int p = 0; p < panels; p++) {
+                float *sum = y + (size_t)t * m->y_stride + p * NB_PANEL_ROWS;
+                v_store(sum, v_fma(part[p][t], scale, b0 == 0 ? v_set(0.0f) : v_load(sum)));
+            }
+        }
+    }
+    if (to < blocks) return;
+    UNROLL for (int p = 0; p < panels; p++) {
+        vf row_scale = v_load_f32(m->w + (panel + (size_t)p) * m->panel_bytes);
+        UNROLL for (int t = 0; t < tokens; t++) {
+            float *sum = y + (size_t)t * m->y_stride + p * NB_PANEL_ROWS;
+            v_store(sum, v_mul(v_load(sum), row_scale));
+        }
+    }
+}
+
+static INLINE void tile_tokens(const nb_matmul *m, const codec c, const room *r, size_t panel, size_t from, size_t to,
+                               const int panels) {
+    size_t t = 0;
+    for (; t + TILE_TOKENS <= m->n_tokens; t += TILE_TOKENS) tile(m, c, r, panel, from, to, t, panels, TILE_TOKENS);
+    for (; t + TILE_TOKENS / 2 <= m->n_tokens; t += TILE_TOKENS / 2) tile(m, c, r, panel, from, to, t, panels, TILE_TOKENS / 2);
+    for (; t < m->n_tokens; t++) tile(m, c, r, panel, from, to, t, panels, 1);
+}
+
+static INLINE void unpacked(const nb_matmul *m, const codec c, size_t begin, size_t end) {
+    size_t blocks = m->cols / NB_BLOCK_COLS;
+    room r;
+    for (size_t i = begin; i < end; i += TILE_PANELS) {
+        size_t panels = least(TILE_PANELS, end - i);
+        for (size_t from = 0; from < blocks; from += COLUMN_BLOCKS) {
+            size_t to = least(blocks, from + COLUMN_BLOCKS);
+            for (size_t p = 0; p < panels; p++)
+                unpack(m, c, m->w + (i + p) * m->panel_bytes, from, to, r.codes[p], r.scales[p]);
+            if (panels == TILE_PANELS) tile_tokens(m, c, &r, i, from, to, TILE_PANELS);
+            else tile_tokens(m, c, &r, i, from, to, 1);
+        }
+    }
+}
+
+/* ---- f32, f16, bf16: one fused multiply-add per weight ---- */
 
 typedef vf (*widen_fn)(const uint8_t *column);
 
-static inline void panel_unscaled(const nb_matmul *m, const uint8_t *p, float *y, size_t t0, size_t tile,
-                                  size_t column_bytes, widen_fn widen) {
-    vf acc[TILE];
-    for (size_t t = 0; t < tile; t++) acc[t] = v_set(0.0f);
-    for (size_t c = 0; c < m->cols; c++, p += column_bytes) {
-        vf w = widen(p);
-        for (size_t t = 0; t < tile; t++) acc[t] = v_fma(w, v_set(m->x.f[(t0 + t) * m->x.f_stride + c]), acc[t]);
-    }
-    for (size_t t = 0; t < tile; t++) v_store(y + t * m->y_stride, acc[t]);
-}
-
-static inline void matmul_unscaled(const nb_matmul *m, size_t begin, size_t end, size_t column_bytes, widen_fn widen) {
-    for (size_t i = begin; i < end; i++)
-        for (size_t t0 = 0; t0 < m->n_tokens; t0 += TILE) {
-            size_t tile = m->n_tokens - t0 < TILE ? m->n_tokens - t0 : TILE;
-            panel_unscaled(m, m->w + i * m->panel_bytes, m->y + t0 * m->y_stride + i * NB_PANEL_ROWS, t0, tile,
-                           column_bytes, widen);
+static INLINE void float_tile(const nb_matmul *m, size_t panel, size_t t0, size_t column_bytes, widen_fn widen, const int panels,
+                              const int tokens) {
+    const uint8_t *w = m->w + panel * m->panel_bytes;
+    vf acc[2 * FLOAT_PANELS][FLOAT_TOKENS];
+    UNROLL for (int p = 0; p < panels; p++)
+        UNROLL for (int t = 0; t < tokens; t++) acc[p][t] = v_set(0.0f);
+    for (size_t col = 0; col < m->cols; col++) {
+        vf x[FLOAT_TOKENS];
+        UNROLL for (int t = 0; t < tokens; t++) x[t] = v_set(m->x.f[(t0 + (size_t)t) * m->x.f_stride + col]);
+        UNROLL for (int p = 0; p < panels; p++) {
+            vf weight = widen(w + (size_t)p * m->panel_bytes + col * column_bytes);
+            UNROLL for (int t = 0; t < tokens; t++) acc[p][t] = v_fma(weight, x[t], acc[p][t]);
         }
+    }
+    UNROLL for (int p = 0; p < panels; p++)
+        UNROLL for (int t = 0; t < tokens; t++)
+            v_store(m->y + (t0 + (size_t)t) * m->y_stride + (panel + (size_t)p) * NB_PANEL_ROWS, acc[p][t]);
 }
 
-static void matmul_q8(const nb_matmul *m, size_t begin, size_t end) { matmul_scaled(m, begin, end, 512, unpack_q8); }
-static void matmul_q4(const nb_matmul *m, size_t begin, size_t end) { matmul_scaled(m, begin, end, 256, unpack_q4); }
-static void matmul_f32(const nb_matmul *m, size_t begin, size_t end) { matmul_unscaled(m, begin, end, 64, v_load_f32); }
-static void matmul_f16(const nb_matmul *m, size_t begin, size_t end) { matmul_unscaled(m, begin, end, 32, v_load_f16); }
-static void matmul_bf16(const nb_matmul *m, size_t begin, size_t end) { matmul_unscaled(m, begin, end, 32, v_load_bf16); }
+/* One token has twice the panels in flight: every sum is a chain of dependent additions, and only more chains hide it. */
+static INLINE void unscaled(const nb_matmul *m, size_t begin, size_t end, size_t column_bytes, widen_fn widen) {
+    size_t t = 0;
+    for (; t + FLOAT_TOKENS <= m->n_tokens; t += FLOAT_TOKENS) {
+        size_t i = begin;
+        for (; i + FLOAT_PANELS <= end; i += FLOAT_PANELS) float_tile(m, i, t, column_bytes, widen, FLOAT_PANELS, FLOAT_TOKENS);
+        for (; i < end; i++) float_tile(m, i, t, column_bytes, widen, 1, FLOAT_TOKENS);
+    }
+    for (; t < m->n_tokens; t++) {
+        size_t i = begin;
+        for (; i + 2 * FLOAT_PANELS <= end; i += 2 * FLOAT_PANELS) float_tile(m, i, t, column_bytes, widen, 2 * FLOAT_PANELS, 1);
+        for (; i < end; i++) float_tile(m, i, t, column_bytes, widen, 1, 1);
+    }
+}
+
+/* ---- the kernels ---- */
+
+static INLINE void scaled(const nb_matmul *m, const codec c, size_t begin, size_t end) {
+    if (m->n_tokens <= STREAM_MOST) stream(m, c, begin, end);
+    else unpacked(m, c, begin, end);
+}
+
+static void matmul_q8(const nb_matmul *m, size_t begin, size_t end) {
+    scaled(m, (codec){decode_q8, mac_q8, OFFSET_Q8, 2 * GROUP_BYTES}, begin, end);
+}
+static void matmul_q4(const nb_matmul *m, size_t begin, size_t end) {
+    scaled(m, (codec){decode_q4, mac_q4, OFFSET_Q4, GROUP_BYTES}, begin, end);
+}
+static void matmul_f32(const nb_matmul *m, size_t begin, size_t end) { unscaled(m, begin, end, 64, v_load_f32); }
+static void matmul_f16(const nb_matmul *m, size_t begin, size_t end) { unscaled(m, begin, end, 32, v_load_f16); }
+static void matmul_bf16(const nb_matmul *m, size_t begin, size_t end) { unscaled(m, begin, end, 32, v_load_bf16); }
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 #include "quant/half.h"
+#include "simd/inline.h"
 
 enum { LANES = 16 };
 
@@ -22,89 +23,83 @@ typedef struct vi {
 
 #define EACH_LANE for (int i = 0; i < LANES; i++)
 
-static inline vf v_set(float x) {
+static INLINE vf v_set(float x) {
     vf r;
     EACH_LANE r.v[i] = x;
     return r;
 }
-static inline vf v_load(const float *p) {
+static INLINE vf v_load(const float *p) {
     vf r;
     memcpy(r.v, p, sizeof r.v);
     return r;
 }
 /* The first n of 16 lanes; the others are `fill`. Reads n floats only. */
-static inline vf v_load_part(const float *p, size_t n, float fill) {
+static INLINE vf v_load_part(const float *p, size_t n, float fill) {
     vf r = v_set(fill);
     memcpy(r.v, p, n * sizeof *p);
     return r;
 }
-static inline void v_store(float *p, vf a) { memcpy(p, a.v, sizeof a.v); }
-static inline void v_store_part(float *p, size_t n, vf a) { memcpy(p, a.v, n * sizeof *p); }
+static INLINE void v_store(float *p, vf a) { memcpy(p, a.v, sizeof a.v); }
+static INLINE void v_store_part(float *p, size_t n, vf a) { memcpy(p, a.v, n * sizeof *p); }
 
-static inline vf v_add(vf a, vf b) {
+static INLINE vf v_add(vf a, vf b) {
     EACH_LANE a.v[i] += b.v[i];
     return a;
 }
-static inline vf v_sub(vf a, vf b) {
+static INLINE vf v_sub(vf a, vf b) {
     EACH_LANE a.v[i] -= b.v[i];
     return a;
 }
-static inline vf v_mul(vf a, vf b) {
+static INLINE vf v_mul(vf a, vf b) {
     EACH_LANE a.v[i] *= b.v[i];
     return a;
 }
-static inline vf v_div(vf a, vf b) {
+static INLINE vf v_div(vf a, vf b) {
     EACH_LANE a.v[i] /= b.v[i];
     return a;
 }
 /* a * b + c with one rounding */
-static inline vf v_fma(vf a, vf b, vf c) {
+static INLINE vf v_fma(vf a, vf b, vf c) {
     EACH_LANE c.v[i] = fmaf(a.v[i], b.v[i], c.v[i]);
     return c;
 }
-static inline vf v_neg(vf a) {
+static INLINE vf v_neg(vf a) {
     EACH_LANE a.v[i] = -a.v[i];
     return a;
 }
-static inline vf v_abs(vf a) {
+static INLINE vf v_abs(vf a) {
     EACH_LANE a.v[i] = fabsf(a.v[i]);
     return a;
 }
-static inline vf v_copysign(vf magnitude, vf sign) {
+static INLINE vf v_copysign(vf magnitude, vf sign) {
     EACH_LANE magnitude.v[i] = copysignf(magnitude.v[i], sign.v[i]);
     return magnitude;
 }
-static inline vf v_max(vf a, vf b) { /* a > b ? a : b */
+static INLINE vf v_max(vf a, vf b) { /* a > b ? a : b */
     EACH_LANE a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
     return a;
 }
-static inline vf v_min(vf a, vf b) { /* a < b ? a : b */
+static INLINE vf v_min(vf a, vf b) { /* a < b ? a : b */
     EACH_LANE a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
     return a;
 }
 /* a < b ? yes : no */
-static inline vf v_less(vf a, vf b, vf yes, vf no) {
+static INLINE vf v_less(vf a, vf b, vf yes, vf no) {
     EACH_LANE no.v[i] = a.v[i] < b.v[i] ? yes.v[i] : no.v[i];
     return no;
 }
 /* To the nearest integer, ties to even; |a| < 2^22. */
-static inline vf v_round(vf a) {
+static INLINE vf v_round(vf a) {
     EACH_LANE a.v[i] = (a.v[i] + 12582912.0f) - 12582912.0f; /* 1.5 * 2^23: the sum's last bit is worth 1 */
     return a;
 }
-/* Integral a to int32. */
-static inline vi v_int(vf a) {
-    vi r;
-    EACH_LANE r.v[i] = (int32_t)a.v[i];
-    return r;
-}
-static inline vf v_float(vi a) {
+static INLINE vf v_float(vi a) {
     vf r;
     EACH_LANE r.v[i] = (float)a.v[i];
     return r;
 }
 /* 2^n for integral n in [-126, 127] */
-static inline vf v_pow2(vf n) {
+static INLINE vf v_pow2(vf n) {
     vf r;
     EACH_LANE {
         uint32_t bits = (uint32_t)((int32_t)n.v[i] + 127) << 23;
@@ -114,20 +109,20 @@ static inline vf v_pow2(vf n) {
 }
 
 /* The sum of all lanes, folded 8-4-2-1. */
-static inline float v_sum(vf a) {
+static INLINE float v_sum(vf a) {
     for (int half = LANES / 2; half > 0; half /= 2)
         for (int i = 0; i < half; i++) a.v[i] += a.v[i + half];
     return a.v[0];
 }
 /* The largest lane, folded in the same order. */
-static inline float v_largest(vf a) {
+static INLINE float v_largest(vf a) {
     for (int half = LANES / 2; half > 0; half /= 2)
         for (int i = 0; i < half; i++) a.v[i] = a.v[i] > a.v[i + half] ? a.v[i] : a.v[i + half];
     return a.v[0];
 }
 
 /* Round to int8 (|a| <= 127 after rounding), store 16 bytes, return their sum. */
-static inline int32_t v_quantize(vf a, int8_t *q) {
+static INLINE int32_t v_quantize(vf a, int8_t *q) {
     a = v_round(a);
     int32_t sum = 0;
     EACH_LANE {
@@ -138,12 +133,12 @@ static inline int32_t v_quantize(vf a, int8_t *q) {
 }
 
 /* 16 values as they lie in a panel column, widened exactly. */
-static inline vf v_load_f32(const uint8_t *p) {
+static INLINE vf v_load_f32(const uint8_t *p) {
     vf r;
     memcpy(r.v, p, sizeof r.v);
     return r;
 }
-static inline vf v_load_bf16(const uint8_t *p) {
+static INLINE vf v_load_bf16(const uint8_t *p) {
     vf r;
     EACH_LANE {
         uint16_t h;
@@ -153,7 +148,7 @@ static inline vf v_load_bf16(const uint8_t *p) {
     }
     return r;
 }
-static inline vf v_load_f16(const uint8_t *p) {
+static INLINE vf v_load_f16(const uint8_t *p) {
     vf r;
     EACH_LANE {
         uint16_t h;
@@ -162,7 +157,7 @@ static inline vf v_load_f16(const uint8_t *p) {
     }
     return r;
 }
-static inline vf v_load_i8(const int8_t *p) {
+static INLINE vf v_load_i8(const int8_t *p) {
     vf r;
     EACH_LANE r.v[i] = p[i];
     return r;

@@ -391,13 +391,13 @@ static void product_case(const nb_kernels *k, nb_type type, size_t n_panels, siz
 
 static void matmuls(const nb_kernels *scalar, const nb_kernels *tier) {
     (void)scalar;
-    static const size_t tokens[] = {1, 2, 3, 4, 5, 8, 13};
+    static const size_t tokens[] = {1, 2, 3, 4, 5, 7, 8, 9, 13, 24};
     for (size_t i = 0; i < COUNT_OF(products); i++)
         for (size_t w = 0; w < COUNT_OF(widths); w++)
             for (size_t t = 0; t < COUNT_OF(tokens); t++)
                 for (int p = 0; p < N_PATTERNS; p++)
                     if (widths[w] < 480 || p == RANDOM)
-                        product_case(tier, products[i].type, 1 + t % 3, widths[w], tokens[t], (pattern)p);
+                        product_case(tier, products[i].type, 1 + (t * 2) % 9, widths[w], tokens[t], (pattern)p);
 }
 static void test_matmul(void **state) {
     (void)state;

@@ -1,0 +1,43 @@
+/* Unpacked codes of a group as two AVX2 registers (rows 0-7 and 8-15), and their decoding: shared by the 256-bit
+ * multiply-accumulate headers, which differ in how they multiply. */
+#ifndef NB_SIMD_CODES_AVX2_H
+#define NB_SIMD_CODES_AVX2_H
+
+#include "simd/vec_avx2.h"
+
+typedef vi vc;
+typedef __m256i book;
+
+static INLINE __m256i load_256(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
+static INLINE vc load_codes(const uint8_t *p) { return (vc){load_256(p), load_256(p + 32)}; }
+static INLINE void store_codes(uint8_t *p, vc c) {
+    _mm256_storeu_si256((__m256i *)(void *)p, c.a);
+    _mm256_storeu_si256((__m256i *)(void *)(p + 32), c.b);
+}
+
+/* The codebook, offset to unsigned, in both halves of a register. */
+static INLINE book book_of(const int8_t *codebook, int offset) {
+    return _mm256_broadcastsi128_si256(_mm_add_epi8(load_128(codebook), _mm_set1_epi8((char)offset)));
+}
+static INLINE void decode_half_q4(__m256i raw, book b, __m256i *low, __m256i *high) {
+    __m256i nibble = _mm256_set1_epi8(15);
+    *low = _mm256_shuffle_epi8(b, _mm256_and_si256(raw, nibble));
+    *high = _mm256_shuffle_epi8(b, _mm256_and_si256(_mm256_srli_epi16(raw, 4), nibble));
+}
+static INLINE void decode_q4(const uint8_t *codes, book b, vc *low, vc *high) {
+    vc raw = load_codes(codes);
+    decode_half_q4(raw.a, b, &low->a, &high->a);
+    decode_half_q4(raw.b, b, &low->b, &high->b);
+}
+
+static INLINE __m256i four_of(const int8_t *x) {
+    int32_t four;
+    memcpy(&four, x, sizeof four);
+    return _mm256_set1_epi32(four);
+}
+static INLINE vi mac_start(int32_t sum, int32_t offset) {
+    __m256i start = _mm256_set1_epi32(-offset * sum);
+    return (vi){start, start};
+}
+
+#endif

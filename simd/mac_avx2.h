@@ -1,0 +1,34 @@
+/* Integer multiply-accumulate with AVX2's vpmaddubsw and vpmaddwd. Names and meanings: mac_scalar.h. */
+#ifndef NB_SIMD_MAC_AVX2_H
+#define NB_SIMD_MAC_AVX2_H
+
+#include "simd/codes_avx2.h"
+
+/* Of 16 registers a tile of one panel x 3 tokens takes 6 for dot products, 6 for partial sums and 2 for codes. */
+enum { OFFSET_Q8 = 0, OFFSET_Q4 = 64 };
+enum { STREAM_TOKENS = 2, TILE_PANELS = 1, TILE_TOKENS = 3, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
+
+static INLINE book make_book(const int8_t *codebook) { return book_of(codebook, OFFSET_Q4); }
+static INLINE void decode_q8(const uint8_t *codes, book b, vc *low, vc *high) {
+    (void)b;
+    *low = load_codes(codes);
+    *high = load_codes(codes + 64);
+}
+
+static INLINE __m256i add_products(__m256i dot, __m256i magnitudes, __m256i x) {
+    __m256i pairs = _mm256_maddubs_epi16(magnitudes, x);
+    return _mm256_add_epi32(dot, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+/* |code| <= 128, |x| <= 127: a pair sums to at most 32512, so 16 bits cannot saturate; the code's sign moves to x. */
+static INLINE vi mac_q8(vi dot, vc codes, const int8_t *x) {
+    __m256i v = four_of(x);
+    return (vi){add_products(dot.a, _mm256_abs_epi8(codes.a), _mm256_sign_epi8(v, codes.a)),
+                add_products(dot.b, _mm256_abs_epi8(codes.b), _mm256_sign_epi8(v, codes.b))};
+}
+/* 0 <= code <= 127, |x| <= 127: a pair sums to at most 32258. */
+static INLINE vi mac_q4(vi dot, vc codes, const int8_t *x) {
+    __m256i v = four_of(x);
+    return (vi){add_products(dot.a, codes.a, v), add_products(dot.b, codes.b, v)};
+}
+
+#endif

@@ -1,0 +1,34 @@
+/* Integer multiply-accumulate with 256-bit vpdpbusd, in its VEX form (AVX-VNNI) or, where that is not compiled for, its
+ * EVEX form (AVX-512 VNNI with VL). Names and meanings: mac_scalar.h. */
+#ifndef NB_SIMD_MAC_AVXVNNI_H
+#define NB_SIMD_MAC_AVXVNNI_H
+
+#include "simd/codes_avx2.h"
+
+#if defined(__AVXVNNI__)
+#define DPBUSD _mm256_dpbusd_avx_epi32
+#else
+#define DPBUSD _mm256_dpbusd_epi32
+#endif
+
+/* Of 16 registers a tile of one panel x 5 tokens takes 10 for dot products and 2 for codes; the partial sums, one
+ * operation in nine, stay in the first-level cache. */
+enum { OFFSET_Q8 = 128, OFFSET_Q4 = 64 };
+enum { STREAM_TOKENS = 2, TILE_PANELS = 1, TILE_TOKENS = 5, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
+
+static INLINE book make_book(const int8_t *codebook) { return book_of(codebook, OFFSET_Q4); }
+static INLINE void decode_q8(const uint8_t *codes, book b, vc *low, vc *high) {
+    (void)b;
+    __m256i flip = _mm256_set1_epi8((char)OFFSET_Q8); /* adding 128 to a byte is flipping its top bit */
+    vc first = load_codes(codes), second = load_codes(codes + 64);
+    *low = (vc){_mm256_xor_si256(first.a, flip), _mm256_xor_si256(first.b, flip)};
+    *high = (vc){_mm256_xor_si256(second.a, flip), _mm256_xor_si256(second.b, flip)};
+}
+
+static INLINE vi mac_q8(vi dot, vc codes, const int8_t *x) {
+    __m256i v = four_of(x);
+    return (vi){DPBUSD(dot.a, codes.a, v), DPBUSD(dot.b, codes.b, v)};
+}
+static INLINE vi mac_q4(vi dot, vc codes, const int8_t *x) { return mac_q8(dot, codes, x); }
+
+#endif

@@ -1,0 +1,120 @@
+/* The 16-lane vector as two AVX2 registers: lanes 0-7 and 8-15. Names and meanings: vec_scalar.h. */
+#ifndef NB_SIMD_VEC_AVX2_H
+#define NB_SIMD_VEC_AVX2_H
+
+#include <immintrin.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include "simd/inline.h"
+
+enum { LANES = 16 };
+
+typedef struct vf {
+    __m256 a, b;
+} vf;
+typedef struct vi {
+    __m256i a, b;
+} vi;
+
+/* Lanes 0..n-1 of a half as all ones: eight entries from 8 - n on. */
+static INLINE __m256i first_lanes(size_t n) {
+    static const int32_t mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+    return _mm256_loadu_si256((const __m256i *)(const void *)(mask + 8 - n));
+}
+static INLINE size_t lanes_in_a(size_t n) { return n < 8 ? n : 8; }
+static INLINE size_t lanes_in_b(size_t n) { return n < 8 ? 0 : n - 8; }
+
+static INLINE vf v_set(float x) { return (vf){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+static INLINE vf v_load(const float *p) { return (vf){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+static INLINE __m256 load_half(const float *p, size_t n, float fill) {
+    __m256i mask = first_lanes(n);
+    return _mm256_blendv_ps(_mm256_set1_ps(fill), _mm256_maskload_ps(p, mask), _mm256_castsi256_ps(mask));
+}
+static INLINE vf v_load_part(const float *p, size_t n, float fill) {
+    return (vf){load_half(p, lanes_in_a(n), fill), load_half(p + lanes_in_a(n), lanes_in_b(n), fill)};
+}
+static INLINE void v_store(float *p, vf x) {
+    _mm256_storeu_ps(p, x.a);
+    _mm256_storeu_ps(p + 8, x.b);
+}
+static INLINE void v_store_part(float *p, size_t n, vf x) {
+    _mm256_maskstore_ps(p, first_lanes(lanes_in_a(n)), x.a);
+    _mm256_maskstore_ps(p + lanes_in_a(n), first_lanes(lanes_in_b(n)), x.b);
+}
+
+static INLINE vf v_add(vf x, vf y) { return (vf){_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
+static INLINE vf v_sub(vf x, vf y) { return (vf){_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)}; }
+static INLINE vf v_mul(vf x, vf y) { return (vf){_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
+static INLINE vf v_div(vf x, vf y) { return (vf){_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
+static INLINE vf v_fma(vf x, vf y, vf z) { return (vf){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)}; }
+static INLINE vf v_neg(vf x) {
+    __m256 bit = _mm256_set1_ps(-0.0f);
+    return (vf){_mm256_xor_ps(x.a, bit), _mm256_xor_ps(x.b, bit)};
+}
+static INLINE vf v_abs(vf x) {
+    __m256 bit = _mm256_set1_ps(-0.0f);
+    return (vf){_mm256_andnot_ps(bit, x.a), _mm256_andnot_ps(bit, x.b)};
+}
+static INLINE vf v_copysign(vf magnitude, vf sign) {
+    __m256 bit = _mm256_set1_ps(-0.0f);
+    return (vf){_mm256_or_ps(_mm256_andnot_ps(bit, magnitude.a), _mm256_and_ps(bit, sign.a)),
+                _mm256_or_ps(_mm256_andnot_ps(bit, magnitude.b), _mm256_and_ps(bit, sign.b))};
+}
+/* maxps and minps give their second operand for equal operands and NaN: exactly a > b ? a : b. */
+static INLINE vf v_max(vf x, vf y) { return (vf){_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
+static INLINE vf v_min(vf x, vf y) { return (vf){_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }
+static INLINE vf v_less(vf x, vf y, vf yes, vf no) {
+    return (vf){_mm256_blendv_ps(no.a, yes.a, _mm256_cmp_ps(x.a, y.a, _CMP_LT_OQ)),
+                _mm256_blendv_ps(no.b, yes.b, _mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ))};
+}
+static INLINE vf v_round(vf x) { /* as scalar does, so that the sign of zero is the same */
+    vf magic = v_set(12582912.0f);
+    return v_sub(v_add(x, magic), magic);
+}
+static INLINE vf v_float(vi x) { return (vf){_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+static INLINE __m256 pow2_half(__m256 n) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvttps_epi32(n), _mm256_set1_epi32(127)), 23));
+}
+static INLINE vf v_pow2(vf n) { return (vf){pow2_half(n.a), pow2_half(n.b)}; }
+
+static INLINE float v_sum(vf x) {
+    __m256 b = _mm256_add_ps(x.a, x.b);
+    __m128 c = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+    c = _mm_add_ps(c, _mm_movehl_ps(c, c));
+    return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
+}
+static INLINE float v_largest(vf x) {
+    __m256 b = _mm256_max_ps(x.a, x.b);
+    __m128 c = _mm_max_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+    c = _mm_max_ps(c, _mm_movehl_ps(c, c));
+    return _mm_cvtss_f32(_mm_max_ss(c, _mm_movehdup_ps(c)));
+}
+
+static INLINE int32_t v_quantize(vf x, int8_t *q) {
+    x = v_round(x);
+    __m256i a = _mm256_cvttps_epi32(x.a), b = _mm256_cvttps_epi32(x.b);
+    __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8); /* undo the packing within halves */
+    __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storeu_si128((__m128i *)(void *)q, bytes);
+    __m256i sum = _mm256_add_epi32(a, b);
+    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+
+static INLINE __m128i load_128(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
+static INLINE vf v_load_f32(const uint8_t *p) { return v_load((const float *)(const void *)p); }
+static INLINE __m256 bf16_half(const uint8_t *p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_128(p)), 16));
+}
+static INLINE vf v_load_bf16(const uint8_t *p) { return (vf){bf16_half(p), bf16_half(p + 16)}; }
+static INLINE vf v_load_f16(const uint8_t *p) { return (vf){_mm256_cvtph_ps(load_128(p)), _mm256_cvtph_ps(load_128(p + 16))}; }
+static INLINE vf v_load_i8(const int8_t *p) {
+    __m128i bytes = load_128(p);
+    return (vf){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
+                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))};
+}
+
+#endif

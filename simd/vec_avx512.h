@@ -1,0 +1,83 @@
+/* The 16-lane vector as one AVX-512 register. Names and meanings: vec_scalar.h. */
+#ifndef NB_SIMD_VEC_AVX512_H
+#define NB_SIMD_VEC_AVX512_H
+
+#include <immintrin.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include "simd/inline.h"
+
+enum { LANES = 16 };
+
+typedef __m512 vf;
+typedef __m512i vi;
+
+static INLINE __mmask16 first_lanes(size_t n) { return (__mmask16)((1u << n) - 1); }
+
+static INLINE vf v_set(float x) { return _mm512_set1_ps(x); }
+static INLINE vf v_load(const float *p) { return _mm512_loadu_ps(p); }
+static INLINE vf v_load_part(const float *p, size_t n, float fill) {
+    return _mm512_mask_loadu_ps(_mm512_set1_ps(fill), first_lanes(n), p);
+}
+static INLINE void v_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
+static INLINE void v_store_part(float *p, size_t n, vf a) { _mm512_mask_storeu_ps(p, first_lanes(n), a); }
+
+static INLINE vf v_add(vf a, vf b) { return _mm512_add_ps(a, b); }
+static INLINE vf v_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
+static INLINE vf v_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
+static INLINE vf v_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+static INLINE vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+static INLINE vf v_neg(vf a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
+static INLINE vf v_abs(vf a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
+static INLINE vf v_copysign(vf magnitude, vf sign) {
+    vf bit = _mm512_set1_ps(-0.0f);
+    return _mm512_or_ps(_mm512_andnot_ps(bit, magnitude), _mm512_and_ps(bit, sign));
+}
+/* maxps and minps give their second operand for equal operands and NaN: exactly a > b ? a : b. */
+static INLINE vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+static INLINE vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); }
+static INLINE vf v_less(vf a, vf b, vf yes, vf no) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
+}
+static INLINE vf v_round(vf a) { /* as scalar does, so that the sign of zero is the same */
+    vf magic = _mm512_set1_ps(12582912.0f);
+    return _mm512_sub_ps(_mm512_add_ps(a, magic), magic);
+}
+static INLINE vf v_float(vi a) { return _mm512_cvtepi32_ps(a); }
+static INLINE vf v_pow2(vf n) {
+    vi biased = _mm512_add_epi32(_mm512_cvttps_epi32(n), _mm512_set1_epi32(127));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));
+}
+
+static INLINE float v_sum(vf a) {
+    __m256 b = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 c = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+    c = _mm_add_ps(c, _mm_movehl_ps(c, c));
+    return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
+}
+static INLINE float v_largest(vf a) {
+    __m256 b = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 c = _mm_max_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+    c = _mm_max_ps(c, _mm_movehl_ps(c, c));
+    return _mm_cvtss_f32(_mm_max_ss(c, _mm_movehdup_ps(c)));
+}
+
+static INLINE int32_t v_quantize(vf a, int8_t *q) {
+    vi codes = _mm512_cvttps_epi32(v_round(a));
+    _mm_storeu_si128((__m128i *)(void *)q, _mm512_cvtepi32_epi8(codes));
+    return _mm512_reduce_add_epi32(codes);
+}
+
+static INLINE vf v_load_f32(const uint8_t *p) { return _mm512_loadu_ps(p); }
+static INLINE vf v_load_bf16(const uint8_t *p) {
+    vi wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+static INLINE vf v_load_f16(const uint8_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p)); }
+static INLINE vf v_load_i8(const int8_t *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
+
+#endif
