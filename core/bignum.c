@@ -150,8 +150,8 @@ static uint64_t low_bits(const nb_big *a) {
     return (a->n > 0 ? a->limb[0] : 0) | (a->n > 1 ? (uint64_t)a->limb[1] << 32 : 0);
 }
 
-/* The quotient is computed to 55 or 56 bits, plus one bit that says whether anything follows; rounding that to 53 bits, or
- * to fewer below 2^-1022, is exact rounding of the true quotient. */
+/* The quotient is computed to 55 or 56 bits, plus one bit that says whether anything follows; rounding that to 53 bits,
+ * or to fewer below 2^-1022, is exact rounding of the true quotient. */
 double nb_big_ratio(const nb_big *a, const nb_big *b) {
     if (a->n == 0) return b->negative ? -0.0 : 0.0;
     long scale = 55 + (long)nb_big_bits(b) - (long)nb_big_bits(a); /* a * 2^scale / b is in [2^54, 2^56) */

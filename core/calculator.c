@@ -1,10 +1,10 @@
 /* nanochat's calculator: what its use_calculator() lets Python evaluate, parsed and computed here.
  *
- * Upstream removes commas and then hands two kinds of text to eval(): such as consist of "0123456789*+-/.() " without "**",
- * and such as consist of letters, digits, quotes, "()._" and blanks, hold ".count(" and none of a list of words. Of the first
- * kind everything that has a value in Python has the same value here: also "()", which is an empty tuple, and "...",
- * Ellipsis. Of the second kind only string literals with .count() are evaluated; whatever else eval() would accept
- * gives no result.
+ * Upstream removes commas and then hands two kinds of text to eval(): such as consist of "0123456789*+-/.() " without
+ * "**", and such as consist of letters, digits, quotes, "()._" and blanks, hold ".count(" and none of a list of words.
+ * Of the first kind everything that has a value in Python has the same value here: also "()", which is an empty tuple,
+ * and "...", Ellipsis. Of the second kind only string literals with .count() are evaluated; whatever else eval() would
+ * accept gives no result.
  *
  * Limits, beyond which there is no result: 512 bytes, 64 levels of parentheses. Ints need no limit of their own: no
  * operation gives more digits than its operands have together, so 512 bytes make less than 10^512 < 2^1701. */
@@ -55,8 +55,8 @@ static bool take_digits(parser *s, nb_big *mantissa, size_t *count) {
     return *count > 0;
 }
 
-/* Digits with at most one point: an int without a point (no leading zeros, unless all are), else a float. A float's value is
- * the quotient of two ints, rounded once. */
+/* Digits with at most one point: an int without a point (no leading zeros, unless all are), else a float. A float's
+ * value is the quotient of two ints, rounded once. */
 static bool number(parser *s, value *v) {
     const char *from = s->p;
     size_t whole, decimals = 0;
@@ -263,8 +263,9 @@ static bool string_expression(strings *t, counted *v) {
 }
 
 static bool holds_word(const char *text) {
-    static const char *const words[] = {"__", "import", "exec", "eval", "compile", "open", "file", "input", "globals", "locals",
-                                        "vars", "dir", "getattr", "setattr", "delattr", "hasattr"};
+    static const char *const words[] = {"__",      "import",  "exec",    "eval",   "compile", "open",
+                                        "file",    "input",   "globals", "locals", "vars",    "dir",
+                                        "getattr", "setattr", "delattr", "hasattr"};
     char lower[MAX_BYTES + 1];
     size_t i = 0;
     for (; text[i]; i++) lower[i] = (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] + 32 : text[i]);

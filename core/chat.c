@@ -43,11 +43,13 @@ bool nb_chat_style_has_tools(const nb_chat_style *style, const nb_tokenizer *t) 
     return false;
 }
 
-static nb_status put_control(const nb_chat_style *style, const nb_tokenizer *t, const char *text, nb_ids *out, nb_error *err) {
+static nb_status put_control(const nb_chat_style *style, const nb_tokenizer *t, const char *text, nb_ids *out,
+                             nb_error *err) {
     if (!text[0]) return NB_OK;
     int32_t id = nb_vocab_special(nb_tokenizer_vocab(t), text);
     if (id == NB_NO_TOKEN)
-        return nb_fail(err, NB_MISSING, "chat style '%s' needs the control token '%s', which the vocabulary lacks", style->name, text);
+        return nb_fail(err, NB_MISSING, "chat style '%s' needs the control token '%s', which the vocabulary lacks",
+                       style->name, text);
     return nb_ids_push(out, id, err);
 }
 
@@ -72,8 +74,8 @@ static nb_status put_message(const nb_chat_style *style, const nb_tokenizer *t, 
     return st;
 }
 
-nb_status nb_chat_user(const nb_chat_style *style, const nb_tokenizer *t, const char *system, const char *text, nb_ids *out,
-                       nb_error *err) {
+nb_status nb_chat_user(const nb_chat_style *style, const nb_tokenizer *t, const char *system, const char *text,
+                       nb_ids *out, nb_error *err) {
     size_t before = out->size;
     nb_status st = put_control(style, t, style->user_start, out, err);
     if (!st) st = put_message(style, t, system, text, out, err);
@@ -83,7 +85,8 @@ nb_status nb_chat_user(const nb_chat_style *style, const nb_tokenizer *t, const 
     return st;
 }
 
-nb_status nb_chat_assistant_end(const nb_chat_style *style, const nb_tokenizer *t, int32_t ended, nb_ids *out, nb_error *err) {
+nb_status nb_chat_assistant_end(const nb_chat_style *style, const nb_tokenizer *t, int32_t ended, nb_ids *out,
+                                nb_error *err) {
     if (style->answer_end[0]) return put_control(style, t, style->answer_end, out, err);
     return ended == NB_NO_TOKEN ? NB_OK : nb_ids_push(out, ended, err);
 }

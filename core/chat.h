@@ -20,14 +20,15 @@ bool nb_chat_style_has_tools(const nb_chat_style *style, const nb_tokenizer *t);
 bool nb_chat_style_alone(const nb_chat_style *style);
 
 /* Append the tokens that start a conversation, a user's message up to the point where the assistant speaks, and what
- * follows a finished answer. Messages are ordinary text: a control token's spelling in them stays text. NB_MISSING names a
- * control token that the vocabulary lacks; on failure `out` keeps the ids it had. A system text (NULL: none) is only valid
- * with the first user message, and NB_UNSUPPORTED in a style without them. */
+ * follows a finished answer. Messages are ordinary text: a control token's spelling in them stays text. NB_MISSING
+ * names a control token that the vocabulary lacks; on failure `out` keeps the ids it had. A system text (NULL: none) is
+ * only valid with the first user message, and NB_UNSUPPORTED in a style without them. */
 nb_status nb_chat_begin(const nb_chat_style *style, const nb_tokenizer *t, nb_ids *out, nb_error *err);
-nb_status nb_chat_user(const nb_chat_style *style, const nb_tokenizer *t, const char *system, const char *text, nb_ids *out,
-                       nb_error *err);
+nb_status nb_chat_user(const nb_chat_style *style, const nb_tokenizer *t, const char *system, const char *text,
+                       nb_ids *out, nb_error *err);
 /* What is still to be appended to a session that holds the answer without its terminal token, as nb_generate leaves it:
- * the style's end token whatever ended the answer, or in a style without one `ended` itself (NB_NO_TOKEN: a limit did). */
-nb_status nb_chat_assistant_end(const nb_chat_style *style, const nb_tokenizer *t, int32_t ended, nb_ids *out, nb_error *err);
+ * the style's end token whatever ended the answer, or in a style without one `ended` itself (NB_NO_TOKEN: limited). */
+nb_status nb_chat_assistant_end(const nb_chat_style *style, const nb_tokenizer *t, int32_t ended, nb_ids *out,
+                                nb_error *err);
 
 #endif

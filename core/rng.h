@@ -1,6 +1,6 @@
 /* Random numbers that are the same on every machine: xoshiro256** (Blackman and Vigna, "Scrambled Linear Pseudorandom
- * Number Generators", 2021), its state filled by splitmix64 (Steele, Lea and Flood 2014) from a seed and a stream number.
- * Equal seeds with different streams never start in the same state: splitmix64's mixing is a bijection. */
+ * Number Generators", 2021), its state filled by splitmix64 (Steele, Lea and Flood 2014) from a seed and a stream
+ * number. Equal seeds with different streams never start in the same state: splitmix64's mixing is a bijection. */
 #ifndef NB_CORE_RNG_H
 #define NB_CORE_RNG_H
 

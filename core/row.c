@@ -3,7 +3,8 @@
 #include <string.h>
 #include "base/mem.h"
 
-nb_status nb_row_start(nb_row *row, const nb_tokenizer *t, const nb_generate_options *o, nb_generated *g, nb_error *err) {
+nb_status nb_row_start(nb_row *row, const nb_tokenizer *t, const nb_generate_options *o, nb_generated *g,
+                       nb_error *err) {
     *row = (nb_row){.t = t, .o = o, .g = g};
     g->end_token = NB_NO_TOKEN;
     g->finish = NB_FINISH_LENGTH;
@@ -53,8 +54,8 @@ static const nb_tool *tool_started_by(const nb_row *row, const char *special) {
     return NULL;
 }
 
-/* nanochat's Engine: a start inside a call starts it anew, an end outside is nothing, control tokens inside count as their
- * text. */
+/* nanochat's Engine: a start inside a call starts it anew, an end outside is nothing, control tokens inside count as
+ * their text. */
 static nb_status follow_tools(nb_row *row, int32_t id, nb_error *err) {
     if (!row->t || !row->o->tools) return NB_OK;
     const char *special = nb_token_special_text(row->t, id);

@@ -21,15 +21,16 @@ typedef struct nb_row {
 } nb_row;
 
 /* *g is zeroed; `o` and `g` outlive the row. NB_ARGUMENT for an empty stop text, or stop texts without a tokenizer. */
-nb_status nb_row_start(nb_row *row, const nb_tokenizer *t, const nb_generate_options *o, nb_generated *g, nb_error *err);
+nb_status nb_row_start(nb_row *row, const nb_tokenizer *t, const nb_generate_options *o, nb_generated *g,
+                       nb_error *err);
 void nb_row_free(nb_row *row); /* accepts a zeroed row */
 
 /* The row's next token is forced: it is *id, and nothing is to be sampled. */
 bool nb_row_forced(const nb_row *row, int32_t *id);
 
-/* The row's next token: the forced one, or else the sampled one. Fills *step. `last`: there is room for no more; unless a stop
- * ends the row here, its length does. Unless the token is terminal it is part of g->ids, and of the text that the model
- * must see. step->text lives until the next call. */
+/* The row's next token: the forced one, or else the sampled one. Fills *step. `last`: there is room for no more; unless
+ * a stop ends the row here, its length does. Unless the token is terminal it is part of g->ids, and of the text that
+ * the model must see. step->text lives until the next call. */
 nb_status nb_row_take(nb_row *row, int32_t id, bool last, nb_step *step, nb_error *err);
 
 /* End a row that is not done: its text becomes complete. */

@@ -25,8 +25,8 @@ static const float coldest = 1e-6F; /* below, 1 / temperature is of no use in f3
 
 static nb_status check_range(const char *name, float v, float low, bool open, float high, nb_error *err) {
     if ((open ? v > low : v >= low) && v <= high) return NB_OK; /* false for NaN */
-    return nb_fail(err, NB_ARGUMENT, "%s is %g, expected %s %g and at most %g", name, (double)v, open ? "more than" : "at least",
-                   (double)low, (double)high);
+    return nb_fail(err, NB_ARGUMENT, "%s is %g, expected %s %g and at most %g", name, (double)v,
+                   open ? "more than" : "at least", (double)low, (double)high);
 }
 
 nb_status nb_sampler_params_check(const nb_sampler_params *p, nb_error *err) {
@@ -88,7 +88,7 @@ static bool better(const nb_candidate *a, const nb_candidate *b) {
     return a->logit > b->logit || (!(a->logit < b->logit) && a->id < b->id);
 }
 
-/* All tokens in the order of their ids, with penalties. A token counts once, however often it is among the recent ones. */
+/* All tokens in the order of their ids, with penalties; once per token, however often it is among the recent ones. */
 static void collect(nb_sampler *s, const float *logits) {
     float penalty = s->params.repeat_penalty;
     for (uint32_t i = 0; i < s->vocab_size; i++)
@@ -114,8 +114,8 @@ static void heapify(nb_candidate *heap, size_t n, bool best_first) {
     for (size_t i = n / 2; i-- > 0;) sift_down(heap, n, i, best_first);
 }
 
-/* c[0..k) becomes the k best of c[n], which are in the order of their ids, best first. One comparison decides for most: a
- * later one has the higher id, so only a greater logit can be better than the worst that is kept. */
+/* c[0..k) becomes the k best of c[n], which are in the order of their ids, best first. One comparison decides for most:
+ * a later one has the higher id, so only a greater logit can be better than the worst that is kept. */
 static void keep_best(nb_candidate *c, size_t n, size_t k) {
     heapify(c, k, false);
     for (size_t i = k; i < n; i++) {

@@ -1,5 +1,5 @@
-/* Choosing the next token. Deterministic: same logits, parameters, seed and stream give the same token on every machine.
- * One sampler belongs to one row of generation and one thread at a time. */
+/* Choosing the next token. Deterministic: same logits, parameters, seed and stream give the same token on every
+ * machine. One sampler belongs to one row of generation and one thread at a time. */
 #ifndef NB_CORE_SAMPLER_H
 #define NB_CORE_SAMPLER_H
 
@@ -29,16 +29,16 @@ nb_status nb_sampler_create(nb_sampler **sampler, const nb_sampler_params *param
 void nb_sampler_free(nb_sampler *s);
 /* The next token; logits [vocab_size] are not changed. With a temperature it takes one uniform number from the stream.
  *
- * In this order: penalties; top-k; weights exp((logit - best) / temperature); top-p and then min-p over what is left. Equal
- * logits rank by id, the lower first. NaN counts as -infinity; when the best logit is infinite, all that equal it have
- * the same chance. Weights are f32 of the exp kernel, sums are double in the candidates' order: best first after
+ * In this order: penalties; top-k; weights exp((logit - best) / temperature); top-p and then min-p over what is left.
+ * Equal logits rank by id, the lower first. NaN counts as -infinity; when the best logit is infinite, all that equal it
+ * have the same chance. Weights are f32 of the exp kernel, sums are double in the candidates' order: best first after
  * top-k or top-p, otherwise by id. */
 int32_t nb_sampler_next(nb_sampler *s, const float *logits);
 /* Tell the sampler a token that is now part of the text (prompt, forced or sampled): penalties count it. */
 void nb_sampler_accept(nb_sampler *s, int32_t id);
 
-/* What nb_sampler_next chooses among, for temperatures above 0: the chance of a candidate is its weight divided by the sum of
- * all weights. Returned candidates belong to the sampler and live until its next call. */
+/* What nb_sampler_next chooses among, for temperatures above 0: the chance of a candidate is its weight divided by the
+ * sum of all weights. Returned candidates belong to the sampler and live until its next call. */
 typedef struct nb_candidate {
     float logit, weight;
     int32_t id;

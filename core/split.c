@@ -8,7 +8,8 @@
 #include "core/utf8.h"
 
 /* White_Space of Unicode (PropList.txt; the set has not changed since version 6.3), as members of a class. */
-#define WHITE_SPACE "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+#define WHITE_SPACE \
+    "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 
 enum {
     MAX_PATTERN = 1 << 16,
@@ -155,7 +156,8 @@ static void matcher_close(matcher *m) {
 }
 
 /* The next match in valid UTF-8 text[n] at or after `from`: [*begin, *end), not empty; n, n when there is none. */
-static nb_status next_match(matcher *m, const uint8_t *text, size_t n, size_t from, size_t *begin, size_t *end, nb_error *err) {
+static nb_status next_match(matcher *m, const uint8_t *text, size_t n, size_t from, size_t *begin, size_t *end,
+                            nb_error *err) {
     uint32_t options = PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY; /* text is valid: checking again would cost O(n) a match */
     int rc = pcre2_match(m->code, text, n, from, options, m->data, m->limits);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter takes its memory from the heap */
@@ -164,12 +166,14 @@ static nb_status next_match(matcher *m, const uint8_t *text, size_t n, size_t fr
     if (rc == PCRE2_ERROR_NOMATCH) return NB_OK;
     if (rc == PCRE2_ERROR_NOMEMORY) return nb_oom(err, "matching the tokenizer pattern", n);
     if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_HEAPLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT)
-        return nb_fail(err, NB_LIMIT, "tokenizer pattern: too many steps for a text of %zu bytes, at byte %zu", n, from);
+        return nb_fail(err, NB_LIMIT, "tokenizer pattern: too many steps for a text of %zu bytes, at byte %zu", n,
+                       from);
     if (rc < 0) return pattern_error(err, rc, from);
     const size_t *ends = pcre2_get_ovector_pointer(m->data);
     /* \K may put the beginning before `from` or behind the end. */
     if (ends[0] < from || ends[1] <= ends[0] || ends[1] > n)
-        return nb_fail(err, NB_FORMAT, "tokenizer pattern: a match ends before it begins, at byte %zu of the text", from);
+        return nb_fail(err, NB_FORMAT, "tokenizer pattern: a match ends before it begins, at byte %zu of the text",
+                       from);
     *begin = ends[0];
     *end = ends[1];
     return NB_OK;
@@ -195,7 +199,8 @@ static size_t invalid_prefix(const uint8_t *p, size_t n) {
 }
 
 nb_status nb_split(const nb_splitter *s, const char *text, size_t n, nb_piece_fn *piece, void *user, nb_error *err) {
-    if (n > INT32_MAX) return nb_fail(err, NB_LIMIT, "text of %zu bytes, at most %d can be tokenized at once", n, INT32_MAX);
+    if (n > INT32_MAX)
+        return nb_fail(err, NB_LIMIT, "text of %zu bytes, at most %d can be tokenized at once", n, INT32_MAX);
     matcher m = {0};
     nb_status st = matcher_open(&m, s, n, err);
     const uint8_t *p = (const uint8_t *)text;

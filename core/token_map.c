@@ -37,8 +37,8 @@ nb_status nb_token_map_build(nb_token_map *m, const nb_vocab *v, nb_error *err) 
         uint32_t tag;
         nb_token_slot *slot = slot_of(m, m->bytes + v->offsets[id], n, &tag);
         if (slot->id != NB_NO_TOKEN) {
-            nb_status st = nb_fail(err, NB_FORMAT, "vocabulary: tokens %d and %u have the same %zu bytes", (int)slot->id,
-                                   (unsigned)id, n);
+            nb_status st = nb_fail(err, NB_FORMAT, "vocabulary: tokens %d and %u have the same %zu bytes",
+                                   (int)slot->id, (unsigned)id, n);
             nb_token_map_free(m);
             return st;
         }

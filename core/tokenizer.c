@@ -73,7 +73,8 @@ const nb_vocab *nb_tokenizer_vocab(const nb_tokenizer *t) {
 }
 
 nb_status nb_tokenize(const nb_tokenizer *t, const char *text, size_t n, nb_ids *out, nb_error *err) {
-    if (n > INT32_MAX) return nb_fail(err, NB_LIMIT, "text of %zu bytes: at most %d can be tokenized at once", n, INT32_MAX);
+    if (n > INT32_MAX)
+        return nb_fail(err, NB_LIMIT, "text of %zu bytes: at most %d can be tokenized at once", n, INT32_MAX);
     size_t before = out->size;
     nb_status st = n ? t->kind->encode(t->state, text, n, out, err) : NB_OK;
     if (st) out->size = before;

@@ -25,10 +25,10 @@ nb_status nb_tokenizer_create(nb_tokenizer **tokenizer, nb_vocab *vocab, nb_erro
 void nb_tokenizer_free(nb_tokenizer *t); /* accepts NULL */
 const nb_vocab *nb_tokenizer_vocab(const nb_tokenizer *t);
 
-/* Append the ids of text[n] (any bytes; no BOS, special tokens' texts are ordinary text) to `out`; on failure `out` keeps
- * the ids it had. Time is O(n log n) also for a text that is one long word. Byte-pair ids decode to the same bytes;
- * with one token per character, what the vocabulary lacks becomes its unk, or without one is NB_ARGUMENT naming the
- * character and its position. NB_LIMIT for more than INT32_MAX bytes at once. */
+/* Append the ids of text[n] (any bytes; no BOS, special tokens' texts are ordinary text) to `out`; on failure `out`
+ * keeps the ids it had. Time is O(n log n) also for a text that is one long word. Byte-pair ids decode to the same
+ * bytes; with one token per character, what the vocabulary lacks becomes its unk, or without one is NB_ARGUMENT naming
+ * the character and its position. NB_LIMIT for more than INT32_MAX bytes at once. */
 nb_status nb_tokenize(const nb_tokenizer *t, const char *text, size_t n, nb_ids *out, nb_error *err);
 
 /* The bytes of a token: length in *n; empty for special tokens and ids outside the vocabulary. */

@@ -1,6 +1,6 @@
 /* Byte-level byte-pair encoding by ranks (Sennrich et al. 2016; as in tiktoken): the text is split into pieces; a piece
- * that is a token is that token, any other starts as its bytes and has the pair of neighbours with the lowest rank merged,
- * the leftmost first among equals, until no pair of neighbours is a token. */
+ * that is a token is that token, any other starts as its bytes and has the pair of neighbours with the lowest rank
+ * merged, the leftmost first among equals, until no pair of neighbours is a token. */
 #include <string.h>
 #include "base/mem.h"
 #include "core/split.h"
@@ -31,7 +31,8 @@ static nb_status find_bytes(bpe *b, nb_error *err) {
         uint8_t byte = (uint8_t)i;
         b->byte_id[i] = nb_token_map_find(&b->map, &byte, 1);
         if (b->byte_id[i] == NB_NO_TOKEN)
-            return nb_fail(err, NB_FORMAT, "vocabulary: byte 0x%02x is not a token; byte-pair encoding needs all 256", i);
+            return nb_fail(err, NB_FORMAT, "vocabulary: byte 0x%02x is not a token; byte-pair encoding needs all 256",
+                           i);
     }
     return NB_OK;
 }
@@ -53,7 +54,8 @@ static int32_t rank_of(const bpe *b, const uint8_t *bytes, size_t n) {
     return id == NB_NO_TOKEN ? NO_RANK : id;
 }
 
-/* n <= SMALL. Part i is piece[start[i], start[i + 1]), rank[i] that of parts i and i + 1 joined. Returns the number of ids. */
+/* n <= SMALL. Part i is piece[start[i], start[i + 1]), rank[i] that of parts i and i + 1 joined. Returns the number of
+ * ids. */
 static size_t merge_small(const bpe *b, const uint8_t *piece, size_t n, int32_t *ids) {
     uint8_t start[SMALL + 1];
     int32_t rank[SMALL];

@@ -16,8 +16,8 @@ static nb_status check_characters(const nb_vocab *v, nb_error *err) {
         size_t n = v->offsets[id + 1] - v->offsets[id], length = 0;
         if (n == 0) continue;
         if (nb_utf8_next(v->bytes.data + v->offsets[id], n, &length) != NB_UTF8_VALID || length != n)
-            return nb_fail(err, NB_FORMAT, "vocabulary: token %u is not one character: '%.*s' (%zu bytes)", (unsigned)id,
-                           n < 40 ? (int)n : 40, (const char *)v->bytes.data + v->offsets[id], n);
+            return nb_fail(err, NB_FORMAT, "vocabulary: token %u is not one character: '%.*s' (%zu bytes)",
+                           (unsigned)id, n < 40 ? (int)n : 40, (const char *)v->bytes.data + v->offsets[id], n);
     }
     return NB_OK;
 }
@@ -52,9 +52,12 @@ static size_t position(const uint8_t *text, size_t at) {
 static nb_status unknown(const chars *c, const uint8_t *text, size_t at, size_t length, bool valid, nb_error *err) {
     size_t number = position(text, at) + 1;
     if (!valid)
-        return nb_fail(err, NB_ARGUMENT, "character %zu of the text (byte %zu) is not UTF-8 and the vocabulary has no token for "
-                       "unknown characters", number, at);
-    return nb_fail(err, NB_ARGUMENT, "character %zu of the text (byte %zu), '%.*s' U+%04X, is not among the vocabulary's %u tokens",
+        return nb_fail(err, NB_ARGUMENT,
+                       "character %zu of the text (byte %zu) is not UTF-8 and the vocabulary has no token for "
+                       "unknown characters",
+                       number, at);
+    return nb_fail(err, NB_ARGUMENT,
+                   "character %zu of the text (byte %zu), '%.*s' U+%04X, is not among the vocabulary's %u tokens",
                    number, at, (int)length, (const char *)text + at, (unsigned)nb_utf8_decode(text + at, length),
                    (unsigned)c->n_tokens);
 }

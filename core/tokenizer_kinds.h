@@ -6,8 +6,8 @@
 
 typedef struct nb_tokenizer_kind {
     const char *name; /* in the file */
-    /* Check what is particular to the kind and build *state (freed with `destroy`, which accepts NULL). The vocabulary has
-     * passed nb_vocab_check_ids and outlives the state. */
+    /* Check what is particular to the kind and build *state (freed with `destroy`, which accepts NULL). The vocabulary
+     * has passed nb_vocab_check_ids and outlives the state. */
     nb_status (*build)(void **state, const nb_vocab *v, nb_error *err);
     void (*destroy)(void *state);
     nb_status (*encode)(const void *state, const char *text, size_t n, nb_ids *out, nb_error *err);

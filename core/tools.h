@@ -11,10 +11,10 @@
 #include "base/status.h"
 #include "core/vocab.h"
 
-/* Evaluate an expression as nanochat's calculator does: numbers with + - * / // and parentheses, and string literals with
- * .count("..."), with Python's results and spelling (exact ints, `4/2` is 2.0, repr of floats). Appends the value's text to
- * `out` and returns true, or returns false when there is no result: anything else, what Python raises an exception for,
- * more than 512 bytes or 64 levels of parentheses. A result is always Python's. */
+/* Evaluate an expression as nanochat's calculator does: numbers with + - * / // and parentheses, and string literals
+ * with .count("..."), with Python's results and spelling (exact ints, `4/2` is 2.0, repr of floats). Appends the
+ * value's text to `out` and returns true, or returns false when there is no result: anything else, what Python raises
+ * an exception for, more than 512 bytes or 64 levels of parentheses. A result is always Python's. */
 bool nb_calculate(const char *expression, size_t n, nb_buf *out);
 
 typedef struct nb_tool {

@@ -71,8 +71,8 @@ nb_status nb_vocab_add_special(nb_vocab *v, const char *text, size_t n, int32_t 
     nb_status st = extend_to(v, id, err);
     if (st) return st;
     if (v->offsets[id] != v->offsets[id + 1])
-        return nb_fail(err, NB_FORMAT, "vocabulary: token %d cannot be special as '%.*s', it has bytes of its own", (int)id,
-                       n < 80 ? (int)n : 80, text);
+        return nb_fail(err, NB_FORMAT, "vocabulary: token %d cannot be special as '%.*s', it has bytes of its own",
+                       (int)id, n < 80 ? (int)n : 80, text);
     size_t held = v->n_specials * sizeof *v->specials;
     nb_special *specials = nb_realloc(v->specials, held, held + sizeof *v->specials);
     if (!specials) return nb_oom(err, "special tokens", held + sizeof *v->specials);
@@ -95,7 +95,8 @@ nb_status nb_vocab_set_pattern(nb_vocab *v, const char *pattern, size_t n, nb_er
 nb_status nb_vocab_add_stop(nb_vocab *v, int32_t id, nb_error *err) {
     for (size_t i = 0; i < v->n_stops; i++)
         if (v->stops[i] == id) return NB_OK;
-    if (v->n_stops == NB_MAX_STOPS) return nb_fail(err, NB_LIMIT, "vocabulary: more than %d stop tokens", (int)NB_MAX_STOPS);
+    if (v->n_stops == NB_MAX_STOPS)
+        return nb_fail(err, NB_LIMIT, "vocabulary: more than %d stop tokens", (int)NB_MAX_STOPS);
     v->stops[v->n_stops++] = id;
     return NB_OK;
 }
@@ -114,7 +115,8 @@ static bool is_utf8(const char *text) {
 static nb_status check_range(const nb_vocab *v, const char *what, int32_t id, bool may_lack, nb_error *err) {
     if (id == NB_NO_TOKEN && may_lack) return NB_OK;
     if (id >= 0 && (uint32_t)id < v->n_tokens) return NB_OK;
-    return nb_fail(err, NB_FORMAT, "vocabulary: %s is token %d, expected 0 to %u", what, (int)id, (unsigned)v->n_tokens - 1);
+    return nb_fail(err, NB_FORMAT, "vocabulary: %s is token %d, expected 0 to %u", what, (int)id,
+                   (unsigned)v->n_tokens - 1);
 }
 
 static nb_status check_specials(const nb_vocab *v, nb_error *err) {
@@ -123,19 +125,23 @@ static nb_status check_specials(const nb_vocab *v, nb_error *err) {
         nb_status st = check_range(v, s->text, s->id, false, err);
         if (st) return st;
         if (!s->text[0] || !is_utf8(s->text))
-            return nb_fail(err, NB_FORMAT, "vocabulary: the text of special token %d is empty or not UTF-8", (int)s->id);
+            return nb_fail(err, NB_FORMAT, "vocabulary: the text of special token %d is empty or not UTF-8",
+                           (int)s->id);
         if (v->offsets[s->id] != v->offsets[s->id + 1])
-            return nb_fail(err, NB_FORMAT, "vocabulary: special token %d, '%s', has bytes of its own", (int)s->id, s->text);
+            return nb_fail(err, NB_FORMAT, "vocabulary: special token %d, '%s', has bytes of its own", (int)s->id,
+                           s->text);
         for (size_t j = 0; j < i; j++)
             if (v->specials[j].id == s->id || strcmp(v->specials[j].text, s->text) == 0)
-                return nb_fail(err, NB_FORMAT, "vocabulary: special tokens '%s' (%d) and '%s' (%d) have the same text or id",
+                return nb_fail(err, NB_FORMAT,
+                               "vocabulary: special tokens '%s' (%d) and '%s' (%d) have the same text or id",
                                v->specials[j].text, (int)v->specials[j].id, s->text, (int)s->id);
     }
     return NB_OK;
 }
 
 nb_status nb_vocab_check_ids(const nb_vocab *v, nb_error *err) {
-    if ((unsigned)v->kind >= NB_VOCAB_KIND_COUNT) return nb_fail(err, NB_FORMAT, "vocabulary: kind %d is not known", (int)v->kind);
+    if ((unsigned)v->kind >= NB_VOCAB_KIND_COUNT)
+        return nb_fail(err, NB_FORMAT, "vocabulary: kind %d is not known", (int)v->kind);
     if (v->n_tokens == 0) return nb_fail(err, NB_FORMAT, "vocabulary: it has no tokens");
     if (v->pattern && !is_utf8(v->pattern)) return nb_fail(err, NB_FORMAT, "vocabulary: the pattern is not UTF-8");
     bool ordered = v->offsets[0] == 0 && v->offsets[v->n_tokens] == v->bytes.size;

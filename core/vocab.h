@@ -1,7 +1,7 @@
 /* A vocabulary as data: what the converter's importers make, the file stores, and tokenizers are built from.
  *
- * In the file: the model section's "tokenizer" object and two plain tensors, "tokenizer.bytes" (u8, all tokens' bytes one
- * after the other) and "tokenizer.offsets" (u32 [n_tokens + 1]). An nb_vocab owns everything it points to. */
+ * In the file: the model section's "tokenizer" object and two plain tensors, "tokenizer.bytes" (u8, all tokens' bytes
+ * one after the other) and "tokenizer.offsets" (u32 [n_tokens + 1]). An nb_vocab owns everything it points to. */
 #ifndef NB_CORE_VOCAB_H
 #define NB_CORE_VOCAB_H
 
@@ -15,7 +15,8 @@
 
 /* How text becomes tokens. */
 typedef enum nb_vocab_kind {
-    NB_VOCAB_BPE_RANKS, /* byte-level BPE: pieces found by `pattern`, pairs merged by lowest rank; a token's rank is its id */
+    NB_VOCAB_BPE_RANKS, /* byte-level BPE: pieces found by `pattern`, pairs merged by lowest rank; a token's rank is its
+                           id */
     NB_VOCAB_CHARS      /* one token per character; unknown characters become `unk`, or are an error without one */
 } nb_vocab_kind;
 
@@ -53,8 +54,8 @@ nb_status nb_vocab_add_special(nb_vocab *v, const char *text, size_t n, int32_t 
 /* The pattern, copied. */
 nb_status nb_vocab_set_pattern(nb_vocab *v, const char *pattern, size_t n, nb_error *err);
 nb_status nb_vocab_add_stop(nb_vocab *v, int32_t id, nb_error *err); /* one that is there already is not added again */
-/* Everything a tokenizer needs: ids in range, specials without bytes and told apart by text and id, no two tokens with the
- * same bytes; all 256 bytes and a pattern that compiles for BPE; tokens of one character each for characters.
+/* Everything a tokenizer needs: ids in range, specials without bytes and told apart by text and id, no two tokens with
+ * the same bytes; all 256 bytes and a pattern that compiles for BPE; tokens of one character each for characters.
  * nb_tokenizer_create checks the same. */
 nb_status nb_vocab_check(const nb_vocab *v, nb_error *err);
 void nb_vocab_free(nb_vocab *v); /* accepts a zeroed one */

@@ -19,7 +19,8 @@ static int put_specials(json_t *object, const nb_vocab *v) {
     json_t *list = json_array();
     int bad = 0;
     for (size_t i = 0; i < v->n_specials; i++)
-        bad |= json_array_append_new(list, json_pack("{s:s, s:i}", "text", v->specials[i].text, "id", (int)v->specials[i].id));
+        bad |= json_array_append_new(
+            list, json_pack("{s:s, s:i}", "text", v->specials[i].text, "id", (int)v->specials[i].id));
     return json_object_set_new(object, "specials", list) | bad;
 }
 
@@ -73,7 +74,8 @@ static nb_status get_specials(nb_vocab *v, const json_t *value, nb_error *err) {
     for (size_t i = 0; i < json_array_size(value); i++) {
         const json_t *entry = json_array_get(value, i), *text = json_object_get(entry, "text");
         int32_t id = NB_NO_TOKEN;
-        if (!json_is_string(text) || json_object_size(entry) != 2) return wrong(err, "specials", "an array of {text, id}");
+        if (!json_is_string(text) || json_object_size(entry) != 2)
+            return wrong(err, "specials", "an array of {text, id}");
         nb_status st = get_id(json_object_get(entry, "id"), "specials", &id, err);
         if (!st && (uint32_t)id >= v->n_tokens) st = wrong(err, "specials", "within the vocabulary");
         if (!st) st = nb_vocab_add_special(v, json_string_value(text), json_string_length(text), id, err);
@@ -108,12 +110,17 @@ static nb_status get_field(nb_vocab *v, const char *key, const json_t *value, nb
 
 /* Both tensors as they lie in memory; `offsets` still little-endian. */
 static nb_status load_tensors(nb_vocab *v, const nb_reader *reader, nb_error *err) {
-    const nb_tensor *bytes = nb_reader_find(reader, "tokenizer.bytes"), *offsets = nb_reader_find(reader, "tokenizer.offsets");
-    if (!bytes || !offsets) return nb_fail(err, NB_MISSING, "tensor 'tokenizer.%s' is missing", bytes ? "offsets" : "bytes");
+    const nb_tensor *bytes = nb_reader_find(reader, "tokenizer.bytes"),
+                    *offsets = nb_reader_find(reader, "tokenizer.offsets");
+    if (!bytes || !offsets)
+        return nb_fail(err, NB_MISSING, "tensor 'tokenizer.%s' is missing", bytes ? "offsets" : "bytes");
     if (bytes->type != NB_TYPE_U8 || bytes->n_dims != 1 || bytes->raw_bytes > NB_MAX_VOCAB_BYTES)
-        return nb_fail(err, NB_FORMAT, "tensor 'tokenizer.bytes' is not a vector of at most %d u8", (int)NB_MAX_VOCAB_BYTES);
-    if (offsets->type != NB_TYPE_U32 || offsets->n_dims != 1 || offsets->dims[0] < 2 || offsets->dims[0] > NB_MAX_VOCAB + 1)
-        return nb_fail(err, NB_FORMAT, "tensor 'tokenizer.offsets' is not a vector of 2 to %d u32", (int)NB_MAX_VOCAB + 1);
+        return nb_fail(err, NB_FORMAT, "tensor 'tokenizer.bytes' is not a vector of at most %d u8",
+                       (int)NB_MAX_VOCAB_BYTES);
+    if (offsets->type != NB_TYPE_U32 || offsets->n_dims != 1 || offsets->dims[0] < 2 ||
+        offsets->dims[0] > NB_MAX_VOCAB + 1)
+        return nb_fail(err, NB_FORMAT, "tensor 'tokenizer.offsets' is not a vector of 2 to %d u32",
+                       (int)NB_MAX_VOCAB + 1);
     uint32_t n = (uint32_t)offsets->dims[0];
     v->offsets = nb_alloc(n * sizeof *v->offsets);
     uint8_t *into = nb_buf_extend(&v->bytes, (size_t)bytes->raw_bytes);

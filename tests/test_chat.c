@@ -18,7 +18,8 @@ static nb_tokenizer *make(size_t n) {
     assert_int_equal(nb_vocab_set_pattern(&v, "[^\\n]+|\\n\\n\\w+|\\n", 15, &err), NB_OK);
     for (unsigned i = 0; i < 256; i++) assert_int_equal(nb_vocab_add(&v, &(uint8_t){(uint8_t)i}, 1, &err), NB_OK);
     for (size_t i = 0; i < n; i++)
-        assert_int_equal(nb_vocab_add_special(&v, nanochat_tokens[i], strlen(nanochat_tokens[i]), (int32_t)(BOS + i), &err), NB_OK);
+        assert_int_equal(
+            nb_vocab_add_special(&v, nanochat_tokens[i], strlen(nanochat_tokens[i]), (int32_t)(BOS + i), &err), NB_OK);
     if (n) v.bos = BOS;
     if (nb_tokenizer_create(&t, &v, &err)) fail_msg("%s", err.text);
     return t;
@@ -60,8 +61,8 @@ static void nanochat(void **state) {
     assert_int_equal(nb_chat_assistant_end(s, t, ASSISTANT_END, &ids, &err), NB_OK);
     assert_int_equal(nb_chat_user(s, t, NULL, "x", &ids, &err), NB_OK);
     assert_int_equal(nb_chat_assistant_end(s, t, NB_NO_TOKEN, &ids, &err), NB_OK);
-    ASSERT_IDS(&ids, BOS, USER, 'b', 'e', '\n', '\n', 'h', 'i', USER_END, ASSISTANT, 'o', ASSISTANT_END, USER, 'x', USER_END,
-               ASSISTANT, ASSISTANT_END);
+    ASSERT_IDS(&ids, BOS, USER, 'b', 'e', '\n', '\n', 'h', 'i', USER_END, ASSISTANT, 'o', ASSISTANT_END, USER, 'x',
+               USER_END, ASSISTANT, ASSISTANT_END);
     assert_int_equal(nb_chat_user(s, t, NULL, "<|bos|>", &ids, &err), NB_OK); /* text, not a control token */
     ASSERT_IDS(&ids, USER, '<', '|', 'b', 'o', 's', '|', '>', USER_END, ASSISTANT);
     nb_tokenizer_free(t);
@@ -125,7 +126,8 @@ static void missing_control_tokens(void **state) {
 static void the_table(void **state) {
     (void)state;
     size_t n = 0;
-    for (const nb_chat_style *s; (s = nb_chat_style_at(n)); n++) assert_ptr_equal(nb_chat_style_find(nb_chat_style_name(s)), s);
+    for (const nb_chat_style *s; (s = nb_chat_style_at(n)); n++)
+        assert_ptr_equal(nb_chat_style_find(nb_chat_style_name(s)), s);
     assert_true(n >= 3);
     assert_null(nb_chat_style_find("nanochats"));
 }
@@ -150,7 +152,8 @@ static void memory_runs_out(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nanochat),  cmocka_unit_test(minigpt),   cmocka_unit_test(plain), cmocka_unit_test(missing_control_tokens),
+        cmocka_unit_test(nanochat),  cmocka_unit_test(minigpt),
+        cmocka_unit_test(plain),     cmocka_unit_test(missing_control_tokens),
         cmocka_unit_test(the_table), cmocka_unit_test(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,9 +3,10 @@
 #include "base/mem.h"
 #include "core/row.h"
 
-/* A byte vocabulary with nanochat's control tokens. In scripts and expectations below, control tokens are written as these
- * letters between tildes, every other character is one token. */
-static const char *const control[] = {"<|bos|>", "<|assistant_end|>", "<|python_start|>", "<|python_end|>", "<|output_start|>", "<|output_end|>"};
+/* A byte vocabulary with nanochat's control tokens. In scripts and expectations below, control tokens are written as
+ * these letters between tildes, every other character is one token. */
+static const char *const control[] = {"<|bos|>",        "<|assistant_end|>", "<|python_start|>",
+                                      "<|python_end|>", "<|output_start|>",  "<|output_end|>"};
 static const char letters[] = "BEPQOR";
 enum { N_CONTROL = COUNT_OF(control), VOCAB = 256 + N_CONTROL, MAX_TOKENS = 300 };
 
@@ -127,11 +128,13 @@ static void check(const run *r) {
     int32_t expected[MAX_TOKENS];
     size_t n = parse(r->expected, expected);
     if (generate(r, &f, &s, &g, &err)) fail_msg("%s", err.text);
-    if (s.mask.size != n || (n && memcmp(s.ids.data, expected, n * sizeof *expected) != 0)) fail_msg("'%s': %zu tokens, expected %zu", r->script, s.mask.size, n);
+    if (s.mask.size != n || (n && memcmp(s.ids.data, expected, n * sizeof *expected) != 0))
+        fail_msg("'%s': %zu tokens, expected %zu", r->script, s.mask.size, n);
     if (r->mask) assert_string_equal(nb_buf_str(&s.mask), r->mask);
     else assert_int_equal(strspn(nb_buf_str(&s.mask), "1"), n);
     assert_string_equal(nb_buf_str(&g.text), r->text);
-    if (g.finish != NB_FINISH_CANCELLED) assert_string_equal(nb_buf_str(&s.text), r->text); /* the stream had all of it */
+    if (g.finish != NB_FINISH_CANCELLED)
+        assert_string_equal(nb_buf_str(&s.text), r->text); /* the stream had all of it */
     assert_int_equal(g.finish, r->finish);
     assert_int_equal(g.end_token, r->end_token ? r->end_token : NB_NO_TOKEN);
     assert_int_equal(s.terminals, r->end_token != 0);
@@ -152,32 +155,69 @@ static void tools(void **state) {
     (void)state;
     static const char *const stop[] = {"*98"};
     static const run runs[] = {
-        {.script = "Let ~P12*7~Qignored~E", .expected = "Let ~P12*7~Q~O84~Rred~E", .mask = "111111111100001111",
-         .text = "Let 12*784red", .end_token = 257},
+        {.script = "Let ~P12*7~Qignored~E",
+         .expected = "Let ~P12*7~Q~O84~Rred~E",
+         .mask = "111111111100001111",
+         .text = "Let 12*784red",
+         .end_token = 257},
         {.script = "~P2**8~Qafter~E", .expected = "~P2**8~Qafter~E", .text = "2**8after", .end_token = 257},
-        {.script = "~P'strawberry'.count('r')~Qzyxw~E", .expected = "~P'strawberry'.count('r')~Q~O3~Rw~E",
-         .mask = "1111111111111111111111111" "000" "11", .text = "'strawberry'.count('r')3w", .end_token = 257},
+        {.script = "~P'strawberry'.count('r')~Qzyxw~E",
+         .expected = "~P'strawberry'.count('r')~Q~O3~Rw~E",
+         .mask = "1111111111111111111111111"
+                 "000"
+                 "11",
+         .text = "'strawberry'.count('r')3w",
+         .end_token = 257},
         {.script = "~P~Qtail~E", .expected = "~P~Qtail~E", .text = "tail", .end_token = 257},
         {.script = "~Qtail~B", .expected = "~Qtail~B", .text = "tail", .end_token = 256},
-        {.script = "~P1+~P2+3~Qabcd~E", .expected = "~P1+~P2+3~Q~O5~Rd~E", .mask = "11111111" "000" "11", .text = "1+2+35d", .end_token = 257},
-        {.script = "~P10/4~Qabcdefg~E", .expected = "~P10/4~Q~O2.5~Rfg~E", .mask = "111111" "00000" "111", .text = "10/42.5fg", .end_token = 257},
+        {.script = "~P1+~P2+3~Qabcd~E",
+         .expected = "~P1+~P2+3~Q~O5~Rd~E",
+         .mask = "11111111"
+                 "000"
+                 "11",
+         .text = "1+2+35d",
+         .end_token = 257},
+        {.script = "~P10/4~Qabcdefg~E",
+         .expected = "~P10/4~Q~O2.5~Rfg~E",
+         .mask = "111111"
+                 "00000"
+                 "111",
+         .text = "10/42.5fg",
+         .end_token = 257},
         /* A control token inside a call is text there, and no number. */
         {.script = "~P1~R2~Qab~E", .expected = "~P1~R2~Qab~E", .text = "12ab", .end_token = 257},
         /* A call that never ends; an end token inside one. */
         {.script = "~P1+1~E", .expected = "~P1+1~E", .text = "1+1", .end_token = 257},
         /* The result does not fit. */
-        {.script = "~P9*9~Q", .expected = "~P9*9~Q~O8", .mask = "1111100", .text = "9*98", .finish = NB_FINISH_LENGTH, .room = 7},
-        {.script = "~P9*9~Q", .options = {.max_tokens = 6}, .expected = "~P9*9~Q~O", .mask = "111110", .text = "9*9", .finish = NB_FINISH_LENGTH},
+        {.script = "~P9*9~Q",
+         .expected = "~P9*9~Q~O8",
+         .mask = "1111100",
+         .text = "9*98",
+         .finish = NB_FINISH_LENGTH,
+         .room = 7},
+        {.script = "~P9*9~Q",
+         .options = {.max_tokens = 6},
+         .expected = "~P9*9~Q~O",
+         .mask = "111110",
+         .text = "9*9",
+         .finish = NB_FINISH_LENGTH},
         /* A stop text may come from a tool. */
-        {.script = "~P9*9~Q", .options = {.stops = stop, .n_stops = 1}, .expected = "~P9*9~Q~O8",
-         .mask = "1111100", .text = "9", .finish = NB_FINISH_STOP},
+        {.script = "~P9*9~Q",
+         .options = {.stops = stop, .n_stops = 1},
+         .expected = "~P9*9~Q~O8",
+         .mask = "1111100",
+         .text = "9",
+         .finish = NB_FINISH_STOP},
     };
     for (size_t i = 0; i < COUNT_OF(runs); i++) {
         run r = runs[i];
         r.options.tools = true;
         check(&r);
     }
-    check(&(run){.script = "~P9*9~Qab~E", .expected = "~P9*9~Qab~E", .text = "9*9ab", .end_token = 257}); /* no tools asked for */
+    check(&(run){.script = "~P9*9~Qab~E",
+                 .expected = "~P9*9~Qab~E",
+                 .text = "9*9ab",
+                 .end_token = 257}); /* no tools asked for */
 }
 
 static void ends(void **state) {
@@ -187,8 +227,16 @@ static void ends(void **state) {
     static const run runs[] = {
         {.script = "abc~Edef", .expected = "abc~E", .text = "abc", .end_token = 257},
         {.script = "~B", .expected = "~B", .text = "", .end_token = 256},
-        {.script = "ab~Ec~Bd", .options = {.ignore_stop_tokens = true, .max_tokens = 6}, .expected = "ab~Ec~Bd", .text = "abcd", .finish = NB_FINISH_LENGTH},
-        {.script = "abcdef", .options = {.max_tokens = 4}, .expected = "abcd", .text = "abcd", .finish = NB_FINISH_LENGTH},
+        {.script = "ab~Ec~Bd",
+         .options = {.ignore_stop_tokens = true, .max_tokens = 6},
+         .expected = "ab~Ec~Bd",
+         .text = "abcd",
+         .finish = NB_FINISH_LENGTH},
+        {.script = "abcdef",
+         .options = {.max_tokens = 4},
+         .expected = "abcd",
+         .text = "abcd",
+         .finish = NB_FINISH_LENGTH},
         {.script = "abcdef", .room = 3, .expected = "abc", .text = "abc", .finish = NB_FINISH_LENGTH},
         {.script = "abc~E", .options = {.max_tokens = 3}, .expected = "abc", .text = "abc", .finish = NB_FINISH_LENGTH},
         {.script = "abcdef", .cancel_after = 2, .expected = "ab", .text = "ab", .finish = NB_FINISH_CANCELLED},
@@ -197,13 +245,39 @@ static void ends(void **state) {
         {.script = "a\nb\n\nc", STOPS, .expected = "a\nb\n\n", .text = "a\nb", .finish = NB_FINISH_STOP},
         {.script = "aTOPS", STOPS, .expected = "aTOPS", .text = "a", .finish = NB_FINISH_STOP},
         {.script = "caf\xc3\xa9!", STOPS, .expected = "caf\xc3\xa9", .text = "caf", .finish = NB_FINISH_STOP},
-        {.script = "aSTO~E", STOPS, .expected = "aSTO~E", .text = "aSTO", .end_token = 257}, /* held back, then let go */
-        {.script = "aSTO", .options = {.stops = stops, .n_stops = 1, .max_tokens = 4}, .expected = "aSTO", .text = "aSTO", .finish = NB_FINISH_LENGTH},
-        {.script = "aSTO", .options = {.stops = stops, .n_stops = 1}, .cancel_after = 3, .expected = "aST", .text = "aST", .finish = NB_FINISH_CANCELLED},
+        {.script = "aSTO~E",
+         STOPS,
+         .expected = "aSTO~E",
+         .text = "aSTO",
+         .end_token = 257}, /* held back, then let go */
+        {.script = "aSTO",
+         .options = {.stops = stops, .n_stops = 1, .max_tokens = 4},
+         .expected = "aSTO",
+         .text = "aSTO",
+         .finish = NB_FINISH_LENGTH},
+        {.script = "aSTO",
+         .options = {.stops = stops, .n_stops = 1},
+         .cancel_after = 3,
+         .expected = "aST",
+         .text = "aST",
+         .finish = NB_FINISH_CANCELLED},
         /* Characters come whole; what cannot become one is replaced. */
-        {.script = "\xe4\xbd\xa0x\xf0\x9f~E", .expected = "\xe4\xbd\xa0x\xf0\x9f~E", .text = "\xe4\xbd\xa0x\xef\xbf\xbd", .end_token = 257},
-        {.script = "a\xff" "b~E", .expected = "a\xff" "b~E", .text = "a\xef\xbf\xbd" "b", .end_token = 257},
-        {.script = "\xe4\xbd\xa0", .options = {.max_tokens = 2}, .expected = "\xe4\xbd", .text = "\xef\xbf\xbd", .finish = NB_FINISH_LENGTH},
+        {.script = "\xe4\xbd\xa0x\xf0\x9f~E",
+         .expected = "\xe4\xbd\xa0x\xf0\x9f~E",
+         .text = "\xe4\xbd\xa0x\xef\xbf\xbd",
+         .end_token = 257},
+        {.script = "a\xff"
+                   "b~E",
+         .expected = "a\xff"
+                     "b~E",
+         .text = "a\xef\xbf\xbd"
+                 "b",
+         .end_token = 257},
+        {.script = "\xe4\xbd\xa0",
+         .options = {.max_tokens = 2},
+         .expected = "\xe4\xbd",
+         .text = "\xef\xbf\xbd",
+         .finish = NB_FINISH_LENGTH},
     };
     for (size_t i = 0; i < COUNT_OF(runs); i++) check(&runs[i]);
 }
@@ -216,8 +290,10 @@ static void text_is_streamed_whole(void **state) {
     nb_generate_options o = {.stops = stops, .n_stops = 1};
     nb_error err = {0};
     nb_step step;
-    static const struct { int32_t id; const char *text; } steps[] = {
-        {'a', "a"}, {0xe4, ""}, {0xbd, ""}, {0xa0, "\xe4\xbd\xa0"}, {'x', ""}, {'x', "x"}, {'y', ""}, {'x', "xy"}, {258, ""}, {'y', ""}, {'!', "xy!"}};
+    static const struct { int32_t id; const char *text;
+    } steps[] = {{'a', "a"}, {0xe4, ""}, {0xbd, ""},  {0xa0, "\xe4\xbd\xa0"},
+                 {'x', ""},  {'x', "x"}, {'y', ""},   {'x', "xy"},
+                 {258, ""},  {'y', ""},  {'!', "xy!"}};
     assert_int_equal(nb_row_start(&row, tokenizer, &o, &g, &err), NB_OK);
     for (size_t i = 0; i < COUNT_OF(steps); i++) {
         assert_int_equal(nb_row_take(&row, steps[i].id, false, &step, &err), NB_OK);
@@ -299,8 +375,13 @@ static void names(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tools),          cmocka_unit_test(ends),  cmocka_unit_test(text_is_streamed_whole), cmocka_unit_test(without_a_tokenizer),
-        cmocka_unit_test(no_room_at_all), cmocka_unit_test(names), cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(tools),
+        cmocka_unit_test(ends),
+        cmocka_unit_test(text_is_streamed_whole),
+        cmocka_unit_test(without_a_tokenizer),
+        cmocka_unit_test(no_room_at_all),
+        cmocka_unit_test(names),
+        cmocka_unit_test(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -61,7 +61,9 @@ static void assert_equals_reference(const nb_sampler_params *p, const float *log
     assert_true(e && c);
     size_t kept, expected = reference(p, logits, n, e);
     memcpy(c, nb_sampler_candidates(s, logits, &kept), n * sizeof *c);
-    if (kept != expected) fail_msg("%zu kept, expected %zu (k %u p %g min %g)", kept, expected, p->top_k, (double)p->top_p, (double)p->min_p);
+    if (kept != expected)
+        fail_msg("%zu kept, expected %zu (k %u p %g min %g)", kept, expected, p->top_k, (double)p->top_p,
+                 (double)p->min_p);
     bool sorted = (p->top_k && p->top_k < n) || p->top_p < 1;
     for (size_t i = 1; sorted && i < kept; i++)
         assert_true(c[i - 1].logit > c[i].logit || (c[i - 1].logit >= c[i].logit && c[i - 1].id < c[i].id));
@@ -70,7 +72,8 @@ static void assert_equals_reference(const nb_sampler_params *p, const float *log
     for (size_t i = 0; i < kept; i++) {
         assert_int_equal(c[i].id, e[i].id);
         double bound = 3e-7 * (2 - log(e[i].weight)) * e[i].weight + 1e-37;
-        if (fabs((double)c[i].weight - e[i].weight) > bound) fail_msg("weight %g, expected %g", (double)c[i].weight, e[i].weight);
+        if (fabs((double)c[i].weight - e[i].weight) > bound)
+            fail_msg("weight %g, expected %g", (double)c[i].weight, e[i].weight);
     }
     free(c);
     free(e);
@@ -106,7 +109,11 @@ static void draws_by_the_distribution_function(void **state) {
     uint64_t seed = 4;
     for (size_t i = 0; i < COUNT_OF(logits); i++) logits[i] = (float)unit_random_between(&seed, -3, 3);
     for (uint64_t stream = 0; stream < 4; stream++) {
-        nb_sampler_params p = {.temperature = 0.9F, .top_k = stream % 2 ? 9 : 0, .top_p = stream > 1 ? 0.8F : 1, .repeat_penalty = 1, .seed = 99};
+        nb_sampler_params p = {.temperature = 0.9F,
+                               .top_k = stream % 2 ? 9 : 0,
+                               .top_p = stream > 1 ? 0.8F : 1,
+                               .repeat_penalty = 1,
+                               .seed = 99};
         nb_sampler *s = make(p, stream, COUNT_OF(logits)), *twin = make(p, stream, COUNT_OF(logits));
         nb_rng rng = nb_rng_start(99, stream);
         for (int draw = 0; draw < 500; draw++) {

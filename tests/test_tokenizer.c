@@ -91,7 +91,8 @@ static void any_bytes_come_back(void **state) {
     for (int round = 0; round < 500; round++) {
         uint8_t bytes[300];
         size_t n = (size_t)(unit_random(&seed) % sizeof bytes);
-        for (size_t i = 0; i < n; i++) bytes[i] = (uint8_t)(unit_random(&seed) >> (round % 3 ? 32 : 57)); /* some all ASCII */
+        for (size_t i = 0; i < n; i++)
+            bytes[i] = (uint8_t)(unit_random(&seed) >> (round % 3 ? 32 : 57)); /* some all ASCII */
         nb_ids ids = {0};
         nb_error err = {0};
         assert_int_equal(nb_tokenize(t, (const char *)bytes, n, &ids, &err), NB_OK);
@@ -206,8 +207,10 @@ static void jit_and_interpreter_agree(void **state) {
         for (size_t i = 0; (c = json_array_get(cases, i)); i++) {
             const json_t *text = json_object_get(c, "text");
             nb_buf a = {0}, b = {0};
-            assert_int_equal(nb_split(with, json_string_value(text), json_string_length(text), append_piece, &a, &err), NB_OK);
-            assert_int_equal(nb_split(without, json_string_value(text), json_string_length(text), append_piece, &b, &err), NB_OK);
+            assert_int_equal(nb_split(with, json_string_value(text), json_string_length(text), append_piece, &a, &err),
+                             NB_OK);
+            assert_int_equal(
+                nb_split(without, json_string_value(text), json_string_length(text), append_piece, &b, &err), NB_OK);
             assert_int_equal(a.size, b.size);
             if (a.size) assert_memory_equal(a.data, b.data, a.size);
             nb_buf_free(&a);

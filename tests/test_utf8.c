@@ -5,7 +5,8 @@
 
 #define FFFD "\xef\xbf\xbd"
 
-/* Input and what it becomes. The last rows are the examples of section 3.9 of the Unicode Standard (tables 3-8 to 3-11). */
+/* Input and what it becomes. The last rows are the examples of section 3.9 of the Unicode Standard (tables 3-8 to
+ * 3-11). */
 static const struct {
     const char *in, *out;
 } cases[] = {

@@ -25,11 +25,13 @@ static nb_status make_bpe(nb_vocab *v, nb_error *err) {
 }
 
 static nb_status make_chars(nb_vocab *v, nb_error *err) {
-    static const char *const specials[] = {"<pad>", "<unk>", "<sep>"}, *const characters[] = {" ", "a", "b", "\xe4\xbd\xa0"};
+    static const char *const specials[] = {"<pad>", "<unk>", "<sep>"}, *const characters[] = {" ", "a", "b",
+                                                                                              "\xe4\xbd\xa0"};
     nb_vocab_init(v, NB_VOCAB_CHARS);
     nb_status st = NB_OK;
     for (int32_t i = 0; !st && i < 3; i++) st = nb_vocab_add_special(v, specials[i], 5, i, err);
-    for (size_t i = 0; !st && i < COUNT_OF(characters); i++) st = nb_vocab_add(v, characters[i], strlen(characters[i]), err);
+    for (size_t i = 0; !st && i < COUNT_OF(characters); i++)
+        st = nb_vocab_add(v, characters[i], strlen(characters[i]), err);
     v->pad = 0;
     v->unk = 1;
     return st;
@@ -69,7 +71,9 @@ static nb_status same_bytes(nb_vocab *v, nb_error *err) { return nb_vocab_add(v,
 static nb_status same_special(nb_vocab *v, nb_error *err) { return nb_vocab_add_special(v, "<|bos|>", 7, 259, err); }
 static nb_status same_special_id(nb_vocab *v, nb_error *err) { return nb_vocab_add_special(v, "<|x|>", 5, 260, err); }
 static nb_status special_with_bytes(nb_vocab *v, nb_error *err) { return nb_vocab_add_special(v, "<|x|>", 5, 5, err); }
-static nb_status special_far(nb_vocab *v, nb_error *err) { return nb_vocab_add_special(v, "<|x|>", 5, NB_MAX_VOCAB, err); }
+static nb_status special_far(nb_vocab *v, nb_error *err) {
+    return nb_vocab_add_special(v, "<|x|>", 5, NB_MAX_VOCAB, err);
+}
 static nb_status special_empty(nb_vocab *v, nb_error *err) { return nb_vocab_add_special(v, "", 0, 259, err); }
 static nb_status far_stop(nb_vocab *v, nb_error *err) { return nb_vocab_add_stop(v, 261, err); }
 static nb_status many_stops(nb_vocab *v, nb_error *err) {
@@ -127,7 +131,8 @@ static void what_is_refused(void **state) {
         assert_int_equal(cases[i].make(&v, &err), NB_OK);
         nb_status st = cases[i].change(&v, &err);
         if (!st) st = nb_vocab_check(&v, &err);
-        if (st != cases[i].expected || !strstr(err.text, cases[i].sentence)) fail_msg("case %zu: %d, %s", i, (int)st, err.text);
+        if (st != cases[i].expected || !strstr(err.text, cases[i].sentence))
+            fail_msg("case %zu: %d, %s", i, (int)st, err.text);
         nb_vocab_free(&v);
     }
     nb_vocab v;
@@ -246,7 +251,8 @@ static void bad_objects(void **state) {
         json_t *object = json_loads(cases[i].object, 0, NULL);
         assert_non_null(object);
         nb_status st = nb_vocab_load(&back, object, r, &err);
-        if (st != cases[i].expected || !strstr(err.text, cases[i].sentence)) fail_msg("case %zu: %d, %s", i, (int)st, err.text);
+        if (st != cases[i].expected || !strstr(err.text, cases[i].sentence))
+            fail_msg("case %zu: %d, %s", i, (int)st, err.text);
         json_decref(object);
     }
     nb_reader_close(r);
