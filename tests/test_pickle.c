@@ -2,6 +2,7 @@
 #include "tests/support/unit.h"
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "convert/pickle.h"
 
@@ -340,6 +341,53 @@ static void refused_pickles_say_why(void **state) {
     }
 }
 
+/* ---- what Python itself writes (tests/bad/torch/make.py) ---- */
+
+static const struct {
+    const char *name;
+    int first; /* protocol */
+    const char *expected;
+} written[] = {
+    {"chars", 2,
+     "{'vocab_size': 3, 'itos': {0: '\n', 1: 'a', 2: '\xe4\xbd\xa0'}, 'stoi': {'\n': 0, 'a': 1, '\xe4\xbd\xa0': 2}}"},
+    {"encoding", 3,
+     "<Encoding(){'name': 'rustbpe', 'pat_str': '\\p{L}+|[^\\p{L}]', 'mergeable_ranks': {b'': 0, b'\1': 1"},
+    {"mixed", 3,
+     "[None, True, False, 0, 255, 65535, -1, 2147483648, -1099511627776, 1.5, 'text', b'bytes', (), (1), (1, 2), (1, "
+     "2, 3), "
+     "(1, 2, 3, 4), [], {}, big]"},
+    {"tensor", 2, "{'w': tensor(f32 '0' 12, 0, 3/4, 4/1)}"},
+};
+
+static void read_written(const char *name, int protocol, nb_buf *pickle) {
+    char path[UNIT_PATH];
+    nb_error err = {0};
+    snprintf(path, sizeof path, "%s/bad/torch/good/%s_%d.pkl", NIBBLE_TEST_DATA, name, protocol);
+    if (nb_read_file(path, 1 << 20, pickle, &err)) fail_msg("%s", err.text);
+}
+
+static void pickles_of_python_are_read(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(written); i++)
+        for (int protocol = written[i].first; protocol <= 5; protocol++) {
+            nb_buf pickle = {0}, text = {0};
+            nb_error err = {0};
+            read_written(written[i].name, protocol, &pickle);
+            if (run(pickle.data, pickle.size, &text, &err)) fail_msg("%s_%d: %s", written[i].name, protocol, err.text);
+            if (strncmp(nb_buf_str(&text), written[i].expected, strlen(written[i].expected)))
+                fail_msg("%s_%d: %s, expected %s", written[i].name, protocol, nb_buf_str(&text), written[i].expected);
+            for (size_t n = 0; n < pickle.size; n++) assert_int_not_equal(run(pickle.data, n, NULL, &err), NB_OK);
+            for (size_t at = 0; at < pickle.size; at++)
+                for (unsigned flip = 1; flip < 256; flip = flip * 2 + (flip == 16)) {
+                    pickle.data[at] ^= (uint8_t)flip;
+                    (void)run(pickle.data, pickle.size, NULL, &err);
+                    pickle.data[at] ^= (uint8_t)flip;
+                }
+            nb_buf_free(&pickle);
+            nb_buf_free(&text);
+        }
+}
+
 /* ---- limits ---- */
 
 static void repeat(nb_buf *b, const char *piece, size_t n_piece, size_t times) {
@@ -513,6 +561,7 @@ static void used_bytes_are_told(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepted_pickles_give_their_values), cmocka_unit_test(refused_pickles_say_why),
+        cmocka_unit_test(pickles_of_python_are_read),
         cmocka_unit_test(nesting_takes_no_recursion),         cmocka_unit_test(limits_are_kept),
         cmocka_unit_test(truncation_at_every_byte),           cmocka_unit_test(damage_of_every_byte),
         cmocka_unit_test(random_programs),                    cmocka_unit_test(failing_memory),
