@@ -31,7 +31,7 @@ bool nb_arch_match(const char *pattern, const char *name, uint32_t *layer) {
     *layer = 0;
     if (!hole) return !strcmp(pattern, name);
     size_t n = (size_t)(hole - pattern);
-    if (strncmp(pattern, name, n)) return false;
+    if (strncmp(pattern, name, n) != 0) return false;
     size_t digits = layer_number(name + n, layer);
     return digits && !strcmp(hole + 2, name + n + digits);
 }
@@ -54,7 +54,7 @@ typedef struct facts {
 
 static size_t find_hparam(const char *name) {
     size_t i = 0;
-    while (i < nb_hparam_count && strcmp(nb_hparam_list[i].name, name)) i++;
+    while (i < nb_hparam_count && strcmp(nb_hparam_list[i].name, name) != 0) i++;
     return i;
 }
 
@@ -146,7 +146,7 @@ static nb_status evaluate(facts *f, const nb_fact *fact, double *value, bool *fo
         if (t) *value = (double)(fact->how == NB_FACT_ROWS ? nb_source_rows(t) : nb_source_cols(t));
         break;
     case NB_FACT_LAYERS:
-        *value = count_layers(s, fact->text);
+        *value = fact->text ? count_layers(s, fact->text) : 0;
         *found = *value > 0;
         break;
     case NB_FACT_HAS: *value = t != NULL; break;
@@ -194,7 +194,8 @@ static nb_status derive(facts *f) {
     if (!h->n_head || h->n_embd % h->n_head)
         return nb_fail(f->err, NB_ARGUMENT, "n_embd %u is not divisible by n_head %u", (unsigned)h->n_embd,
                        (unsigned)h->n_head);
-    return assign(f, "head_dim", h->n_embd / h->n_head);
+    uint32_t head_dim = h->n_embd / h->n_head;
+    return assign(f, "head_dim", head_dim);
 }
 
 nb_status nb_arch_hparams(const nb_arch *arch, const nb_arch_input *in, nb_hparams *h, nb_error *err) {

@@ -46,7 +46,8 @@ static bool match(const char *pattern, const char *name, const char **digits, si
     *n = 0;
     if (!star) return !strcmp(pattern, name);
     size_t head = (size_t)(star - pattern), tail = strlen(star + 1), length = strlen(name);
-    if (length <= head + tail || memcmp(pattern, name, head) || strcmp(star + 1, name + length - tail)) return false;
+    if (length <= head + tail || memcmp(pattern, name, head) != 0) return false;
+    if (strcmp(star + 1, name + length - tail) != 0) return false;
     *digits = name + head;
     *n = length - head - tail;
     return strspn(*digits, "0123456789") >= *n;
@@ -118,7 +119,7 @@ static nb_status open_container(nb_input *in, nb_error *err) {
     close(fd);
     if (n < 0) return nb_fail_errno(err, failed, "'%s' cannot be read", in->path);
     for (size_t i = 0; i < sizeof containers / sizeof *containers; i++) {
-        if ((size_t)n < containers[i].n || memcmp(head, containers[i].magic, containers[i].n)) continue;
+        if ((size_t)n < containers[i].n || memcmp(head, containers[i].magic, containers[i].n) != 0) continue;
         if (containers[i].open) return containers[i].open(&in->source, in->path, err);
         return nb_fail(err, NB_UNSUPPORTED, "'%s': %s", in->path, containers[i].refusal);
     }
@@ -161,7 +162,7 @@ static nb_status choose_form(nb_input *in, const char *arch, nb_error *err) {
         const nb_form *f = &nb_forms[i];
         bool fits =
             has_tensor(in->source, f->tensor) && (!f->config_path || nb_value_path(in->source->meta, f->config_path));
-        if (arch ? strcmp(arch, f->arch->name) : !fits) continue;
+        if (arch ? strcmp(arch, f->arch->name) != 0 : !fits) continue;
         in->form = f;
         return NB_OK;
     }

@@ -240,7 +240,7 @@ static nb_status find_dir(torch_source *s, size_t *pickle, nb_error *err) {
     size_t found = 0;
     for (size_t i = 0; i < nb_zip_count(s->zip); i++) {
         const char *name = nb_zip_name(s->zip, i), *slash = strchr(name, '/');
-        if (strcmp(slash ? slash + 1 : name, "data.pkl")) continue;
+        if (strcmp(slash ? slash + 1 : name, "data.pkl") != 0) continue;
         *pickle = i;
         found++;
     }
@@ -261,7 +261,7 @@ static nb_status check_byteorder(torch_source *s, nb_error *err) {
     char order[7] = "";
     size_t n = nb_zip_size(s->zip, i) < 6 ? (size_t)nb_zip_size(s->zip, i) : 6;
     nb_status st = nb_zip_read(s->zip, i, 0, n, order, err);
-    if (!st && strcmp(order, "little"))
+    if (!st && strcmp(order, "little") != 0)
         st = nb_fail(err, NB_UNSUPPORTED, "its numbers are stored in byte order '%s', expected 'little'",
                      strcmp(order, "big") ? "?" : "big");
     return st;

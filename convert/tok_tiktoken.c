@@ -49,7 +49,7 @@ static nb_status add_specials(nb_vocab *v, const nb_value *specials, nb_error *e
 
 nb_status nb_tok_tiktoken(nb_vocab *v, const nb_value *encoding, nb_error *err) {
     const nb_value_object *o = encoding->object;
-    if (strcmp(o->type->name, "Encoding"))
+    if (strcmp(o->type->name, "Encoding") != 0)
         return nb_fail(err, NB_UNSUPPORTED, "it holds a %s, expected an Encoding", o->type->name);
     const nb_value *state = o->state;
     if (state && state->kind == NB_VALUE_STR)

@@ -191,10 +191,16 @@ static nb_reader *open_target(const fixture *f) {
     return r;
 }
 
-static uint8_t *load(nb_reader *r, const char *name) {
+static const nb_tensor *find(nb_reader *r, const char *name) {
+    static const nb_tensor none;
     const nb_tensor *t = nb_reader_find(r, name);
-    nb_error err = {0};
     if (!t) fail_msg("no tensor '%s'", name);
+    return t ? t : &none;
+}
+
+static uint8_t *load(nb_reader *r, const char *name) {
+    const nb_tensor *t = find(r, name);
+    nb_error err = {0};
     uint8_t *bytes = nb_alloc((size_t)t->raw_bytes);
     const nb_load one = {.tensor = t, .dst = bytes};
     if (nb_reader_load(r, &one, 1, NULL, NULL, &err)) fail_msg("%s", err.text);
@@ -204,9 +210,8 @@ static uint8_t *load(nb_reader *r, const char *name) {
 /* A matrix must be the panels of exactly these values. */
 static void expect_panels(nb_reader *r, const char *name, nb_type type, const float *values, uint64_t rows,
                           uint64_t cols) {
-    const nb_tensor *t = nb_reader_find(r, name);
+    const nb_tensor *t = find(r, name);
     uint64_t panel_bytes = 0;
-    assert_non_null(t);
     assert_int_equal(t->type, type);
     assert_int_equal(t->layout, NB_LAYOUT_PANELS);
     assert_int_equal(t->dims[0], rows);
@@ -214,24 +219,24 @@ static void expect_panels(nb_reader *r, const char *name, nb_type type, const fl
     uint8_t *bytes = load(r, name);
     assert_true(nb_panel_bytes(type, cols, &panel_bytes));
     uint8_t *panel = nb_alloc((size_t)panel_bytes);
-    float back[16];
     for (uint64_t row = 0; row < rows; row += 16) {
         size_t n = rows - row < 16 ? (size_t)(rows - row) : 16;
         nb_quantize_panel(type, t->codebook, values + row * cols, n, (size_t)cols, (size_t)cols, panel);
-        if (memcmp(panel, bytes + row / 16 * panel_bytes, (size_t)panel_bytes))
+        if (memcmp(panel, bytes + row / 16 * panel_bytes, (size_t)panel_bytes) != 0)
             fail_msg("%s: panel %d differs", name, (int)(row / 16));
     }
-    if (type == NB_TYPE_F32 && cols <= COUNT_OF(back)) {
-        nb_dequantize_row(type, t->codebook, bytes, (size_t)rows - 1, (size_t)cols, back);
-        assert_memory_equal(back, values + (rows - 1) * cols, cols * sizeof(float));
+    for (uint64_t row = 0; type == NB_TYPE_F32 && row < rows; row++) {
+        float back[160];
+        assert_true(cols <= COUNT_OF(back));
+        nb_dequantize_row(type, t->codebook, bytes, (size_t)row, (size_t)cols, back);
+        assert_memory_equal(back, values + row * cols, cols * sizeof(float));
     }
     nb_free(panel);
     nb_free(bytes);
 }
 
 static void expect_plain(nb_reader *r, const char *name, const float *values, uint64_t n) {
-    const nb_tensor *t = nb_reader_find(r, name);
-    if (!t) fail_msg("no tensor '%s'", name);
+    const nb_tensor *t = find(r, name);
     assert_int_equal(t->type, NB_TYPE_F32);
     assert_int_equal(t->layout, NB_LAYOUT_PLAIN);
     assert_int_equal(t->raw_bytes, 4 * n);

@@ -195,7 +195,7 @@ static void accepted_pickles_give_their_values(void **state) {
         nb_error err = {0};
         nb_status st = run(accepted[i].pickle, accepted[i].size, &text, &err);
         if (is_accepted(i) && st) fail_msg("%s: %s", accepted[i].what, err.text);
-        if (is_accepted(i) && strcmp(nb_buf_str(&text), accepted[i].expected))
+        if (is_accepted(i) && strcmp(nb_buf_str(&text), accepted[i].expected) != 0)
             fail_msg("%s: %s, expected %s", accepted[i].what, nb_buf_str(&text), accepted[i].expected);
         nb_buf_free(&text);
     }
@@ -374,7 +374,7 @@ static void pickles_of_python_are_read(void **state) {
             nb_error err = {0};
             read_written(written[i].name, protocol, &pickle);
             if (run(pickle.data, pickle.size, &text, &err)) fail_msg("%s_%d: %s", written[i].name, protocol, err.text);
-            if (strncmp(nb_buf_str(&text), written[i].expected, strlen(written[i].expected)))
+            if (strncmp(nb_buf_str(&text), written[i].expected, strlen(written[i].expected)) != 0)
                 fail_msg("%s_%d: %s, expected %s", written[i].name, protocol, nb_buf_str(&text), written[i].expected);
             for (size_t n = 0; n < pickle.size; n++) assert_int_not_equal(run(pickle.data, n, NULL, &err), NB_OK);
             for (size_t at = 0; at < pickle.size; at++)
