@@ -165,7 +165,7 @@ double nb_big_ratio(const nb_big *a, const nb_big *b) {
     uint64_t bits = low_bits(&q);
     long exponent = -scale, length = 0; /* value = bits * 2^exponent */
     while (bits >> length) length++;
-    long drop = length - 53;
+    long drop = length > 53 ? length - 53 : 1; /* length is 55 or 56 */
     if (exponent + drop < -1074) drop = -1074 - exponent;
     if (drop > length + 1) return negative ? -0.0 : 0.0;
     uint64_t half = UINT64_C(1) << (drop - 1), rest = bits & (2 * half - 1), kept = drop < 64 ? bits >> drop : 0;

@@ -60,6 +60,7 @@ static size_t merge_small(const bpe *b, const uint8_t *piece, size_t n, int32_t 
     uint8_t start[SMALL + 1];
     int32_t rank[SMALL];
     size_t parts = n;
+    rank[0] = NO_RANK; /* also of no bytes at all */
     for (size_t i = 0; i <= n; i++) start[i] = (uint8_t)i;
     for (size_t i = 0; i < n; i++) {
         ids[i] = b->byte_id[piece[i]];
