@@ -178,8 +178,9 @@ static nb_status ask_for(facts *f, const char *name, uint32_t divides) {
     nb_buf values = {0};
     for (uint32_t d = 1; divides && d <= divides && d <= 1024; d++)
         if (divides % d == 0) nb_buf_printf(&values, "%s%u", values.size ? ", " : "", (unsigned)d);
-    nb_status st = nb_fail(f->err, NB_MISSING, "the checkpoint does not say %s: give it with --set %s=N%s%s", name,
-                           name, values.size ? ", N one of " : "", nb_buf_str(&values));
+    nb_status st = nb_fail(f->err, NB_MISSING, "the checkpoint does not say %s: give it with --set %s=N%s%s%s%s", name,
+                           name, values.size ? ", N one of " : "", nb_buf_str(&values), f->arch->hint ? " " : "",
+                           f->arch->hint ? f->arch->hint : "");
     nb_buf_free(&values);
     return st;
 }

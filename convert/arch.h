@@ -57,8 +57,6 @@ typedef struct nb_arch_input {
     const nb_value *config; /* the training script's; may be NULL */
     const nb_setting *settings;
     size_t n_settings;
-    void (*say)(void *user, const char *sentence); /* may be NULL */
-    void *user;
 } nb_arch_input;
 
 typedef struct nb_arch {
@@ -69,7 +67,8 @@ typedef struct nb_arch {
     size_t n_map;
     const nb_fact *facts;
     size_t n_facts;
-    float rope_sign; /* -1: its rotation runs backwards */
+    float rope_sign;  /* -1: its rotation runs backwards */
+    const char *hint; /* what helps to answer when a hyperparameter is asked for; may be NULL */
     /* Relatives of the family that it cannot read; may be NULL. */
     nb_status (*refuse)(const nb_source *s, nb_error *err);
 } nb_arch;

@@ -52,4 +52,5 @@ const nb_arch nb_arch_minigpt = {
     .facts = facts,
     .n_facts = sizeof facts / sizeof *facts,
     .rope_sign = 1,
+    .hint = "(MiniGPT's own default is 8)",
 };

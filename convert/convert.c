@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 #include "base/buf.h"
@@ -150,9 +151,7 @@ static nb_status prepare(job *j, const char *source) {
     const nb_arch_input in = {.source = j->input.source,
                               .config = j->input.config,
                               .settings = o->settings,
-                              .n_settings = o->n_settings,
-                              .say = o->say,
-                              .user = o->user};
+                              .n_settings = o->n_settings};
     st = nb_arch_hparams(j->arch, &in, &j->hparams, j->err);
     if (!st) st = nb_plan_make(&j->plan, j->arch, &j->hparams, j->input.source, j->err);
     if (st) return nb_context(j->err, st, "'%s'", j->input.path);
@@ -182,8 +181,16 @@ static nb_status emit_vocab(job *j) {
     return st;
 }
 
+/* With --force the checkpoint itself would be replaced. */
+static bool same_file(const char *a, const char *b) {
+    struct stat x, y;
+    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 static nb_status write_all(job *j, const char *target, nb_convert_report *report) {
     const nb_convert_options *o = j->options;
+    if (same_file(j->input.path, target))
+        return nb_fail(j->err, NB_ARGUMENT, "'%s' is the checkpoint itself; choose another name with -o", target);
     const nb_writer_options wo = {.store = o->store, .level = o->level, .overwrite = o->overwrite, .team = o->team};
     nb_status st = nb_writer_create(&j->writer, target, &wo, j->err);
     if (st) return st;

@@ -376,7 +376,8 @@ static void minigpt_converts(void **state) {
     for (size_t i = 0; i < COUNT_OF(types); i++) {
         nb_convert_options o = options_for(f, types[i]);
         assert_int_equal(nb_convert(f->source, f->target, &o, &report, &err), NB_MISSING);
-        assert_non_null(strstr(err.text, "--set n_head=N, N one of 1, 2, 3, 4, 6, 8, 12, 24"));
+        assert_non_null(
+            strstr(err.text, "--set n_head=N, N one of 1, 2, 3, 4, 6, 8, 12, 24 (MiniGPT's own default is 8)"));
         o.settings = &heads;
         o.n_settings = 1;
         convert_ok(f, &o, &report);
@@ -560,6 +561,35 @@ static void the_newest_step_is_taken(void **state) {
     nb_error err = {0};
     assert_int_equal(nb_convert(f->source, f->target, &o, &report, &err), NB_UNSUPPORTED);
     assert_non_null(strstr(err.text, "model_0000100.pt"));
+}
+
+static void without_its_configuration_nanochat_asks(void **state) {
+    fixture *f = *state;
+    char path[UNIT_PATH];
+    nb_error err = {0};
+    const nb_setting settings[] = {{"n_head", "5"}, {"n_kv_head", "1"}, {"n_ctx", "64"}};
+    make_nanochat(f, "000010");
+    assert_int_equal(unlink(unit_path(path, f->folder, "meta_000010.json")), 0);
+    nb_convert_options o = options_for(f, NB_TYPE_Q4);
+    for (o.n_settings = 0, o.settings = settings; o.n_settings < 3; o.n_settings += o.n_settings ? 1 : 2) {
+        assert_int_equal(nb_convert(f->source, f->target, &o, NULL, &err), NB_MISSING);
+        assert_non_null(strstr(err.text, o.n_settings ? "does not say n_ctx" : "does not say n_head"));
+    }
+    assert_non_null(strstr(nb_buf_str(&f->sentences), "'meta_000010.json' is not beside the checkpoint"));
+    convert_ok(f, &o, NULL);
+    nb_reader *r = open_target(f);
+    assert_int_equal(find(r, "embed.weight")->dims[0], 64); /* nothing says which rows are padding */
+    nb_reader_close(r);
+}
+
+static void the_checkpoint_is_not_overwritten(void **state) {
+    fixture *f = *state;
+    make_nanogpt(f, false);
+    nb_convert_options o = options_for(f, NB_TYPE_Q4);
+    nb_error err = {0};
+    assert_int_equal(nb_convert(f->source, f->source, &o, NULL, &err), NB_ARGUMENT);
+    assert_non_null(strstr(err.text, "is the checkpoint itself"));
+    convert_ok(f, &o, NULL);
 }
 
 static void provenance_names_the_source(void **state) {
@@ -885,6 +915,8 @@ int main(void) {
         TEST(an_encoding_is_checked_against_the_model),
         TEST(tokenizers_are_found_around_the_checkpoint),
         TEST(the_newest_step_is_taken),
+        TEST(without_its_configuration_nanochat_asks),
+        TEST(the_checkpoint_is_not_overwritten),
         TEST(provenance_names_the_source),
         TEST(results_do_not_depend_on_the_team),
         TEST(unknown_and_missing_tensors_are_listed),
