@@ -46,7 +46,8 @@ static void multiply(nb_forward *f, const nb_weight *w, const float *x, size_t x
                               .scale = f->q_scale, .scale_stride = nb_div_up(f->stride_in, NB_STRIP_COLS),
                               .sum = f->q_sum, .sum_stride = f->stride_in / NB_BLOCK_COLS}};
     if (nb_types[w->type].scaled) nb_team_for(f->team, n, 1, product_quantize, &p);
-    size_t share = nb_max_size(1, panels / (8 * (size_t)nb_team_size(f->team)));
+    /* Small shares, so that a slow core takes fewer; even ones, because kernels work on pairs of panels. */
+    size_t share = nb_round_up(nb_max_size(1, panels / (8 * (size_t)nb_team_size(f->team))), 2);
     nb_team_for(f->team, panels, share, product_panels, &p);
 }
 

@@ -29,14 +29,12 @@ enum { N_ENUMS = sizeof enums / sizeof *enums };
 
 static bool is_enum(nb_hparam_kind kind) { return kind != NB_HPARAM_U32 && kind != NB_HPARAM_F32 && kind != NB_HPARAM_BOOL; }
 
-static uint32_t *field_u32(nb_hparams *h, const nb_hparam_info *p) { return (uint32_t *)((char *)h + p->offset); }
-static float *field_f32(nb_hparams *h, const nb_hparam_info *p) { return (float *)((char *)h + p->offset); }
-static uint32_t value_u32(const nb_hparams *h, const nb_hparam_info *p) {
-    return *(const uint32_t *)((const char *)h + p->offset);
-}
-static float value_f32(const nb_hparams *h, const nb_hparam_info *p) {
-    return *(const float *)((const char *)h + p->offset);
-}
+static void *field(nb_hparams *h, const nb_hparam_info *p) { return (char *)h + p->offset; }
+static const void *stored(const nb_hparams *h, const nb_hparam_info *p) { return (const char *)h + p->offset; }
+static uint32_t *field_u32(nb_hparams *h, const nb_hparam_info *p) { return field(h, p); }
+static float *field_f32(nb_hparams *h, const nb_hparam_info *p) { return field(h, p); }
+static uint32_t value_u32(const nb_hparams *h, const nb_hparam_info *p) { return *(const uint32_t *)stored(h, p); }
+static float value_f32(const nb_hparams *h, const nb_hparam_info *p) { return *(const float *)stored(h, p); }
 
 static const nb_hparam_info *find(const char *name) {
     for (size_t i = 0; i < nb_hparam_count; i++)

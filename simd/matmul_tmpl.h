@@ -2,7 +2,7 @@
  *
  * Scaled types (q8, q4) have two forms. Up to STREAM_MOST tokens, packed panels stream by once and are decoded in
  * registers. For more, a pair of panels is unpacked into the first-level cache, COLUMN_BLOCKS blocks at a time, and a
- * register tile of TILE_PANELS x TILE_TOKENS runs over it; between column blocks the sums wait in y. Both forms add in
+ * register tile of TILE_PANELS x TILE_TOKENS runs over it; between column blocks the sums wait beside it. Both forms add in
  * the order of the numerics contract (simd/kernels.h). */
 #ifndef NB_SIMD_MATMUL_TMPL_H
 #define NB_SIMD_MATMUL_TMPL_H
@@ -11,8 +11,10 @@
 #include "simd/kernels.h"
 
 /* 16 blocks of two panels unpack into 16 KB of codes and 2 KB of scales, and six tokens' activations take 3 KB: half of
- * the smallest first-level cache in use (32 KB). A multiple of NB_STRIP_BLOCKS, so that strips stay whole. */
-enum { COLUMN_BLOCKS = 16, GROUP_BYTES = 64, BLOCK_GROUPS = 8, STREAM_MOST = 8 };
+ * the smallest first-level cache in use (32 KB). A multiple of NB_STRIP_BLOCKS, so that strips stay whole. The sums of
+ * BATCH_TOKENS tokens take 32 KB of the second level; y itself would not do, since its rows often lie a power of two
+ * apart and then share few sets of the caches. */
+enum { COLUMN_BLOCKS = 16, BATCH_TOKENS = 252, GROUP_BYTES = 64, BLOCK_GROUPS = 8, STREAM_MOST = 8 };
 
 typedef void (*decode_fn)(const uint8_t *codes, book b, vc *low, vc *high);
 typedef vi (*mac_fn)(vi dot, vc codes, const int8_t *x);
@@ -90,6 +92,7 @@ static INLINE void stream(const nb_matmul *m, const codec c, size_t begin, size_
 typedef struct room {
     _Alignas(64) uint8_t codes[TILE_PANELS][COLUMN_BLOCKS][BLOCK_GROUPS * GROUP_BYTES];
     _Alignas(64) float scales[TILE_PANELS][COLUMN_BLOCKS][NB_PANEL_ROWS];
+    _Alignas(64) float sums[BATCH_TOKENS][TILE_PANELS][NB_PANEL_ROWS];
 } room;
 
 static INLINE void unpack(const nb_matmul *m, const codec c, const uint8_t *panel, size_t from, size_t to,
@@ -132,52 +135,54 @@ static INLINE void tile_strip(const nb_matmul *m, const codec c, const room *r, 
     }
 }
 
-/* A register tile over blocks [from, to): y += strips, and at the last column y *= row scale. */
-static INLINE void tile(const nb_matmul *m, const codec c, const room *r, size_t panel, size_t from, size_t to, size_t t0,
+/* A register tile over blocks [from, to): sums += strips, and after the last column y = sums * row scale. The tile's first
+ * token is t0 + t. */
+static INLINE void tile(const nb_matmul *m, const codec c, room *r, size_t panel, size_t from, size_t to, size_t t0, size_t t,
                         const int panels, const int tokens) {
-    size_t blocks = m->cols / NB_BLOCK_COLS;
-    float *y = m->y + t0 * m->y_stride + panel * NB_PANEL_ROWS;
+    float(*sums)[TILE_PANELS][NB_PANEL_ROWS] = r->sums + t;
     for (size_t b0 = from; b0 < to; b0 += NB_STRIP_BLOCKS) {
         vf part[TILE_PANELS][TILE_TOKENS];
-        tile_strip(m, c, r, from, b0, least(to, b0 + NB_STRIP_BLOCKS), t0, panels, tokens, part);
-        UNROLL for (int t = 0; t < tokens; t++) {
-            vf scale = act_scale(m, t0 + (size_t)t, b0 / NB_STRIP_BLOCKS);
-            UNROLL for (int p = 0; p < panels; p++) {
-                float *sum = y + (size_t)t * m->y_stride + p * NB_PANEL_ROWS;
-                v_store(sum, v_fma(part[p][t], scale, b0 == 0 ? v_set(0.0f) : v_load(sum)));
-            }
+        tile_strip(m, c, r, from, b0, least(to, b0 + NB_STRIP_BLOCKS), t0 + t, panels, tokens, part);
+        UNROLL for (int i = 0; i < tokens; i++) {
+            vf scale = act_scale(m, t0 + t + (size_t)i, b0 / NB_STRIP_BLOCKS);
+            UNROLL for (int p = 0; p < panels; p++)
+                v_store(sums[i][p], v_fma(part[p][i], scale, b0 == 0 ? v_set(0.0f) : v_load(sums[i][p])));
         }
     }
-    if (to < blocks) return;
+    if (to < m->cols / NB_BLOCK_COLS) return;
+    float *y = m->y + (t0 + t) * m->y_stride + panel * NB_PANEL_ROWS;
     UNROLL for (int p = 0; p < panels; p++) {
         vf row_scale = v_load_f32(m->w + (panel + (size_t)p) * m->panel_bytes);
-        UNROLL for (int t = 0; t < tokens; t++) {
-            float *sum = y + (size_t)t * m->y_stride + p * NB_PANEL_ROWS;
-            v_store(sum, v_mul(v_load(sum), row_scale));
-        }
+        UNROLL for (int i = 0; i < tokens; i++)
+            v_store(y + (size_t)i * m->y_stride + p * NB_PANEL_ROWS, v_mul(v_load(sums[i][p]), row_scale));
     }
 }
 
-static INLINE void tile_tokens(const nb_matmul *m, const codec c, const room *r, size_t panel, size_t from, size_t to,
-                               const int panels) {
+/* n tokens from t0 in tiles, those that are left over in half tiles and singles. */
+static INLINE void tile_tokens(const nb_matmul *m, const codec c, room *r, size_t panel, size_t from, size_t to, size_t t0,
+                               size_t n, const int panels) {
     size_t t = 0;
-    for (; t + TILE_TOKENS <= m->n_tokens; t += TILE_TOKENS) tile(m, c, r, panel, from, to, t, panels, TILE_TOKENS);
-    for (; t + TILE_TOKENS / 2 <= m->n_tokens; t += TILE_TOKENS / 2) tile(m, c, r, panel, from, to, t, panels, TILE_TOKENS / 2);
-    for (; t < m->n_tokens; t++) tile(m, c, r, panel, from, to, t, panels, 1);
+    for (; t + TILE_TOKENS <= n; t += TILE_TOKENS) tile(m, c, r, panel, from, to, t0, t, panels, TILE_TOKENS);
+    for (; t + TILE_TOKENS / 2 <= n; t += TILE_TOKENS / 2) tile(m, c, r, panel, from, to, t0, t, panels, TILE_TOKENS / 2);
+    for (; t < n; t++) tile(m, c, r, panel, from, to, t0, t, panels, 1);
+}
+
+static INLINE void batch(const nb_matmul *m, const codec c, room *r, size_t panel, const int panels, size_t t0, size_t n) {
+    size_t blocks = m->cols / NB_BLOCK_COLS;
+    for (size_t from = 0; from < blocks; from += COLUMN_BLOCKS) {
+        size_t to = least(blocks, from + COLUMN_BLOCKS);
+        for (int p = 0; p < panels; p++)
+            unpack(m, c, m->w + (panel + (size_t)p) * m->panel_bytes, from, to, r->codes[p], r->scales[p]);
+        tile_tokens(m, c, r, panel, from, to, t0, n, panels);
+    }
 }
 
 static INLINE void unpacked(const nb_matmul *m, const codec c, size_t begin, size_t end) {
-    size_t blocks = m->cols / NB_BLOCK_COLS;
     room r;
-    for (size_t i = begin; i < end; i += TILE_PANELS) {
-        size_t panels = least(TILE_PANELS, end - i);
-        for (size_t from = 0; from < blocks; from += COLUMN_BLOCKS) {
-            size_t to = least(blocks, from + COLUMN_BLOCKS);
-            for (size_t p = 0; p < panels; p++)
-                unpack(m, c, m->w + (i + p) * m->panel_bytes, from, to, r.codes[p], r.scales[p]);
-            if (panels == TILE_PANELS) tile_tokens(m, c, &r, i, from, to, TILE_PANELS);
-            else tile_tokens(m, c, &r, i, from, to, 1);
-        }
+    for (size_t t0 = 0; t0 < m->n_tokens; t0 += BATCH_TOKENS) {
+        size_t n = least(BATCH_TOKENS, m->n_tokens - t0), i = begin;
+        for (; i + TILE_PANELS <= end; i += TILE_PANELS) batch(m, c, &r, i, TILE_PANELS, t0, n);
+        for (; i < end; i++) batch(m, c, &r, i, 1, t0, n);
     }
 }
 
