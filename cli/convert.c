@@ -71,15 +71,28 @@ static nb_store store_by_name(const char *name) {
     return strcmp(name, store_choice(NB_STORE_RAW)) ? NB_STORE_ZSTD : NB_STORE_RAW;
 }
 
+/* Exactly one of SRC and --synthetic: 0, or an exit code after a sentence. */
+static int check_source(const options *o) {
+    if (!o->n_args && !o->synthetic)
+        return usage_error("convert: SRC is missing (usage: nibble convert SRC [options])");
+    if (o->n_args && o->synthetic)
+        return usage_error("convert: '%s' is one argument too many: --synthetic takes no SRC", o->args[0]);
+    if (o->arch && o->synthetic) return usage_error("convert: --synthetic takes no --arch: a shape has its own");
+    return 0;
+}
+
 int cmd_convert(const options *o) {
+    int wrong = check_source(o);
+    if (wrong) return wrong;
+    const char *source = o->synthetic ? o->synthetic : o->args[0];
     nb_error err = {0};
     nb_setting *settings = NULL;
     nb_team *team = NULL;
     progress_bar bar = {0};
     nb_convert_report report = {0};
-    char *target = o->output ? nb_strdup(o->output) : default_output(o->args[0]);
+    char *target = o->output ? nb_strdup(o->output) : default_output(source);
     nb_status st =
-        target ? split_settings(&o->settings, &settings, &err) : nb_oom(&err, "file name", strlen(o->args[0]));
+        target ? split_settings(&o->settings, &settings, &err) : nb_oom(&err, "file name", strlen(source));
     if (st == NB_ARGUMENT) {
         nb_free(target);
         nb_free(settings);
@@ -91,6 +104,7 @@ int cmd_convert(const options *o) {
                                   .level = (int)o->level,
                                   .tokenizer = o->tokenizer,
                                   .arch = o->arch,
+                                  .synthetic = o->synthetic,
                                   .settings = settings,
                                   .n_settings = o->settings.n,
                                   .overwrite = o->force,
@@ -99,7 +113,7 @@ int cmd_convert(const options *o) {
                                   .say = say,
                                   .user = &bar};
         nb_type_by_name(o->type, &how.type);
-        st = nb_convert(o->args[0], target, &how, &report, &err);
+        st = nb_convert(source, target, &how, &report, &err);
         progress_end(&bar);
     }
     if (!st) print_report(o, target, &report);

@@ -54,6 +54,9 @@ done <<'TABLE'
 2|--store takes one of zstd, raw, not 'gzip'|convert a --store gzip
 2|--level takes a whole number from 1 to 22|convert a --level 23
 2|--arch takes one of .*nanochat.*not 'nonesuch'|convert a --arch nonesuch
+2|--synthetic takes one of .*tinyllama-1.1b.*not 'nonesuch'|convert --synthetic nonesuch
+2|--synthetic takes no SRC|convert a --synthetic stories110m
+2|--synthetic takes no --arch|convert --arch nanochat --synthetic stories110m
 2|--set takes KEY=VALUE, not 'n_head'|convert a --set n_head
 2|--set takes KEY=VALUE, not '=8'|convert a --set n_head=8 --set =8
 2|either a prompt with -p or token ids|run m
