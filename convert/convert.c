@@ -17,6 +17,7 @@
 #include "convert/emit.h"
 #include "convert/forms.h"
 #include "convert/plan.h"
+#include "convert/synthetic.h"
 #include "convert/tok.h"
 #include "core/hparams.h"
 #include "core/vocab.h"
@@ -143,9 +144,22 @@ static void say_found(const job *j) {
             }
 }
 
+static nb_status open_source(job *j, const char *source) {
+    const nb_convert_options *o = j->options;
+    if (!o->synthetic) return nb_input_open(&j->input, source, o->arch, o->say, o->user, j->err);
+    return nb_synthetic_open(&j->input, o->synthetic, o->settings, o->n_settings, o->team, j->err);
+}
+
+/* How large the source is, and which: made-up weights count as f32, and their hash stays 0. */
+static nb_status measure_source(job *j) {
+    if (!j->options->synthetic) return hash_source(j);
+    j->source_bytes = j->plan.source_elements * sizeof(float);
+    return NB_OK;
+}
+
 static nb_status prepare(job *j, const char *source) {
     const nb_convert_options *o = j->options;
-    nb_status st = nb_input_open(&j->input, source, o->arch, o->say, o->user, j->err);
+    nb_status st = open_source(j, source);
     if (st) return st;
     j->arch = j->input.form->arch;
     const nb_arch_input in = {.source = j->input.source,
@@ -157,14 +171,14 @@ static nb_status prepare(job *j, const char *source) {
     if (st) return nb_context(j->err, st, "'%s'", j->input.path);
     say_found(j);
     const nb_tok_input tok = {.checkpoint = j->input.path,
-                              .given = o->tokenizer,
+                              .given = o->synthetic && !o->tokenizer ? "none" : o->tokenizer,
                               .arch = j->arch,
                               .vocab_size = j->hparams.vocab_size,
                               .say = o->say,
                               .user = o->user};
     st = nb_tok_load(&j->vocab, &j->has_vocab, &tok, j->err);
     if (!st) st = make_model_json(j);
-    if (!st) st = hash_source(j);
+    if (!st) st = measure_source(j);
     if (!st) st = make_provenance_json(j);
     return st;
 }

@@ -24,6 +24,7 @@ typedef struct nb_convert_options {
     int level;                /* zstd; 0: the default */
     const char *tokenizer;    /* NULL: found beside the checkpoint; "none"; else a path */
     const char *arch;         /* NULL: detected; else the name of an architecture map */
+    const char *synthetic;    /* NULL; else the name of a shape: random weights stand for `source`, which is not read */
     const nb_setting *settings;
     size_t n_settings;
     bool overwrite;
@@ -45,5 +46,8 @@ nb_status nb_convert(const char *source, const char *target, const nb_convert_op
 
 /* Names of the architecture maps, in table order; NULL at the end. */
 const char *nb_convert_arch_name(size_t i);
+
+/* Names of the synthetic shapes, in table order; NULL past the end. */
+const char *nb_synthetic_name(size_t i);
 
 #endif
