@@ -177,10 +177,7 @@ static nb_status prepare(job *j, const char *source) {
                               .say = o->say,
                               .user = o->user};
     st = nb_tok_load(&j->vocab, &j->has_vocab, &tok, j->err);
-    if (!st) st = make_model_json(j);
-    if (!st) st = measure_source(j);
-    if (!st) st = make_provenance_json(j);
-    return st;
+    return st ? st : make_model_json(j);
 }
 
 static nb_status emit_vocab(job *j) {
@@ -206,7 +203,9 @@ static nb_status write_all(job *j, const char *target, nb_convert_report *report
     if (same_file(j->input.path, target))
         return nb_fail(j->err, NB_ARGUMENT, "'%s' is the checkpoint itself; choose another name with -o", target);
     const nb_writer_options wo = {.store = o->store, .level = o->level, .overwrite = o->overwrite, .team = o->team};
-    nb_status st = nb_writer_create(&j->writer, target, &wo, j->err);
+    nb_status st = nb_writer_create(&j->writer, target, &wo, j->err); /* before the long work: it may refuse */
+    if (!st) st = measure_source(j);
+    if (!st) st = make_provenance_json(j);
     if (st) return st;
     j->emit = (nb_emit){.source = j->input.source,
                         .writer = j->writer,
