@@ -2,6 +2,7 @@
 #ifndef NB_SIMD_MAC_AVX2_H
 #define NB_SIMD_MAC_AVX2_H
 
+#include "simd/acts_memory.h"
 #include "simd/codes_avx2.h"
 
 /* Of 16 registers a tile of one panel x 3 tokens takes 6 for dot products, 6 for partial sums and 2 for codes. */
@@ -20,15 +21,17 @@ static INLINE __m256i add_products(__m256i dot, __m256i magnitudes, __m256i x) {
     return _mm256_add_epi32(dot, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 /* |code| <= 128, |x| <= 127: a pair sums to at most 32512, so 16 bits cannot saturate; the code's sign moves to x. */
-static INLINE vi mac_q8(vi dot, vc codes, const int8_t *x) {
-    __m256i v = four_of(x);
+static INLINE vi mac_q8(vi dot, vc codes, acts x, int g) {
+    __m256i v = four_of(x + 4 * g);
     return (vi){add_products(dot.a, _mm256_abs_epi8(codes.a), _mm256_sign_epi8(v, codes.a)),
                 add_products(dot.b, _mm256_abs_epi8(codes.b), _mm256_sign_epi8(v, codes.b))};
 }
 /* 0 <= code <= 127, |x| <= 127: a pair sums to at most 32258. */
-static INLINE vi mac_q4(vi dot, vc codes, const int8_t *x) {
-    __m256i v = four_of(x);
+static INLINE vi mac_q4(vi dot, vc codes, acts x, int g) {
+    __m256i v = four_of(x + 4 * g);
     return (vi){add_products(dot.a, codes.a, v), add_products(dot.b, codes.b, v)};
 }
+
+#include "simd/tile_by_group.h"
 
 #endif

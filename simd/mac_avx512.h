@@ -3,6 +3,7 @@
 #ifndef NB_SIMD_MAC_AVX512_H
 #define NB_SIMD_MAC_AVX512_H
 
+#include "simd/acts_memory.h"
 #include "simd/vec_avx512.h"
 
 enum { OFFSET_Q8 = 0, OFFSET_Q4 = 64 };
@@ -40,12 +41,14 @@ static INLINE vc four_of(const int8_t *x) {
     return _mm512_set1_epi32(four);
 }
 /* |code| <= 128, |x| <= 127: a pair sums to at most 32512, so 16 bits cannot saturate; the code's sign moves to x. */
-static INLINE vi mac_q8(vi dot, vc codes, const int8_t *x) {
-    vc v = four_of(x);
+static INLINE vi mac_q8(vi dot, vc codes, acts x, int g) {
+    vc v = four_of(x + 4 * g);
     v = _mm512_mask_sub_epi8(v, _mm512_movepi8_mask(codes), _mm512_setzero_si512(), v);
     return add_products(dot, _mm512_abs_epi8(codes), v);
 }
 /* 0 <= code <= 127, |x| <= 127: a pair sums to at most 32258. */
-static INLINE vi mac_q4(vi dot, vc codes, const int8_t *x) { return add_products(dot, codes, four_of(x)); }
+static INLINE vi mac_q4(vi dot, vc codes, acts x, int g) { return add_products(dot, codes, four_of(x + 4 * g)); }
+
+#include "simd/tile_by_group.h"
 
 #endif

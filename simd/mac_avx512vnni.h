@@ -3,6 +3,7 @@
 #ifndef NB_SIMD_MAC_AVX512VNNI_H
 #define NB_SIMD_MAC_AVX512VNNI_H
 
+#include "simd/acts_memory.h"
 #include "simd/vec_avx512.h"
 
 /* Of 32 registers a tile of 2 panels x 6 tokens takes 12 for dot products, 12 for partial sums and 2 for codes; a
@@ -33,11 +34,13 @@ static INLINE void decode_q4(const uint8_t *codes, book b, vc *low, vc *high) {
 }
 
 static INLINE vi mac_start(int32_t sum, int32_t offset) { return _mm512_set1_epi32(-offset * sum); }
-static INLINE vi mac_q8(vi dot, vc codes, const int8_t *x) {
+static INLINE vi mac_q8(vi dot, vc codes, acts x, int g) {
     int32_t four;
-    memcpy(&four, x, sizeof four);
+    memcpy(&four, x + 4 * g, sizeof four);
     return _mm512_dpbusd_epi32(dot, codes, _mm512_set1_epi32(four));
 }
-static INLINE vi mac_q4(vi dot, vc codes, const int8_t *x) { return mac_q8(dot, codes, x); }
+static INLINE vi mac_q4(vi dot, vc codes, acts x, int g) { return mac_q8(dot, codes, x, g); }
+
+#include "simd/tile_by_group.h"
 
 #endif

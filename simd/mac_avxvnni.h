@@ -3,6 +3,7 @@
 #ifndef NB_SIMD_MAC_AVXVNNI_H
 #define NB_SIMD_MAC_AVXVNNI_H
 
+#include "simd/acts_memory.h"
 #include "simd/codes_avx2.h"
 
 #if defined(__AVXVNNI__)
@@ -25,10 +26,12 @@ static INLINE void decode_q8(const uint8_t *codes, book b, vc *low, vc *high) {
     *high = (vc){_mm256_xor_si256(second.a, flip), _mm256_xor_si256(second.b, flip)};
 }
 
-static INLINE vi mac_q8(vi dot, vc codes, const int8_t *x) {
-    __m256i v = four_of(x);
+static INLINE vi mac_q8(vi dot, vc codes, acts x, int g) {
+    __m256i v = four_of(x + 4 * g);
     return (vi){DPBUSD(dot.a, codes.a, v), DPBUSD(dot.b, codes.b, v)};
 }
-static INLINE vi mac_q4(vi dot, vc codes, const int8_t *x) { return mac_q8(dot, codes, x); }
+static INLINE vi mac_q4(vi dot, vc codes, acts x, int g) { return mac_q8(dot, codes, x, g); }
+
+#include "simd/tile_by_group.h"
 
 #endif

@@ -5,14 +5,24 @@
  *   vc, load_codes, store_codes   the unpacked codes of a group
  *   book, make_book               the codebook as decode_q4 wants it
  *   decode_q8, decode_q4          two groups from 128 packed bytes (q8) or 64 (q4)
- *   mac_start                     a block's dot product before its first group
- *   mac_q8, mac_q4                add a group times four activations x[0..3] to all 16 lanes
+ *   acts, load_acts               sixteen activations of one token, which serve four groups
+ *   vd, mac_start, dot_float      a block's dot product of one token: before its first group, and as 16 floats
+ *   pair_q8, pair_q4              add two groups times the eight activations `pair` (0 or 1) of acts
+ *   mac_q8, mac_q4                where by_group.h makes the above: add a group times the four activations g (0 to 3)
+ * The register tile of the unpacked form counts in units of TILE_UNIT tokens (1, but for smmla) and walks TILE_GROUPS groups
+ * per step; tile_of_one.h and tile_by_group.h make it from the names above.
+ *   tile_codes, store_pair, load_tile_codes     how two groups, 128 bytes, lie unpacked; the codes of a step
+ *   tile_acts, load_tile_acts                   sixteen activations of a unit, the second token `stride` after the first
+ *   tile_dot, tile_start, tile_q8, tile_q4      a unit's dot product, started for its first token; add a step
+ *   tile_sum, tile_zero, tile_add, tile_token   a unit's sums: += dot * scale; the 16 rows of one of its tokens
+ *   store_tile_scale, load_tile_scale           a block's scales, 16 * TILE_UNIT floats, in the order of tile_sum
  *   STREAM_TOKENS                 tokens whose sums stay in registers while packed panels stream by
  *   TILE_PANELS, TILE_TOKENS      register tile of the unpacked form
  *   FLOAT_PANELS, FLOAT_TOKENS    register tile of f32, f16 and bf16 */
 #ifndef NB_SIMD_MAC_SCALAR_H
 #define NB_SIMD_MAC_SCALAR_H
 
+#include "simd/acts_memory.h"
 #include "simd/vec_scalar.h"
 
 enum { OFFSET_Q8 = 0, OFFSET_Q4 = 0 };
@@ -49,13 +59,15 @@ static INLINE vi mac_start(int32_t sum, int32_t offset) {
     return dot;
 }
 /* Exact: a block's |dot| <= 32 * 128 * 127 < 2^24. */
-static INLINE vi mac_q8(vi dot, vc codes, const int8_t *x) {
+static INLINE vi mac_q8(vi dot, vc codes, acts x, int g) {
     EACH_LANE {
-        const int8_t *w = codes.v + 4 * i;
-        dot.v[i] += w[0] * x[0] + w[1] * x[1] + w[2] * x[2] + w[3] * x[3];
+        const int8_t *w = codes.v + 4 * i, *v = x + 4 * g;
+        dot.v[i] += w[0] * v[0] + w[1] * v[1] + w[2] * v[2] + w[3] * v[3];
     }
     return dot;
 }
-static INLINE vi mac_q4(vi dot, vc codes, const int8_t *x) { return mac_q8(dot, codes, x); }
+static INLINE vi mac_q4(vi dot, vc codes, acts x, int g) { return mac_q8(dot, codes, x, g); }
+
+#include "simd/tile_by_group.h"
 
 #endif

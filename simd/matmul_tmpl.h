@@ -15,14 +15,19 @@
  * BATCH_TOKENS tokens take 32 KB of the second level; y itself would not do, since its rows often lie a power of two
  * apart and then share few sets of the caches. */
 enum { COLUMN_BLOCKS = 16, BATCH_TOKENS = 252, GROUP_BYTES = 64, BLOCK_GROUPS = 8, STREAM_MOST = 8 };
+/* One load of activations serves four groups; a unit of a tile is TILE_UNIT tokens, of which the last may be absent. */
+enum { ACT_COLS = 16, ACT_GROUPS = 4, TILE_UNITS = (TILE_TOKENS + TILE_UNIT - 1) / TILE_UNIT };
+enum { UNIT_SCALES = NB_PANEL_ROWS * TILE_UNIT };
 
 typedef void (*decode_fn)(const uint8_t *codes, book b, vc *low, vc *high);
-typedef vi (*mac_fn)(vi dot, vc codes, const int8_t *x);
+typedef vd (*pair_fn)(vd dot, vc low, vc high, acts x, int pair);
+typedef tile_dot (*step_fn)(tile_dot dot, tile_codes codes, tile_acts x, int step);
 
 /* How a scaled type is read. Always a constant, so that everything below is specialised for it. */
 typedef struct codec {
     decode_fn decode;
-    mac_fn mac;
+    pair_fn pair;
+    step_fn step;
     int32_t offset;
     size_t pair_bytes; /* packed bytes of two groups */
 } codec;
@@ -34,9 +39,7 @@ static INLINE const uint8_t *strip_at(const codec c, const uint8_t *panel, size_
 static INLINE const int8_t *acts_at(const nb_matmul *m, size_t t, size_t block) {
     return m->x.q + t * m->x.q_stride + block * NB_BLOCK_COLS;
 }
-static INLINE vi start_at(const nb_matmul *m, const codec c, size_t t, size_t block) {
-    return mac_start(m->x.sum[t * m->x.sum_stride + block], c.offset);
-}
+static INLINE int32_t sum_at(const nb_matmul *m, size_t t, size_t block) { return m->x.sum[t * m->x.sum_stride + block]; }
 static INLINE vf act_scale(const nb_matmul *m, size_t t, size_t strip) {
     return v_set(m->x.scale[t * m->x.scale_stride + strip]);
 }
@@ -55,18 +58,19 @@ static INLINE void stream_panel(const nb_matmul *m, const codec c, const uint8_t
         vf part[STREAM_MOST];
         UNROLL for (int t = 0; t < tokens; t++) part[t] = v_set(0.0f);
         for (size_t b = b0; b < end; b++, line += NB_PANEL_ROWS) {
-            vi dot[STREAM_MOST];
-            UNROLL for (int t = 0; t < tokens; t++) dot[t] = start_at(m, c, t0 + (size_t)t, b);
-            UNROLL for (int pair = 0; pair < BLOCK_GROUPS / 2; pair++, p += c.pair_bytes) {
-                vc low, high;
-                c.decode(p, levels, &low, &high);
-                UNROLL for (int t = 0; t < tokens; t++) {
-                    const int8_t *x = acts_at(m, t0 + (size_t)t, b) + 8 * pair;
-                    dot[t] = c.mac(c.mac(dot[t], low, x), high, x + 4);
+            vd dot[STREAM_MOST];
+            UNROLL for (int t = 0; t < tokens; t++) dot[t] = mac_start(sum_at(m, t0 + (size_t)t, b), c.offset);
+            UNROLL for (int col = 0; col < NB_BLOCK_COLS; col += ACT_COLS) {
+                acts x[STREAM_MOST];
+                UNROLL for (int t = 0; t < tokens; t++) x[t] = load_acts(acts_at(m, t0 + (size_t)t, b) + col);
+                UNROLL for (int pair = 0; pair < ACT_GROUPS / 2; pair++, p += c.pair_bytes) {
+                    vc low, high;
+                    c.decode(p, levels, &low, &high);
+                    UNROLL for (int t = 0; t < tokens; t++) dot[t] = c.pair(dot[t], low, high, x[t], pair);
                 }
             }
             vf scale = v_load_i8((const int8_t *)line);
-            UNROLL for (int t = 0; t < tokens; t++) part[t] = v_fma(v_float(dot[t]), scale, part[t]);
+            UNROLL for (int t = 0; t < tokens; t++) part[t] = v_fma(dot_float(dot[t]), scale, part[t]);
         }
         UNROLL for (int t = 0; t < tokens; t++) acc[t] = v_fma(part[t], act_scale(m, t0 + (size_t)t, b0 / NB_STRIP_BLOCKS), acc[t]);
     }
@@ -91,46 +95,54 @@ static INLINE void stream(const nb_matmul *m, const codec c, size_t begin, size_
 
 typedef struct room {
     _Alignas(64) uint8_t codes[TILE_PANELS][COLUMN_BLOCKS][BLOCK_GROUPS * GROUP_BYTES];
-    _Alignas(64) float scales[TILE_PANELS][COLUMN_BLOCKS][NB_PANEL_ROWS];
+    _Alignas(64) float scales[TILE_PANELS][COLUMN_BLOCKS][UNIT_SCALES];
     _Alignas(64) float sums[BATCH_TOKENS][TILE_PANELS][NB_PANEL_ROWS];
 } room;
 
 static INLINE void unpack(const nb_matmul *m, const codec c, const uint8_t *panel, size_t from, size_t to,
-                          uint8_t (*codes)[BLOCK_GROUPS * GROUP_BYTES], float (*scales)[NB_PANEL_ROWS]) {
+                          uint8_t (*codes)[BLOCK_GROUPS * GROUP_BYTES], float (*scales)[UNIT_SCALES]) {
     book levels = make_book(m->codebook);
     for (size_t b = from; b < to; b++) {
         const uint8_t *line = strip_at(c, panel, b / NB_STRIP_BLOCKS);
         const uint8_t *p = line + NB_SCALE_LINE_BYTES + b % NB_STRIP_BLOCKS * c.pair_bytes * (BLOCK_GROUPS / 2);
-        v_store(scales[b - from], v_load_i8((const int8_t *)line + b % NB_STRIP_BLOCKS * NB_PANEL_ROWS));
+        store_tile_scale(scales[b - from], v_load_i8((const int8_t *)line + b % NB_STRIP_BLOCKS * NB_PANEL_ROWS));
         for (int pair = 0; pair < BLOCK_GROUPS / 2; pair++, p += c.pair_bytes) {
             vc low, high;
             c.decode(p, levels, &low, &high);
-            store_codes(codes[b - from] + (2 * pair) * GROUP_BYTES, low);
-            store_codes(codes[b - from] + (2 * pair + 1) * GROUP_BYTES, high);
+            store_pair(codes[b - from] + 2 * pair * GROUP_BYTES, low, high);
         }
     }
 }
 
 /* Add one unpacked strip to the tile's sums. `panels` and `tokens` are constants. */
 static INLINE void tile_strip(const nb_matmul *m, const codec c, const room *r, size_t from, size_t b0, size_t end, size_t t0,
-                              const int panels, const int tokens, vf part[TILE_PANELS][TILE_TOKENS]) {
+                              const int panels, const int tokens, tile_sum part[TILE_PANELS][TILE_UNITS]) {
+    const int units = (tokens + TILE_UNIT - 1) / TILE_UNIT;
     UNROLL for (int p = 0; p < panels; p++)
-        UNROLL for (int t = 0; t < tokens; t++) part[p][t] = v_set(0.0f);
+        UNROLL for (int u = 0; u < units; u++) part[p][u] = tile_zero();
     for (size_t b = b0; b < end; b++) {
-        vi dot[TILE_PANELS][TILE_TOKENS];
-        UNROLL for (int t = 0; t < tokens; t++) {
-            vi start = start_at(m, c, t0 + (size_t)t, b);
-            UNROLL for (int p = 0; p < panels; p++) dot[p][t] = start;
+        tile_dot dot[TILE_PANELS][TILE_UNITS];
+        UNROLL for (int u = 0; u < units; u++) {
+            tile_dot start = tile_start(sum_at(m, t0 + (size_t)(u * TILE_UNIT), b), c.offset);
+            UNROLL for (int p = 0; p < panels; p++) dot[p][u] = start;
         }
-        UNROLL for (int g = 0; g < BLOCK_GROUPS; g++) {
-            vc w[TILE_PANELS];
-            UNROLL for (int p = 0; p < panels; p++) w[p] = load_codes(r->codes[p][b - from] + g * GROUP_BYTES);
-            UNROLL for (int t = 0; t < tokens; t++)
-                UNROLL for (int p = 0; p < panels; p++) dot[p][t] = c.mac(dot[p][t], w[p], acts_at(m, t0 + (size_t)t, b) + 4 * g);
+        UNROLL for (int half = 0; half < NB_BLOCK_COLS / ACT_COLS; half++) {
+            const int first = half * ACT_GROUPS;
+            tile_acts x[TILE_UNITS];
+            UNROLL for (int u = 0; u < units; u++)
+                x[u] = load_tile_acts(acts_at(m, t0 + (size_t)(u * TILE_UNIT), b) + half * ACT_COLS,
+                                      u * TILE_UNIT + 1 < tokens ? m->x.q_stride : 0);
+            UNROLL for (int step = 0; step < ACT_GROUPS / TILE_GROUPS; step++) {
+                tile_codes w[TILE_PANELS];
+                UNROLL for (int p = 0; p < panels; p++)
+                    w[p] = load_tile_codes(r->codes[p][b - from] + (first + step * TILE_GROUPS) * GROUP_BYTES);
+                UNROLL for (int u = 0; u < units; u++)
+                    UNROLL for (int p = 0; p < panels; p++) dot[p][u] = c.step(dot[p][u], w[p], x[u], step);
+            }
         }
         UNROLL for (int p = 0; p < panels; p++) {
-            vf scale = v_load(r->scales[p][b - from]);
-            UNROLL for (int t = 0; t < tokens; t++) part[p][t] = v_fma(v_float(dot[p][t]), scale, part[p][t]);
+            tile_sum scale = load_tile_scale(r->scales[p][b - from]);
+            UNROLL for (int u = 0; u < units; u++) part[p][u] = tile_add(part[p][u], dot[p][u], scale);
         }
     }
 }
@@ -141,12 +153,13 @@ static INLINE void tile(const nb_matmul *m, const codec c, room *r, size_t panel
                         const int panels, const int tokens) {
     float(*sums)[TILE_PANELS][NB_PANEL_ROWS] = r->sums + t;
     for (size_t b0 = from; b0 < to; b0 += NB_STRIP_BLOCKS) {
-        vf part[TILE_PANELS][TILE_TOKENS];
+        tile_sum part[TILE_PANELS][TILE_UNITS];
         tile_strip(m, c, r, from, b0, least(to, b0 + NB_STRIP_BLOCKS), t0 + t, panels, tokens, part);
         UNROLL for (int i = 0; i < tokens; i++) {
             vf scale = act_scale(m, t0 + t + (size_t)i, b0 / NB_STRIP_BLOCKS);
             UNROLL for (int p = 0; p < panels; p++)
-                v_store(sums[i][p], v_fma(part[p][i], scale, b0 == 0 ? v_set(0.0f) : v_load(sums[i][p])));
+                v_store(sums[i][p], v_fma(tile_token(part[p][i / TILE_UNIT], i % TILE_UNIT), scale,
+                                          b0 == 0 ? v_set(0.0f) : v_load(sums[i][p])));
         }
     }
     if (to < m->cols / NB_BLOCK_COLS) return;
@@ -232,10 +245,10 @@ static INLINE void scaled(const nb_matmul *m, const codec c, size_t begin, size_
 }
 
 static void matmul_q8(const nb_matmul *m, size_t begin, size_t end) {
-    scaled(m, (codec){decode_q8, mac_q8, OFFSET_Q8, 2 * GROUP_BYTES}, begin, end);
+    scaled(m, (codec){decode_q8, pair_q8, tile_q8, OFFSET_Q8, 2 * GROUP_BYTES}, begin, end);
 }
 static void matmul_q4(const nb_matmul *m, size_t begin, size_t end) {
-    scaled(m, (codec){decode_q4, mac_q4, OFFSET_Q4, GROUP_BYTES}, begin, end);
+    scaled(m, (codec){decode_q4, pair_q4, tile_q4, OFFSET_Q4, GROUP_BYTES}, begin, end);
 }
 static void matmul_f32(const nb_matmul *m, size_t begin, size_t end) { unscaled(m, begin, end, 64, v_load_f32); }
 static void matmul_f16(const nb_matmul *m, size_t begin, size_t end) { unscaled(m, begin, end, 32, v_load_f16); }

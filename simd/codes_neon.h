@@ -1,0 +1,34 @@
+/* Unpacked codes of a group as four NEON registers (four rows each), signed, and their decoding: shared by the
+ * multiply-accumulate headers of arm64, which differ in how they multiply. */
+#ifndef NB_SIMD_CODES_NEON_H
+#define NB_SIMD_CODES_NEON_H
+
+#include "simd/vec_neon.h"
+
+enum { OFFSET_Q8 = 0, OFFSET_Q4 = 0 };
+
+typedef struct vc {
+    int8x16_t v[4];
+} vc;
+typedef int8x16_t book;
+
+static INLINE int8x16_t load_16(const uint8_t *p) { return vreinterpretq_s8_u8(vld1q_u8(p)); }
+static INLINE void store_16(uint8_t *p, int8x16_t x) { vst1q_u8(p, vreinterpretq_u8_s8(x)); }
+static INLINE vc load_codes(const uint8_t *p) { return (vc){{load_16(p), load_16(p + 16), load_16(p + 32), load_16(p + 48)}}; }
+static INLINE void store_codes(uint8_t *p, vc c) { EACH_QUARTER store_16(p + 16 * i, c.v[i]); }
+
+static INLINE book make_book(const int8_t *codebook) { return vld1q_s8(codebook); }
+static INLINE void decode_q8(const uint8_t *codes, book b, vc *low, vc *high) {
+    (void)b;
+    *low = load_codes(codes);
+    *high = load_codes(codes + 64);
+}
+static INLINE void decode_q4(const uint8_t *codes, book b, vc *low, vc *high) {
+    EACH_QUARTER {
+        uint8x16_t raw = vld1q_u8(codes + 16 * i);
+        low->v[i] = vqtbl1q_s8(b, vandq_u8(raw, vdupq_n_u8(15)));
+        high->v[i] = vqtbl1q_s8(b, vshrq_n_u8(raw, 4));
+    }
+}
+
+#endif

@@ -1,0 +1,31 @@
+/* Multiply-accumulate with sdot: four signed products per lane and instruction, no saturation. The by-lane form lets one
+ * load of sixteen activations serve four groups. Names and meanings: mac_scalar.h. */
+#ifndef NB_SIMD_CODES_SDOT_H
+#define NB_SIMD_CODES_SDOT_H
+
+#include "simd/codes_neon.h"
+
+typedef int8x16_t acts;
+
+static INLINE acts load_acts(const int8_t *x) { return vld1q_s8(x); }
+static INLINE vi mac_start(int32_t sum, int32_t offset) { /* signed codes: the offset is 0 */
+    (void)sum, (void)offset;
+    int32x4_t zero = vdupq_n_s32(0);
+    return (vi){{zero, zero, zero, zero}};
+}
+/* The lane must be written as a constant. */
+static INLINE int32x4_t sdot_lane(int32x4_t dot, int8x16_t codes, acts x, int lane) {
+    switch (lane) {
+    case 0: return vdotq_laneq_s32(dot, codes, x, 0);
+    case 1: return vdotq_laneq_s32(dot, codes, x, 1);
+    case 2: return vdotq_laneq_s32(dot, codes, x, 2);
+    default: return vdotq_laneq_s32(dot, codes, x, 3);
+    }
+}
+static INLINE vi mac_q8(vi dot, vc codes, acts x, int g) {
+    EACH_QUARTER dot.v[i] = sdot_lane(dot.v[i], codes.v[i], x, g);
+    return dot;
+}
+static INLINE vi mac_q4(vi dot, vc codes, acts x, int g) { return mac_q8(dot, codes, x, g); }
+
+#endif

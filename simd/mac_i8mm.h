@@ -1,0 +1,93 @@
+/* Integer multiply-accumulate with smmla: two rows x eight columns by eight columns x two tokens, 32 products per
+ * instruction. Streams, which have few tokens, take sdot. Names and meanings: mac_scalar.h.
+ *
+ * A tile's unit is a pair of tokens. Two groups zipped at 32 bits are eight columns of two rows in each register, and a
+ * dot product is [row r, token 0], [row r, token 1], [row r+1, token 0], [row r+1, token 1]: eight registers for 16 rows.
+ * Scales are stored twice each, so that the sums stay in that order until a strip is complete. */
+#ifndef NB_SIMD_MAC_I8MM_H
+#define NB_SIMD_MAC_I8MM_H
+
+#include "simd/codes_sdot.h"
+#include "simd/by_group.h"
+
+/* A tile of 4 tokens takes 16 of 32 registers for dot products; the partial sums, 16 more, stay in the first-level cache. */
+enum { STREAM_TOKENS = 2, TILE_PANELS = 1, TILE_TOKENS = 4, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
+enum { TILE_UNIT = 2, TILE_GROUPS = 2 };
+
+typedef struct tile_codes {
+    int8x16_t v[8];
+} tile_codes;
+typedef struct tile_acts {
+    int8x16_t v[2]; /* eight columns of both tokens each */
+} tile_acts;
+typedef struct tile_dot {
+    int32x4_t v[8];
+} tile_dot;
+typedef struct tile_sum {
+    float32x4_t v[8];
+} tile_sum;
+
+#define EACH_ROW_PAIR UNROLL for (int i = 0; i < 8; i++)
+
+static INLINE int8x16_t zip1_32(int8x16_t a, int8x16_t b) {
+    return vreinterpretq_s8_s32(vzip1q_s32(vreinterpretq_s32_s8(a), vreinterpretq_s32_s8(b)));
+}
+static INLINE int8x16_t zip2_32(int8x16_t a, int8x16_t b) {
+    return vreinterpretq_s8_s32(vzip2q_s32(vreinterpretq_s32_s8(a), vreinterpretq_s32_s8(b)));
+}
+static INLINE void store_pair(uint8_t *p, vc low, vc high) {
+    EACH_QUARTER {
+        store_16(p + 32 * i, zip1_32(low.v[i], high.v[i]));
+        store_16(p + 32 * i + 16, zip2_32(low.v[i], high.v[i]));
+    }
+}
+static INLINE tile_codes load_tile_codes(const uint8_t *p) {
+    tile_codes c;
+    EACH_ROW_PAIR c.v[i] = load_16(p + 16 * i);
+    return c;
+}
+/* The second token is `stride` after the first; 0 for a single token, whose twin's results are not used. */
+static INLINE tile_acts load_tile_acts(const int8_t *x, size_t stride) {
+    int64x2_t a = vreinterpretq_s64_s8(vld1q_s8(x)), b = vreinterpretq_s64_s8(vld1q_s8(x + stride));
+    return (tile_acts){{vreinterpretq_s8_s64(vzip1q_s64(a, b)), vreinterpretq_s8_s64(vzip2q_s64(a, b))}};
+}
+
+static INLINE tile_dot tile_start(int32_t sum, int32_t offset) { /* signed codes: the offset is 0 */
+    (void)sum, (void)offset;
+    tile_dot dot;
+    EACH_ROW_PAIR dot.v[i] = vdupq_n_s32(0);
+    return dot;
+}
+static INLINE tile_dot tile_q8(tile_dot dot, tile_codes codes, tile_acts x, int step) {
+    EACH_ROW_PAIR dot.v[i] = vmmlaq_s32(dot.v[i], codes.v[i], x.v[step]);
+    return dot;
+}
+static INLINE tile_dot tile_q4(tile_dot dot, tile_codes codes, tile_acts x, int step) { return tile_q8(dot, codes, x, step); }
+
+static INLINE tile_sum tile_zero(void) {
+    tile_sum sum;
+    EACH_ROW_PAIR sum.v[i] = vdupq_n_f32(0.0f);
+    return sum;
+}
+static INLINE void store_tile_scale(float *p, vf scale) {
+    EACH_QUARTER {
+        vst1q_f32(p + 8 * i, vzip1q_f32(scale.v[i], scale.v[i]));
+        vst1q_f32(p + 8 * i + 4, vzip2q_f32(scale.v[i], scale.v[i]));
+    }
+}
+static INLINE tile_sum load_tile_scale(const float *p) {
+    tile_sum scale;
+    EACH_ROW_PAIR scale.v[i] = vld1q_f32(p + 4 * i);
+    return scale;
+}
+static INLINE tile_sum tile_add(tile_sum sum, tile_dot dot, tile_sum scale) {
+    EACH_ROW_PAIR sum.v[i] = vfmaq_f32(sum.v[i], vcvtq_f32_s32(dot.v[i]), scale.v[i]);
+    return sum;
+}
+static INLINE vf tile_token(tile_sum sum, int token) {
+    vf r;
+    EACH_QUARTER r.v[i] = token ? vuzp2q_f32(sum.v[2 * i], sum.v[2 * i + 1]) : vuzp1q_f32(sum.v[2 * i], sum.v[2 * i + 1]);
+    return r;
+}
+
+#endif

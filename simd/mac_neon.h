@@ -1,0 +1,78 @@
+/* Integer multiply-accumulate for ARMv8.0: 8-bit multiplies into 16-bit sums (smull, smlal), added in pairs to 32 bits
+ * (sadalp). Tuned for Cortex-A72, whose one multiplying pipe it keeps busy while the other one adds, and Cortex-A53. Names
+ * and meanings: mac_scalar.h.
+ *
+ * A register of codes is four rows x four columns, the activations four columns repeated four times. The 16-bit sums of two
+ * groups hold one product of each:
+ *     q8: 2 * 128 * 127 = 32512 < 32768;    q4: 2 * 64 * 127 = 16256.
+ * sadalp adds neighbouring columns, which leaves two 32-bit sums per row; they are folded once per block. */
+#ifndef NB_SIMD_MAC_NEON_H
+#define NB_SIMD_MAC_NEON_H
+
+#include "simd/codes_neon.h"
+
+/* Of 32 registers a tile of one panel x 2 tokens takes 16 for dot products, 4 for activations, 2 for codes and 4 for 16-bit
+ * sums; the partial sums wait in the first-level cache. */
+enum { STREAM_TOKENS = 1, TILE_PANELS = 1, TILE_TOKENS = 2, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
+
+typedef int8x16_t acts;
+typedef struct vd {
+    int32x4_t v[8];
+} vd;
+
+static INLINE acts load_acts(const int8_t *x) { return vld1q_s8(x); }
+static INLINE vd mac_start(int32_t sum, int32_t offset) { /* signed codes: the offset is 0 */
+    (void)sum, (void)offset;
+    vd dot;
+    UNROLL for (int i = 0; i < 8; i++) dot.v[i] = vdupq_n_s32(0);
+    return dot;
+}
+static INLINE vf dot_float(vd dot) {
+    vi r;
+    EACH_QUARTER r.v[i] = vpaddq_s32(dot.v[2 * i], dot.v[2 * i + 1]);
+    return v_float(r);
+}
+
+/* Four of sixteen activations, repeated. The lane must be written as a constant. */
+static INLINE int8x16_t four_of(acts x, int lane) {
+    int32x4_t fours = vreinterpretq_s32_s8(x);
+    switch (lane) {
+    case 0: return vreinterpretq_s8_s32(vdupq_laneq_s32(fours, 0));
+    case 1: return vreinterpretq_s8_s32(vdupq_laneq_s32(fours, 1));
+    case 2: return vreinterpretq_s8_s32(vdupq_laneq_s32(fours, 2));
+    default: return vreinterpretq_s8_s32(vdupq_laneq_s32(fours, 3));
+    }
+}
+static INLINE vd pair_q8(vd dot, vc low, vc high, acts x, int pair) {
+    int8x16_t a = four_of(x, 2 * pair), b = four_of(x, 2 * pair + 1);
+    EACH_QUARTER {
+        int16x8_t first = vmlal_s8(vmull_s8(vget_low_s8(low.v[i]), vget_low_s8(a)), vget_low_s8(high.v[i]), vget_low_s8(b));
+        int16x8_t second = vmlal_high_s8(vmull_high_s8(low.v[i], a), high.v[i], b);
+        dot.v[2 * i] = vpadalq_s16(dot.v[2 * i], first);
+        dot.v[2 * i + 1] = vpadalq_s16(dot.v[2 * i + 1], second);
+    }
+    return dot;
+}
+static INLINE vd pair_q4(vd dot, vc low, vc high, acts x, int pair) { return pair_q8(dot, low, high, x, pair); }
+
+/* ---- the tile: two groups per step ---- */
+
+#include "simd/tile_of_one.h"
+
+enum { TILE_GROUPS = 2 };
+
+typedef struct tile_codes {
+    vc low, high;
+} tile_codes;
+
+static INLINE void store_pair(uint8_t *p, vc low, vc high) {
+    store_codes(p, low);
+    store_codes(p + 64, high);
+}
+static INLINE tile_codes load_tile_codes(const uint8_t *p) { return (tile_codes){load_codes(p), load_codes(p + 64)}; }
+static INLINE tile_dot tile_q8(tile_dot dot, tile_codes codes, tile_acts x, int step) {
+    return pair_q8(dot, codes.low, codes.high, x, step);
+}
+static INLINE tile_dot tile_q4(tile_dot dot, tile_codes codes, tile_acts x, int step) { return tile_q8(dot, codes, x, step); }
+
+#endif
