@@ -1,12 +1,16 @@
 /* What the scripts of this folder need and a shell cannot do.
  *
- *   helper json [PATH]...        read one JSON object from stdin, print the value at each path (as samples.0.text), strings
- *                                as they are; fails when the input is no single JSON object or a path is missing
- *   helper flip FILE OFFSET      invert the bits of one byte
- *   helper unnamed DIRECTORY     succeed when files without a name can be made there
- *   helper pty PROMPT COMMAND... run the command on a terminal of its own; lines of stdin are typed one by one ("^C" and "^D"
- *                                are those keys), each when PROMPT has appeared since the last one and the output has been
- *                                quiet for a while; the terminal's output goes to stdout; exits as the command did
+ *   helper json [PATH]...
+ *       read one JSON object from stdin and print the value at each path (as samples.0.text), strings as they are; fail
+ *       when the input is no single JSON object or a path is missing
+ *   helper flip FILE OFFSET
+ *       invert the bits of one byte
+ *   helper unnamed DIRECTORY
+ *       succeed when files without a name can be made there
+ *   helper pty PROMPT COMMAND...
+ *       run the command on a terminal of its own; lines of stdin are typed one by one ("^C" and "^D" are those keys),
+ *       each when PROMPT has appeared since the last one and the output has been quiet for a while; the terminal's
+ *       output goes to stdout; exit as the command did
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -94,8 +98,8 @@ static int start(char **command, pid_t *child) {
     _exit(127);
 }
 
-/* Copy output to stdout until it holds `prompt` and has been quiet for a while; false when the other side is gone, or says
- * nothing more for too long. */
+/* Copy output to stdout until it holds `prompt` and has been quiet for a while; false when the other side is gone, or
+ * says nothing more for too long. */
 static bool copy_until(int master, const char *prompt) {
     enum { QUIET = 500, END = 120000 }; /* milliseconds */
     struct pollfd p = {.fd = master, .events = POLLIN};

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Common to the scripts of this folder: sourced with the script's arguments. Afterwards the working directory is empty and
-# goes away at the end, $nibble and $helper run, $models has the demo checkpoints, and `finish` gives the result.
+# Common to the scripts of this folder: sourced with the script's arguments. Afterwards the working directory is empty
+# and goes away at the end, $nibble and $helper run, $models has the demo checkpoints, and `finish` gives the result.
 set -u
 [ $# -eq 3 ] || {
     echo "usage: $0 SOURCE_DIR NIBBLE HELPER" >&2
@@ -51,8 +51,8 @@ finish() {
     exit
 }
 
-# expect EXIT_CODE STDOUT_PATTERN STDERR_PATTERN COMMAND...: runs the command on an empty stdin and compares. The patterns are
-# extended regular expressions that must match a line; "" asks for no output at all, "*" takes anything.
+# expect EXIT_CODE STDOUT_PATTERN STDERR_PATTERN COMMAND...: runs the command on an empty stdin and compares. Patterns
+# are extended regular expressions that must match a line; "" asks for no output at all, "*" takes anything.
 expect() {
     local code=$1 out=$2 err=$3 got name
     shift 3

@@ -47,7 +47,8 @@ expect 0 '^identity' '*' "$nibble" convert source --level 19 --threads 1 -o leve
 for other in raw level; do
     check_same "$other: identity" "$("$nibble" inspect $other.nbl --json | "$helper" json identity)" \
         "$("$nibble" inspect $model --json | "$helper" json identity)"
-    check_same "$other: logits" "$("$nibble" logits $other.nbl --tokens 1,2,3)" "$("$nibble" logits $model --tokens 1,2,3)"
+    check_same "$other: logits" "$("$nibble" logits $other.nbl --tokens 1,2,3)" \
+        "$("$nibble" logits $model --tokens 1,2,3)"
 done
 expect 1 '' 'nowhere' "$nibble" convert source -o nowhere/x.nbl
 expect 1 '' 'nonesuch' "$nibble" convert source -o set.nbl --set nonesuch=1

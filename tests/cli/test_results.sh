@@ -17,24 +17,28 @@ ids=1,2,3,5,8,13,21,34,40,41,42,43,44,45,46,47,48,47,46,45,44,43,42,41,40,30,20,
 # ---- logits: not a bit may depend on threads, chunks or where they go
 echo "${ids//,/ }" >ids.txt
 tr ' ' '\n' <ids.txt >ids-lines.txt
+isas=$("$nibble" --version | sed -n 's/^supported by this CPU: //p')
+logits() { "$nibble" logits "$model" --tokens "$ids" --all "$@"; }
 for name in nanochat minigpt nanogpt; do
     for type in f32 f16 bf16 q8 q4; do
         [ "$name-$type" = nanochat-q4 ] || [ "$name" = nanochat ] || [ "$type" = f32 ] || continue
         make_model $name $type
         model=$name-$type.nbl
-        all=$("$nibble" logits "$model" --tokens "$ids" --all --threads 1)
+        all=$(logits --threads 1)
         check "$model: a hash" test ${#all} -eq 16
-        for how in '--threads 4' '--threads 3 --chunk 1' '--threads 1 --chunk 1' '--threads 1 --chunk 7' '--threads 2 --chunk 16'; do
+        for how in '--threads 4' '--threads 3 --chunk 1' '--chunk 1 --threads 1' '--chunk 7' '--chunk 16'; do
             # shellcheck disable=SC2086
-            check_same "$model: logits with $how" "$("$nibble" logits "$model" --tokens "$ids" --all $how)" "$all"
+            check_same "$model: logits with $how" "$(logits $how)" "$all"
         done
+        for isa in $isas; do
+            check_same "$model: NIBBLE_ISA=$isa" "$(NIBBLE_ISA=$isa logits --threads 1)" "$all"
+        done
+        check_same "$model: NIBBLE_THREADS=2" "$(NIBBLE_THREADS=2 logits)" "$all"
         check_same "$model: a file of ids" "$("$nibble" logits "$model" --tokens-file ids-lines.txt --all)" "$all"
-        check_same "$model: NIBBLE_ISA=scalar" "$(NIBBLE_ISA=scalar "$nibble" logits "$model" --tokens "$ids" --all)" "$all"
-        check_same "$model: NIBBLE_THREADS=2" "$(NIBBLE_THREADS=2 "$nibble" logits "$model" --tokens "$ids" --all)" "$all"
     done
 done
 
-# -o writes the bytes that are hashed: as many as the vocabulary has, times positions; the last position is the end of --all.
+# -o writes the bytes that are hashed: as many as the vocabulary has, times positions; the last position ends them.
 model=nanochat-q4.nbl
 vocab=$("$nibble" inspect $model --json | json hparams.vocab_size)
 n=$(wc -w <ids.txt)
@@ -84,7 +88,8 @@ check_same 'a prompt begins with BOS' "$(json prompt_ids <run.json | tr -d '[],'
 tokens=$(json prompt_ids <run.json | tr -d '[] ')
 check_same 'ids instead of text' "$("$nibble" run $model --tokens "$tokens" -n 24 --seed 3)" "$(cat text.txt)"
 has run.json prompt_ids samples.0.{ids,mask,text,finish_reason} stats.{prefill,decode}_{tokens,seconds}
-check_same 'one mask per id' "$(json samples.0.mask <run.json | tr -cd , | wc -c)" "$(json samples.0.ids <run.json | tr -cd , | wc -c)"
+check_same 'one mask per id' \
+    "$(json samples.0.mask <run.json | tr -cd , | wc -c)" "$(json samples.0.ids <run.json | tr -cd , | wc -c)"
 "$nibble" run $model -p "$prompt" -n 24 --seed 3 --temp 1 --samples 3 --json >samples.json
 check_same 'sample 0 is the single run' "$(json samples.0.ids <samples.json)" \
     "$("$nibble" run $model -p "$prompt" -n 24 --seed 3 --temp 1 --json | json samples.0.ids)"
@@ -102,7 +107,10 @@ whole=$(run --temp 0)
 word=$(printf '%s' "$whole" | grep -oE '[A-Za-z]+' | sed -n 3p)
 run --temp 0 --stop 'not in it' --stop "$word" --json >stop.json
 check_same 'a stop text' "$(json samples.0.finish_reason <stop.json)" stop
-case $(json samples.0.text <stop.json) in *"$word"*) flunk "text goes on behind --stop $word" stop.json ;; *) pass ;; esac
+case $(json samples.0.text <stop.json) in
+*"$word"*) flunk "text goes on behind --stop $word" stop.json ;;
+*) pass ;;
+esac
 check_same 'a stop text when streaming' "$(run --temp 0 --stop "$word")" "$(json samples.0.text <stop.json)"
 expect 0 '*' '^prefill [0-9]+ tokens in .* decode [0-9]+ tokens' "$nibble" run $model -p "$prompt" -n 3 --stats
 expect 1 '' 'larger --ctx' "$nibble" run $model -p "$prompt" --ctx 2
@@ -110,7 +118,8 @@ expect 1 '' 'larger --ctx' "$nibble" run $model -p "$prompt" --ctx 2
 check_same 'a full context' "$(json samples.0.finish_reason <full.json)" length
 
 # A model without a tokenizer runs on ids and prints ids.
-"$nibble" convert "$models/nanochat" --tokenizer none -o bare.nbl >bare.log 2>&1 || flunk 'conversion without tokenizer' bare.log
+"$nibble" convert "$models/nanochat" --tokenizer none -o bare.nbl >bare.log 2>&1 ||
+    flunk 'conversion without tokenizer' bare.log
 check_same 'ids from a bare model' "$("$nibble" run bare.nbl --tokens "$tokens" -n 5 --temp 0 | wc -w)" 5
 expect 1 '' 'no tokenizer' "$nibble" run bare.nbl -p x
 expect 1 '' 'no tokenizer' "$nibble" chat bare.nbl
@@ -124,33 +133,39 @@ check 'chat answers' test "$(wc -l <answers.txt)" -ge 2
 check_same 'chat again' "$(chat --threads 1 --chunk 3 <talk.txt)" "$(cat answers.txt)"
 check_same 'no input, no output' "$(chat </dev/null 2>&1)" ''
 expect 0 '' '' "$nibble" chat $model
-check_same 'a full conversation' "$(yes 'Tell me more.' | head -n 500 | chat --ctx 100 2>&1 >/dev/null | grep -c 'context')" 1
+check_same 'a full conversation' \
+    "$(yes 'Tell me more.' | head -n 500 | chat --ctx 100 2>&1 >/dev/null | grep -c 'context')" 1
 
 # ---- perplexity
 "$nibble" run $model -p "$prompt" -n 400 --temp 1 --seed 5 >text.in
 "$nibble" tokenize $model --ids <text.in >text.ids
 "$nibble" perplexity $model --text text.in --ctx 64 --json >ppl.json
-check_same 'a file of ids is the same' "$("$nibble" perplexity $model --tokens-file text.ids --ctx 64 --json --threads 1)" "$(cat ppl.json)"
+check_same 'a file of ids is the same' \
+    "$("$nibble" perplexity $model --tokens-file text.ids --ctx 64 --json --threads 1)" "$(cat ppl.json)"
 has ppl.json tokens cross_entropy perplexity perplexity_stderr kl_mean kl_max kl_p99 top1_agreement
 n=$(wc -w <text.ids)
 check_same 'every window leaves its first token out' "$(json tokens <ppl.json)" $((n - (n + 63) / 64))
 check_same 'overlapping windows score all but the first' \
     "$("$nibble" perplexity $model --tokens-file text.ids --ctx 64 --stride 16 --json | json tokens)" $((n - 1))
-check_same 'windows of one stride' "$("$nibble" perplexity $model --text text.in --ctx 64 --stride 64 --json)" "$(cat ppl.json)"
+check_same 'windows of one stride' "$("$nibble" perplexity $model --text text.in --ctx 64 --stride 64 --json)" \
+    "$(cat ppl.json)"
 "$nibble" perplexity $model --text text.in --ctx 64 --reference $model --json >self.json
-check_same 'no divergence from itself' "$(json kl_mean kl_max kl_p99 top1_agreement <self.json | tr '\n' ' ')" '0.0 0.0 0.0 1.0 '
-check_same 'the reference changes no score' "$(json cross_entropy perplexity <self.json)" "$(json cross_entropy perplexity <ppl.json)"
+check_same 'no divergence from itself' "$(json kl_mean kl_max kl_p99 top1_agreement <self.json | tr '\n' ' ')" \
+    '0.0 0.0 0.0 1.0 '
+check_same 'the reference changes no score' "$(json cross_entropy perplexity <self.json)" \
+    "$(json cross_entropy perplexity <ppl.json)"
 "$nibble" perplexity $model --text text.in --ctx 64 --reference nanochat-f32.nbl --json >kl.json
 check 'q4 is not f32, but near' awk -v kl="$(json kl_mean <kl.json)" 'BEGIN {exit !(kl > 0 && kl < 0.5)}'
-expect 0 '^top-1 agreement  [0-9.]+ %$' '' "$nibble" perplexity $model --text text.in --ctx 64 --reference nanochat-f32.nbl
+expect 0 '^top-1 agreement  [0-9.]+ %$' '' \
+    "$nibble" perplexity $model --text text.in --ctx 64 --reference nanochat-f32.nbl
 expect 1 '' 'cannot be compared' "$nibble" perplexity $model --tokens-file text.ids --ctx 64 --reference minigpt-f32.nbl
 echo 5 >one.ids
 expect 1 '' 'takes two' "$nibble" perplexity $model --tokens-file one.ids
 
 # ---- inspect
 "$nibble" inspect $model --json >inspect.json
-has inspect.json identity architecture hparams.n_layer tokenizer.kind tokenizer.n_tokens file_bytes raw_bytes parameters \
-    bits_per_weight tensors.0.{name,type,shape,raw_bytes,stored_bytes}
+has inspect.json identity architecture hparams.n_layer tokenizer.kind tokenizer.n_tokens \
+    file_bytes raw_bytes parameters bits_per_weight tensors.0.{name,type,shape,raw_bytes,stored_bytes}
 check_same 'file_bytes' "$(json file_bytes <inspect.json)" "$(wc -c <$model)"
 expect 0 "identity +$(json identity <inspect.json)" '' "$nibble" inspect $model
 expect 0 '^embed.weight +q8 ' '' "$nibble" inspect $model --tensors

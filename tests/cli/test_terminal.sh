@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What is different at a terminal: lines typed to `nibble chat`, Ctrl-C, Ctrl-D, and the commands that begin with a slash.
+# What is different at a terminal: lines typed to `nibble chat`, Ctrl-C, Ctrl-D, and commands that begin with a slash.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 export TERM=xterm
