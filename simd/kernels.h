@@ -49,11 +49,17 @@ typedef struct nb_matmul {
     size_t y_stride;
 } nb_matmul;
 
+/* What a tier can do at most, for reports (simd/probe.h): a probe reads n bytes, or does n rounds of arithmetic on the
+ * first 4096 bytes of `data` (floats of ordinary size), and returns how many bytes or operations that were. */
+typedef enum nb_probe { NB_PROBE_READ, NB_PROBE_INT8, NB_PROBE_FMA, NB_PROBE_COUNT } nb_probe;
+typedef uint64_t (*nb_probe_fn)(const uint8_t *data, size_t n, float sink[NB_PANEL_ROWS]);
+
 typedef struct nb_kernels {
     const char *isa; /* name of the tier */
 #define KERNEL(name, ret, args) ret(*name) args;
 #include "simd/kernels.def"
 #undef KERNEL
+    nb_probe_fn probe[NB_PROBE_COUNT];
 } nb_kernels;
 
 typedef void (*nb_matmul_fn)(const nb_matmul *m, size_t panel_begin, size_t panel_end);
