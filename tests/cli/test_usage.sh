@@ -3,7 +3,7 @@
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-commands='convert inspect verify run chat tokenize logits perplexity help'
+commands='convert inspect verify run chat tokenize logits perplexity bench help'
 for command in $commands; do
     expect 0 "^Usage: nibble $command" '' "$nibble" "$command" --help
     expect 0 "^Usage: nibble $command" '' "$nibble" "$command" -h whatever --else
@@ -72,6 +72,11 @@ done <<'TABLE'
 2|--stride must not be larger than --ctx|perplexity m --text f --ctx 8 --stride 9
 2|--ctx must be at least 2|perplexity m --text f --ctx 1
 2|'b' is one argument too many; put the text in quotes|tokenize m a b
+2|--threads takes .*not '1,0'|bench m --threads 1,0
+2|--threads takes .*not '1,'|bench m --threads 1,
+2|--kv takes a list.*not 'f32,q2'|bench m --kv f32,q2
+2|nothing to measure|bench m -p 0 -n 0
+2|one of --json, --csv and --md|bench m --json --csv
 1|nofile.nbl|inspect nofile.nbl
 1|nofile.nbl|verify nofile.nbl
 1|nofile.nbl|run nofile.nbl -p x

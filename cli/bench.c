@@ -1,0 +1,278 @@
+/* nibble bench: how fast a model reads and generates, and what share of the machine's limits that is. */
+#include "cli/bench.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/checked.h"
+#include "base/mem.h"
+#include "cli/common.h"
+#include "simd/cpu.h"
+#include "simd/probe.h"
+
+enum { LIST_MOST = 32, WARM_TOKENS = 8, ATTEMPTS_PER_SAMPLE = 4 };
+static const double MACHINE_SECONDS = 0.3, BRACKET_SECONDS = 0.1;
+
+typedef struct bench {
+    const options *o;
+    nb_team *team; /* of the threads being measured */
+    nb_session *session;
+    nb_prober prober;
+    bench_report report;
+    uint64_t threads[LIST_MOST];
+    nb_kv_type kv[LIST_MOST];
+    size_t n_threads, n_kv;
+    int32_t *ids; /* [depth + the longer test]: any will do */
+    progress_bar bar;
+    uint64_t done, total; /* samples */
+    nb_error *err;
+} bench;
+
+/* ---- the tests */
+
+static nb_status read_tokens(bench *b, uint32_t n) {
+    return feed(b->session, b->ids + b->o->depth, n, b->o->chunk, b->err);
+}
+
+static nb_status generate_tokens(bench *b, uint32_t n) {
+    return feed(b->session, b->ids + b->o->depth, n, 1, b->err);
+}
+
+static const struct test {
+    const char *name;
+    nb_status (*run)(bench *b, uint32_t n);
+    nb_probe limit;   /* what bounds it */
+    double tolerance; /* a sample counts when the limit before and after it differ by this share at most */
+} tests[] = {
+    {"prefill", read_tokens, NB_PROBE_INT8, (double)INFINITY},
+    /* Machines that are shared change their bandwidth within minutes, and with it the speed of decoding. */
+    {"decode", generate_tokens, NB_PROBE_READ, 0.05},
+};
+enum { PREFILL, DECODE, N_TESTS };
+
+static nb_status one_sample(bench *b, const struct test *test, uint32_t n, double *seconds) {
+    nb_session_rewind(b->session, (uint32_t)b->o->depth);
+    double begin = seconds_now();
+    nb_status st = test->run(b, n);
+    *seconds = seconds_now() - begin;
+    return st;
+}
+
+static nb_status told(bench *b) {
+    if (nb_progress_step(&b->bar.listener, "measuring", b->done, b->total)) return NB_OK;
+    return nb_fail(b->err, NB_CANCELLED, "interrupted");
+}
+
+/* Samples until there are enough, or until too many had to be dropped. */
+static nb_status take_samples(bench *b, const struct test *test, bench_row *row) {
+    uint64_t attempts = b->o->reps * ATTEMPTS_PER_SAMPLE;
+    double seconds, limits = 0;
+    nb_status st = one_sample(b, test, row->tokens < WARM_TOKENS ? row->tokens : WARM_TOKENS, &seconds);
+    for (; !st && row->n < b->o->reps && attempts > 0; attempts--) {
+        double before = nb_probe_rate(&b->prober, test->limit, b->team, BRACKET_SECONDS);
+        st = one_sample(b, test, row->tokens, &seconds);
+        if (st) break;
+        double after = nb_probe_rate(&b->prober, test->limit, b->team, BRACKET_SECONDS);
+        if (fabs(before - after) > test->tolerance * fmax(before, after)) {
+            row->dropped++;
+        } else {
+            row->samples[row->n++] = (double)row->tokens / fmax(seconds, 1e-9);
+            limits += (before + after) / 2;
+            b->done++;
+        }
+        st = told(b);
+    }
+    row->limit = limits / (double)row->n; /* NaN without samples */
+    if (!st && row->n < b->o->reps)
+        warn("%s with --threads %d: %zu of %zu samples were dropped, because the memory's bandwidth changed by more "
+             "than 5 %% meanwhile",
+             row->test, row->threads, row->dropped, row->dropped + row->n);
+    return st;
+}
+
+/* ---- what samples say */
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static nb_status summarize(bench_row *r, nb_error *err) {
+    r->median = r->mean = r->sd = (double)NAN;
+    if (!r->n) return NB_OK;
+    double *sorted = nb_alloc(r->n * sizeof *sorted), sum = 0, squares = 0;
+    if (!sorted) return nb_oom(err, "samples", r->n * sizeof *sorted);
+    memcpy(sorted, r->samples, r->n * sizeof *sorted);
+    qsort(sorted, r->n, sizeof *sorted, compare);
+    r->median = (sorted[(r->n - 1) / 2] + sorted[r->n / 2]) / 2;
+    for (size_t i = 0; i < r->n; i++) sum += sorted[i];
+    r->mean = sum / (double)r->n;
+    for (size_t i = 0; i < r->n; i++) squares += (sorted[i] - r->mean) * (sorted[i] - r->mean);
+    r->sd = r->n > 1 ? sqrt(squares / (double)(r->n - 1)) : 0;
+    nb_free(sorted);
+    return NB_OK;
+}
+
+/* A prefill computes the logits of its last token only. */
+static void compare_with_limits(bench_row *r, const bench_model *m) {
+    r->share_of_dram = r->share_of_int8 = (double)NAN;
+    if (r->test == tests[DECODE].name) {
+        r->share_of_dram = r->median * (double)(m->block_bytes + m->head_bytes) / r->limit;
+    } else if (m->scaled) {
+        double macs = (double)m->block_macs + (double)m->head_macs / r->tokens;
+        r->share_of_int8 = r->median * 2 * macs / r->limit;
+    }
+}
+
+/* ---- the model */
+
+static void add_matrix(const nb_weight *w, uint64_t *bytes, uint64_t *macs) {
+    if (!w->panel_bytes) return; /* absent, or no matrix */
+    *bytes += nb_div_up((size_t)w->rows, NB_PANEL_ROWS) * w->panel_bytes;
+    *macs += w->rows * w->cols;
+}
+
+static bench_model model_of(const nb_model *model, const char *path) {
+    bench_model m = {.path = path, .model = model, .type = nb_model_layer(model, 0)->qkv_w.type};
+    m.scaled = nb_types[m.type].scaled;
+    for (uint32_t layer = 0; layer < nb_model_hparams(model)->n_layer; layer++) {
+        const nb_layer_weights *w = nb_model_layer(model, layer);
+#define FIELD_MODEL(field)
+#define FIELD_LAYER(field) add_matrix(&w->field, &m.block_bytes, &m.block_macs);
+#define TENSOR(field, SCOPE, name, KIND, rows, cols, present) FIELD_##SCOPE(field)
+#include "core/tensors.def"
+#undef TENSOR
+#undef FIELD_MODEL
+#undef FIELD_LAYER
+    }
+    add_matrix(nb_model_head(model), &m.head_bytes, &m.head_macs);
+    return m;
+}
+
+/* ---- the machine */
+
+static nb_status measure_machine(bench *b, const nb_kernels *k) {
+    bench_machine *m = &b->report.machine;
+    uint64_t most = 1;
+    for (size_t i = 0; i < b->n_threads; i++) most = b->threads[i] > most ? b->threads[i] : most;
+    nb_cpu_name(m->cpu, sizeof m->cpu);
+    m->isa = k->isa;
+    m->cores = nb_physical_cores();
+    m->threads = (int)most;
+    nb_status st = nb_team_create(&b->team, (int)most, b->err);
+    if (!st) st = nb_prober_open(&b->prober, k, b->team, b->err);
+    if (!st) {
+        m->dram_one_thread = nb_probe_rate(&b->prober, NB_PROBE_READ, NULL, MACHINE_SECONDS);
+        m->dram = nb_probe_rate(&b->prober, NB_PROBE_READ, b->team, MACHINE_SECONDS);
+        m->int8 = nb_probe_rate(&b->prober, NB_PROBE_INT8, b->team, MACHINE_SECONDS);
+        m->fma = nb_probe_rate(&b->prober, NB_PROBE_FMA, b->team, MACHINE_SECONDS);
+    }
+    nb_team_free(b->team);
+    b->team = NULL;
+    return st;
+}
+
+/* ---- lists of options */
+
+/* The i-th item of "1,2,4" into item[n]: false past the end, empty or too long ones give "". */
+static bool list_item(const char *list, size_t i, char *item, size_t n) {
+    for (; i > 0; i--) {
+        list = strchr(list, ',');
+        if (!list) return false;
+        list++;
+    }
+    size_t length = strcspn(list, ",");
+    snprintf(item, n, "%.*s", length < n ? (int)length : 0, list);
+    return true;
+}
+
+static int parse_lists(bench *b) {
+    char item[24];
+    for (; b->o->thread_list && list_item(b->o->thread_list, b->n_threads, item, sizeof item); b->n_threads++)
+        if (b->n_threads == LIST_MOST || !parse_u64(item, &b->threads[b->n_threads]) || !b->threads[b->n_threads] ||
+            b->threads[b->n_threads] > NB_TEAM_MAX)
+            return usage_error("bench: --threads takes up to %d whole numbers from 1 to %d, as 1,2,4, not '%s'",
+                               LIST_MOST, NB_TEAM_MAX, b->o->thread_list);
+    if (!b->n_threads) b->threads[b->n_threads++] = b->o->threads ? b->o->threads : (uint64_t)nb_physical_cores();
+    for (; list_item(b->o->kv_list, b->n_kv, item, sizeof item); b->n_kv++) {
+        size_t type = 0;
+        while (kv_choice(type) && strcmp(kv_choice(type), item) != 0) type++;
+        if (b->n_kv == LIST_MOST || !kv_choice(type))
+            return usage_error("bench: --kv takes a list of what --kv of 'run' takes, not '%s'", b->o->kv_list);
+        b->kv[b->n_kv] = (nb_kv_type)type;
+    }
+    if (!b->o->prefill && !b->o->max_tokens) return usage_error("bench: nothing to measure with -p 0 -n 0");
+    if (b->o->json + b->o->csv + b->o->md > 1) return usage_error("bench: give one of --json, --csv and --md");
+    return 0;
+}
+
+/* ---- all of it */
+
+/* The tests with one number of threads and one type of cache. */
+static nb_status measure(bench *b, const nb_model *model, int threads, nb_kv_type kv) {
+    const uint32_t counts[N_TESTS] = {[PREFILL] = (uint32_t)b->o->prefill, [DECODE] = (uint32_t)b->o->max_tokens};
+    uint64_t longer = b->o->prefill > b->o->max_tokens ? b->o->prefill : b->o->max_tokens;
+    nb_status st = nb_team_create(&b->team, threads, b->err);
+    const nb_session_options how = {.n_ctx = (uint32_t)(b->o->depth + longer),
+                                    .n_chunk = (uint32_t)b->o->chunk,
+                                    .kv = kv,
+                                    .team = b->team};
+    if (!st) st = nb_session_create(&b->session, model, &how, b->err);
+    if (!st) st = feed(b->session, b->ids, b->o->depth, b->o->chunk, b->err);
+    for (size_t i = 0; !st && i < N_TESTS; i++) {
+        if (!counts[i]) continue;
+        bench_row *row = &b->report.rows[b->report.n++];
+        *row = (bench_row){.test = tests[i].name,
+                           .kv = kv_choice(kv),
+                           .tokens = counts[i],
+                           .depth = (uint32_t)b->o->depth,
+                           .threads = threads,
+                           .samples = nb_calloc(b->o->reps, sizeof *row->samples)};
+        if (!row->samples) st = nb_oom(b->err, "samples", b->o->reps * sizeof *row->samples);
+        if (!st) st = take_samples(b, &tests[i], row);
+        if (!st) st = summarize(row, b->err);
+        if (!st) compare_with_limits(row, &b->report.model);
+    }
+    nb_session_free(b->session);
+    nb_team_free(b->team);
+    b->session = NULL;
+    b->team = NULL;
+    return st;
+}
+
+static nb_status measure_all(bench *b, const nb_model *model) {
+    size_t rows = b->n_threads * b->n_kv * N_TESTS, n = b->o->depth + b->o->prefill + b->o->max_tokens;
+    b->report.model = model_of(model, b->o->args[0]);
+    b->report.rows = nb_calloc(rows, sizeof *b->report.rows);
+    b->ids = nb_alloc(n * sizeof *b->ids);
+    if (!b->report.rows || !b->ids) return nb_oom(b->err, "the tests", n * sizeof *b->ids);
+    uint32_t vocab = nb_model_hparams(model)->vocab_size, id = 1;
+    for (size_t i = 0; i < n; i++, id = id * 1664525u + 1013904223u) b->ids[i] = (int32_t)((id >> 8) % vocab);
+    b->total = b->n_threads * b->n_kv * b->o->reps * ((b->o->prefill > 0) + (uint64_t)(b->o->max_tokens > 0));
+    progress_begin(&b->bar);
+    b->bar.counts = true;
+    nb_status st = measure_machine(b, nb_model_kernels(model));
+    for (size_t t = 0; !st && t < b->n_threads; t++)
+        for (size_t k = 0; !st && k < b->n_kv; k++) st = measure(b, model, (int)b->threads[t], b->kv[k]);
+    progress_end(&b->bar);
+    return st;
+}
+
+int cmd_bench(const options *o) {
+    nb_error err = {0};
+    bench b = {.o = o, .err = &err};
+    engine e = {0};
+    int code = parse_lists(&b);
+    if (code) return code;
+    nb_status st = engine_open(&e, o, o->args[0], &err);
+    /* Members that sleep cost nothing, but a team must not stand beside the one that is measured. */
+    nb_team_free(e.team);
+    e.team = NULL;
+    if (!st) st = measure_all(&b, e.model);
+    if (!st) code = bench_print(&b.report, o);
+    for (size_t i = 0; i < b.report.n; i++) nb_free(b.report.rows[i].samples);
+    nb_free(b.report.rows);
+    nb_free(b.ids);
+    nb_prober_close(&b.prober);
+    engine_close(&e);
+    return st ? fail(&err) : code;
+}
