@@ -127,15 +127,23 @@ static void place_qkv(nb_forward *f, size_t t) {
     nb_kv_store(f->kv, f->layer, position, k, v);
 }
 
-/* Items are (token, KV head): long contexts spread over the team also when one token is decoded. */
+/* Items are (tile of tokens, KV head): a tile reads each page once, and one decoded token still spreads over the team. */
 static void attend_share(void *arg, size_t begin, size_t end, int member) {
     nb_forward *f = arg;
-    uint32_t group = f->h->n_head / f->h->n_kv_head;
+    uint32_t heads = f->h->n_kv_head, group = f->h->n_head / heads, tile = nb_kv_tile(group);
     for (size_t i = begin; i < end; i++) {
-        size_t t = i / f->h->n_kv_head, head = i % f->h->n_kv_head, at = head * group * f->h->head_dim;
-        nb_kv_attend(f->kv, f->k, f->layer, (uint32_t)head, f->position + (uint32_t)t, f->qkv + t * f->stride_qkv + at,
-                     group, f->att + t * f->stride_att + at, f->kv_scratch + (size_t)member * f->scratch_stride);
+        size_t first = i / heads * tile, at = i % heads * group * f->h->head_dim;
+        nb_kv_query query = {.layer = f->layer, .head = (uint32_t)(i % heads), .position = f->position + (uint32_t)first,
+                             .n = (uint32_t)nb_min_size(tile, f->n_tokens - first), .group = group,
+                             .q = f->qkv + first * f->stride_qkv + at, .q_stride = f->stride_qkv,
+                             .out = f->att + first * f->stride_att + at, .out_stride = f->stride_att};
+        nb_kv_attend(f->kv, f->k, &query, f->kv_scratch + (size_t)member * f->scratch_stride);
     }
+}
+
+static void attend(nb_forward *f) {
+    uint32_t heads = f->h->n_kv_head;
+    nb_team_for(f->team, nb_div_up(f->n_tokens, nb_kv_tile(f->h->n_head / heads)) * heads, 1, attend_share, f);
 }
 
 static void activate(nb_forward *f, size_t t) {
@@ -185,7 +193,7 @@ static void block(nb_forward *f) {
     each_token(f, norm_attn);                                         /* xn = norm(x)          [T][N]         */
     multiply(f, &w->qkv_w, f->xn, e, n, f->qkv, f->stride_qkv);       /* q, k, v = Wqkv xn     [T][(H+2G)D]   */
     each_token(f, place_qkv);                                         /* rotate, norm, store k and v          */
-    nb_team_for(f->team, n * f->h->n_kv_head, 1, attend_share, f);    /* att = attention(q)    [T][HD]        */
+    attend(f);                                                        /* att = attention(q)    [T][HD]        */
     multiply(f, &w->out_w, f->att, f->stride_att, n, f->y, e);        /* y = Wo att            [T][N]         */
     each_token(f, residual_attn);                                     /* x += y                               */
     each_token(f, norm_mlp);                                          /* xn = norm(x)                         */

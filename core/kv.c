@@ -41,49 +41,60 @@ void nb_kv_store(nb_kv *kv, uint32_t layer, uint32_t position, const float *k, c
     }
 }
 
-/* The state of online softmax for each query head of a group. */
+/* ---- attention ----
+ *
+ * A row is one query head of one position; the rows of a tile are [n][group]. */
+
+enum { TILE_ROWS = 32 };
+
+uint32_t nb_kv_tile(uint32_t group) { return group < TILE_ROWS ? TILE_ROWS / group : 1; }
+
+/* The state of online softmax for each row. */
 typedef struct state {
-    float *m, *l; /* [group] */
-    float *o;     /* [group][value_rows] */
+    float *m, *l; /* [rows] */
+    float *o;     /* [rows][value_rows] */
 } state;
 
 typedef struct scratch {
-    float *scores; /* [group][64] */
-    float *carry;  /* [group]: what the page leaves of the earlier sums */
-    float *page_o; /* [group][value_rows] */
+    float *q;      /* [rows][head_dim] */
+    float *scores; /* [rows][64] */
+    float *carry;  /* [rows]: what the page leaves of the earlier sums */
+    float *page_o; /* [rows][value_rows] */
     state span, total;
 } scratch;
 
-static size_t state_floats(const nb_kv *kv, uint32_t group) {
-    return 2 * nb_round_up(group, NB_PANEL_ROWS) + (size_t)group * kv->value_rows;
-}
+static size_t most_rows(uint32_t group) { return nb_round_up((size_t)nb_kv_tile(group) * group, NB_PANEL_ROWS); }
+
+static size_t state_floats(const nb_kv *kv, size_t rows) { return rows * (2 + (size_t)kv->value_rows); }
 
 size_t nb_kv_scratch(const nb_kv *kv, uint32_t group) {
-    return (size_t)group * (NB_KV_PAGE + kv->value_rows) + nb_round_up(group, NB_PANEL_ROWS) + 2 * state_floats(kv, group);
+    size_t rows = most_rows(group);
+    return rows * ((size_t)kv->value_rows + NB_KV_PAGE + 1 + kv->value_rows) + 2 * state_floats(kv, rows);
 }
 
-static state carve_state(const nb_kv *kv, uint32_t group, float **p) {
-    size_t heads = nb_round_up(group, NB_PANEL_ROWS);
-    state s = {.m = *p, .l = *p + heads, .o = *p + 2 * heads};
-    *p += state_floats(kv, group);
+static state carve_state(const nb_kv *kv, size_t rows, float **p) {
+    state s = {.m = *p, .l = *p + rows, .o = *p + 2 * rows};
+    *p += state_floats(kv, rows);
     return s;
 }
 
 static scratch carve(const nb_kv *kv, uint32_t group, float *p) {
-    scratch s = {.scores = p, .page_o = p + (size_t)group * NB_KV_PAGE};
-    s.carry = s.page_o + (size_t)group * kv->value_rows;
-    p = s.carry + nb_round_up(group, NB_PANEL_ROWS);
-    s.span = carve_state(kv, group, &p);
-    s.total = carve_state(kv, group, &p);
+    size_t rows = most_rows(group);
+    scratch s = {.q = p, .scores = p + rows * kv->value_rows};
+    s.carry = s.scores + rows * NB_KV_PAGE;
+    s.page_o = s.carry + rows;
+    p = s.page_o + rows * kv->value_rows;
+    s.span = carve_state(kv, rows, &p);
+    s.total = carve_state(kv, rows, &p);
     return s;
 }
 
-static void reset(state *s, uint32_t group, size_t value_rows) {
-    for (uint32_t g = 0; g < group; g++) {
-        s->m[g] = -INFINITY;
-        s->l[g] = 0.0f;
+static void reset(state *s, size_t rows, size_t value_rows) {
+    for (size_t r = 0; r < rows; r++) {
+        s->m[r] = -INFINITY;
+        s->l[r] = 0.0f;
     }
-    memset(s->o, 0, group * value_rows * sizeof *s->o);
+    memset(s->o, 0, rows * value_rows * sizeof *s->o);
 }
 
 static float exp1(const nb_kernels *k, float x) {
@@ -91,56 +102,69 @@ static float exp1(const nb_kernels *k, float x) {
     return x;
 }
 
-/* One page, of which the first n positions are visible. */
-static void attend_page(const nb_kv *kv, const nb_kernels *k, const float *page, size_t n, const float *q, uint32_t group,
+/* One page for rows [from, from + rows), which all see its first n positions. */
+static void attend_page(const nb_kv *kv, const nb_kernels *k, const float *page, size_t n, size_t from, size_t rows,
                         const scratch *s) {
     const uint8_t *keys = (const uint8_t *)page, *values = keys + kv->k_bytes;
-    nb_matmul scores = {.w = keys, .panel_bytes = (size_t)kv->head_dim * COLUMN, .cols = kv->head_dim,
-                        .x = {.f = q, .f_stride = kv->head_dim}, .n_tokens = group, .y = s->scores, .y_stride = NB_KV_PAGE};
-    k->matmul_f32(&scores, 0, nb_div_up(n, NB_PANEL_ROWS));
+    float *scores = s->scores + from * NB_KV_PAGE, *page_o = s->page_o + from * kv->value_rows;
+    nb_matmul product = {.w = keys, .panel_bytes = (size_t)kv->head_dim * COLUMN, .cols = kv->head_dim,
+                         .x = {.f = s->q + from * kv->head_dim, .f_stride = kv->head_dim}, .n_tokens = rows, .y = scores,
+                         .y_stride = NB_KV_PAGE};
+    k->matmul_f32(&product, 0, nb_div_up(n, NB_PANEL_ROWS));
     const state *span = &s->span;
-    for (uint32_t g = 0; g < group; g++) {
-        float *e = s->scores + (size_t)g * NB_KV_PAGE, best = k->max(e, n);
-        float m = best > span->m[g] ? best : span->m[g];
-        s->carry[g] = exp1(k, span->m[g] - m);
-        span->l[g] = fmaf(span->l[g], s->carry[g], k->exp_sum(e, m, n));
-        span->m[g] = m;
+    for (size_t r = 0; r < rows; r++) {
+        float *e = scores + r * NB_KV_PAGE, best = k->max(e, n), before = span->m[from + r];
+        float m = best > before ? best : before;
+        s->carry[from + r] = exp1(k, before - m);
+        span->l[from + r] = fmaf(span->l[from + r], s->carry[from + r], k->exp_sum(e, m, n));
+        span->m[from + r] = m;
     }
     nb_matmul mix = {.w = values, .panel_bytes = (size_t)NB_KV_PAGE * COLUMN, .cols = n,
-                     .x = {.f = s->scores, .f_stride = NB_KV_PAGE}, .n_tokens = group, .y = s->page_o,
-                     .y_stride = kv->value_rows};
+                     .x = {.f = scores, .f_stride = NB_KV_PAGE}, .n_tokens = rows, .y = page_o, .y_stride = kv->value_rows};
     k->matmul_f32(&mix, 0, kv->value_rows / NB_PANEL_ROWS);
-    for (uint32_t g = 0; g < group; g++) {
-        size_t at = (size_t)g * kv->value_rows;
-        k->blend(span->o + at, s->carry[g], s->page_o + at, 1.0f, kv->value_rows);
+    for (size_t r = 0; r < rows; r++)
+        k->blend(span->o + (from + r) * kv->value_rows, s->carry[from + r], page_o + r * kv->value_rows, 1.0f, kv->value_rows);
+}
+
+/* The page that begins at position `at`: together for all rows when all see all of it, else position by position. */
+static void attend_tile(const nb_kv *kv, const nb_kernels *k, const nb_kv_query *query, size_t at, const scratch *s) {
+    const float *page = page_at(kv, query->layer, query->head, (uint32_t)(at / NB_KV_PAGE));
+    if (at + NB_KV_PAGE <= (size_t)query->position + 1) {
+        attend_page(kv, k, page, NB_KV_PAGE, 0, (size_t)query->n * query->group, s);
+        return;
+    }
+    for (size_t i = 0; i < query->n; i++) {
+        size_t end = query->position + i + 1;
+        if (end > at) attend_page(kv, k, page, nb_min_size(NB_KV_PAGE, end - at), i * query->group, query->group, s);
     }
 }
 
-static void merge_span(const nb_kv *kv, const nb_kernels *k, state *total, const state *span, uint32_t group) {
-    for (uint32_t g = 0; g < group; g++) {
-        float m = total->m[g] > span->m[g] ? total->m[g] : span->m[g];
-        float a = exp1(k, total->m[g] - m), b = exp1(k, span->m[g] - m);
-        total->l[g] = fmaf(total->l[g], a, span->l[g] * b);
-        total->m[g] = m;
-        k->blend(total->o + (size_t)g * kv->value_rows, a, span->o + (size_t)g * kv->value_rows, b, kv->value_rows);
+/* Rows that have seen nothing of the span leave their totals as they are. */
+static void merge_span(const nb_kv *kv, const nb_kernels *k, const scratch *s, size_t rows) {
+    for (size_t r = 0; r < rows; r++) {
+        if (s->span.l[r] == 0.0f) continue;
+        float m = s->total.m[r] > s->span.m[r] ? s->total.m[r] : s->span.m[r];
+        float a = exp1(k, s->total.m[r] - m), b = exp1(k, s->span.m[r] - m);
+        s->total.l[r] = fmaf(s->total.l[r], a, s->span.l[r] * b);
+        s->total.m[r] = m;
+        k->blend(s->total.o + r * kv->value_rows, a, s->span.o + r * kv->value_rows, b, kv->value_rows);
     }
 }
 
-void nb_kv_attend(const nb_kv *kv, const nb_kernels *k, uint32_t layer, uint32_t head, uint32_t position, const float *q,
-                  uint32_t group, float *out, float *room) {
-    scratch s = carve(kv, group, room);
-    size_t end = (size_t)position + 1;
-    reset(&s.total, group, kv->value_rows);
+void nb_kv_attend(const nb_kv *kv, const nb_kernels *k, const nb_kv_query *query, float *room) {
+    scratch s = carve(kv, query->group, room);
+    size_t rows = (size_t)query->n * query->group, width = (size_t)query->group * kv->head_dim;
+    size_t end = (size_t)query->position + query->n;
+    for (size_t i = 0; i < query->n; i++) memcpy(s.q + i * width, query->q + i * query->q_stride, width * sizeof *s.q);
+    reset(&s.total, rows, kv->value_rows);
     for (size_t span = 0; span < end; span += NB_KV_SPAN) {
-        reset(&s.span, group, kv->value_rows);
-        for (size_t at = span; at < nb_min_size(end, span + NB_KV_SPAN); at += NB_KV_PAGE)
-            attend_page(kv, k, page_at(kv, layer, head, (uint32_t)(at / NB_KV_PAGE)), nb_min_size(NB_KV_PAGE, end - at), q,
-                        group, &s);
-        merge_span(kv, k, &s.total, &s.span, group);
+        reset(&s.span, rows, kv->value_rows);
+        for (size_t at = span; at < nb_min_size(end, span + NB_KV_SPAN); at += NB_KV_PAGE) attend_tile(kv, k, query, at, &s);
+        merge_span(kv, k, &s, rows);
     }
-    for (uint32_t g = 0; g < group; g++) {
-        float *o = s.total.o + (size_t)g * kv->value_rows;
-        k->scale(o, 1.0f / s.total.l[g], kv->head_dim);
-        memcpy(out + (size_t)g * kv->head_dim, o, kv->head_dim * sizeof *out);
+    for (size_t r = 0; r < rows; r++) {
+        float *o = s.total.o + r * kv->value_rows;
+        k->scale(o, 1.0f / s.total.l[r], kv->head_dim);
+        memcpy(query->out + r / query->group * query->out_stride + r % query->group * kv->head_dim, o, kv->head_dim * sizeof *o);
     }
 }

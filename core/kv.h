@@ -41,12 +41,24 @@ void nb_kv_free(nb_kv *kv); /* accepts a zeroed one */
  * threads at once. */
 void nb_kv_store(nb_kv *kv, uint32_t layer, uint32_t position, const float *k, const float *v);
 
-/* Floats of scratch that nb_kv_attend needs for `group` query heads. */
+/* Consecutive positions that are worth attending together, for `group` query heads each: they read a page once. */
+uint32_t nb_kv_tile(uint32_t group);
+
+/* Floats of scratch that nb_kv_attend needs for up to nb_kv_tile positions of `group` query heads. */
 size_t nb_kv_scratch(const nb_kv *kv, uint32_t group);
 
-/* Attention of `group` query heads that share KV head `head`, at `position` over positions 0..position.
- * q: [group][head_dim], scaled; out: [group][head_dim]; room: nb_kv_scratch floats of this thread's own. */
-void nb_kv_attend(const nb_kv *kv, const nb_kernels *k, uint32_t layer, uint32_t head, uint32_t position, const float *q,
-                  uint32_t group, float *out, float *room);
+/* Where nb_kv_attend reads and writes: position i's heads are at q + i * q_stride and out + i * out_stride. */
+typedef struct nb_kv_query {
+    uint32_t layer, head;        /* KV head */
+    uint32_t position, n;        /* positions position..position+n-1, n <= nb_kv_tile(group) */
+    uint32_t group;              /* query heads that share the KV head */
+    const float *q;              /* [n][q_stride], of which [group][head_dim]; scaled */
+    size_t q_stride;
+    float *out;                  /* [n][out_stride], of which [group][head_dim] */
+    size_t out_stride;
+} nb_kv_query;
+
+/* Attention of every query over the positions up to its own. room: nb_kv_scratch floats of this thread's own. */
+void nb_kv_attend(const nb_kv *kv, const nb_kernels *k, const nb_kv_query *query, float *room);
 
 #endif
