@@ -26,6 +26,7 @@ build pc:libxxhash    libxxhash-dev    xxhash-devel          xxhash      xxhash
 build pc:jansson      libjansson-dev   jansson-devel         jansson     jansson
 build pc:libzip       libzip-dev       libzip-devel          libzip      libzip
 build pc:libpcre2-8   libpcre2-dev     pcre2-devel           pcre2       pcre2
+build pc:libedit      libedit-dev      libedit-devel         libedit     -
 check pc:cmocka       libcmocka-dev    libcmocka-devel       cmocka      cmocka
 check cmd:c++         build-essential  gcc-c++               base-devel  -
 check pc:benchmark    libbenchmark-dev google-benchmark-devel benchmark  google-benchmark
