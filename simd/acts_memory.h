@@ -1,12 +1,12 @@
-/* Activations used from memory: an instruction repeats four bytes in all lanes as it loads them. */
+/* Activations used from memory, where an instruction repeats four bytes in all lanes as it loads them, and dot products that
+ * are plain 16-lane vectors. Include after a vec_*.h. Names and meanings: mac_scalar.h. */
 #ifndef NB_SIMD_ACTS_MEMORY_H
 #define NB_SIMD_ACTS_MEMORY_H
 
-#include <stdint.h>
-
-#include "simd/inline.h"
-
 typedef const int8_t *acts;
+typedef vi vd;
+
 static INLINE acts load_acts(const int8_t *x) { return x; }
+static INLINE vf dot_float(vd dot) { return v_float(dot); }
 
 #endif

@@ -1,11 +1,8 @@
-/* What the templates want of a mac_*.h whose mac_q8 and mac_q4 take one group of codes and whose dot products are plain
- * 16-lane vectors. Include at the end of it. Names and meanings: mac_scalar.h. */
+/* Pairs of groups for a mac_*.h whose mac_q8 and mac_q4 take one group. Include at the end of it. Names and meanings:
+ * mac_scalar.h. */
 #ifndef NB_SIMD_BY_GROUP_H
 #define NB_SIMD_BY_GROUP_H
 
-typedef vi vd;
-
-static INLINE vf dot_float(vd dot) { return v_float(dot); }
 static INLINE vd pair_q8(vd dot, vc low, vc high, acts x, int pair) {
     return mac_q8(mac_q8(dot, low, x, 2 * pair), high, x, 2 * pair + 1);
 }

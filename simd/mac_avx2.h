@@ -2,8 +2,8 @@
 #ifndef NB_SIMD_MAC_AVX2_H
 #define NB_SIMD_MAC_AVX2_H
 
-#include "simd/acts_memory.h"
 #include "simd/codes_avx2.h"
+#include "simd/acts_memory.h"
 
 /* Of 16 registers a tile of one panel x 3 tokens takes 6 for dot products, 6 for partial sums and 2 for codes. */
 enum { OFFSET_Q8 = 0, OFFSET_Q4 = 64 };

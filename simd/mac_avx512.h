@@ -3,8 +3,8 @@
 #ifndef NB_SIMD_MAC_AVX512_H
 #define NB_SIMD_MAC_AVX512_H
 
-#include "simd/acts_memory.h"
 #include "simd/vec_avx512.h"
+#include "simd/acts_memory.h"
 
 enum { OFFSET_Q8 = 0, OFFSET_Q4 = 64 };
 enum { STREAM_TOKENS = 4, TILE_PANELS = 2, TILE_TOKENS = 5, FLOAT_PANELS = 4, FLOAT_TOKENS = 4 };

@@ -3,8 +3,8 @@
 #ifndef NB_SIMD_MAC_AVX512VNNI_H
 #define NB_SIMD_MAC_AVX512VNNI_H
 
-#include "simd/acts_memory.h"
 #include "simd/vec_avx512.h"
+#include "simd/acts_memory.h"
 
 /* Of 32 registers a tile of 2 panels x 6 tokens takes 12 for dot products, 12 for partial sums and 2 for codes; a
  * stream of one panel x 8 tokens takes 8 for each of dot products, partial sums and sums. */

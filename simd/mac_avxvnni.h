@@ -3,8 +3,8 @@
 #ifndef NB_SIMD_MAC_AVXVNNI_H
 #define NB_SIMD_MAC_AVXVNNI_H
 
-#include "simd/acts_memory.h"
 #include "simd/codes_avx2.h"
+#include "simd/acts_memory.h"
 
 #if defined(__AVXVNNI__)
 #define DPBUSD _mm256_dpbusd_avx_epi32

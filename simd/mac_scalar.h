@@ -22,8 +22,8 @@
 #ifndef NB_SIMD_MAC_SCALAR_H
 #define NB_SIMD_MAC_SCALAR_H
 
-#include "simd/acts_memory.h"
 #include "simd/vec_scalar.h"
+#include "simd/acts_memory.h"
 
 enum { OFFSET_Q8 = 0, OFFSET_Q4 = 0 };
 enum { STREAM_TOKENS = 4, TILE_PANELS = 1, TILE_TOKENS = 4, FLOAT_PANELS = 1, FLOAT_TOKENS = 4 };

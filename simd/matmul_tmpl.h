@@ -176,7 +176,8 @@ static INLINE void tile_tokens(const nb_matmul *m, const codec c, room *r, size_
                                size_t n, const int panels) {
     size_t t = 0;
     for (; t + TILE_TOKENS <= n; t += TILE_TOKENS) tile(m, c, r, panel, from, to, t0, t, panels, TILE_TOKENS);
-    for (; t + TILE_TOKENS / 2 <= n; t += TILE_TOKENS / 2) tile(m, c, r, panel, from, to, t0, t, panels, TILE_TOKENS / 2);
+    for (; TILE_TOKENS >= 2 && t + TILE_TOKENS / 2 <= n; t += TILE_TOKENS / 2)
+        tile(m, c, r, panel, from, to, t0, t, panels, TILE_TOKENS / 2);
     for (; t < n; t++) tile(m, c, r, panel, from, to, t0, t, panels, 1);
 }
 

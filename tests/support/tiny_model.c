@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "base/dmath.h"
 #include "base/mem.h"
 #include "format/writer.h"
 #include "quant/quantize.h"
@@ -17,7 +18,7 @@ static float **slot(const tiny_model *m, size_t spec, uint32_t layer) { return &
 const float *tiny_tensor(const tiny_model *m, size_t spec, uint32_t layer) { return *slot(m, spec, layer); }
 
 static float value(const tiny_model *m, size_t spec, const nb_tensor_spec *s, size_t i, uint64_t *seed) {
-    if (spec == NB_SPEC_inv_freq) return (float)pow(100.0, -2.0 * (double)i / m->h.head_dim) * (i % 2 ? -1.0f : 1.0f);
+    if (spec == NB_SPEC_inv_freq) return (float)nb_pow(100.0, -2.0 * (double)i / m->h.head_dim) * (i % 2 ? -1.0f : 1.0f);
     double r = normal(seed);
     if (s->kind == NB_KIND_MATRIX) return (float)(r * 1.5 / sqrt((double)s->cols));
     if (s->kind == NB_KIND_EMBED || s->kind == NB_KIND_ROWS) return (float)r;
