@@ -1,0 +1,185 @@
+/* Matrix products of every type, on one thread and on all. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/checked.h"
+#include "base/mem.h"
+#include "bench/bench.h"
+#include "quant/quantize.h"
+
+/* ---- matrices */
+
+static uint32_t next_random(uint32_t *state) { return *state = *state * 1664525u + 1013904223u; }
+
+/* Bytes that are weights of ordinary size: a random one in every place would make denormals and NaNs. */
+static void fill_panel(const bench_matrix *m, uint8_t *panel, uint32_t seed) {
+    size_t at = 0;
+    for (; nb_types[m->type].scaled && at < NB_ROW_SCALE_BYTES; at += sizeof(float)) {
+        float scale = 1e-5f;
+        memcpy(panel + at, &scale, sizeof scale);
+    }
+    while (at < m->panel_bytes) {
+        uint32_t r = next_random(&seed) >> 8;
+        float x = 0.5f + (float)(r & 0xff) / 512;
+        uint16_t half = (uint16_t)(m->type == NB_TYPE_F16 ? 0x3800 | (r & 0x3ff) : 0x3f00 | (r & 0x7f));
+        size_t n = nb_types[m->type].scaled ? 1 : nb_types[m->type].plain_bytes;
+        const void *value = n == 4 ? (const void *)&x : n == 2 ? (const void *)&half : (const void *)&r;
+        memcpy(panel + at, value, n);
+        at += n;
+    }
+}
+
+/* The first panel is filled, the others are copies of it. */
+static nb_status matrix_make(bench_matrix *m, nb_type type, size_t rows, size_t cols, nb_error *err) {
+    uint64_t bytes;
+    if (m->region.data && m->type == type && m->rows == rows && m->cols == cols) return NB_OK;
+    nb_region_free(&m->region);
+    *m = (bench_matrix){.type = type, .rows = rows, .cols = cols};
+    if (!nb_panel_bytes(type, cols, &bytes)) return nb_fail(err, NB_ARGUMENT, "%s has no panels", nb_types[type].name);
+    m->panel_bytes = (size_t)bytes;
+    size_t panels = nb_div_up(rows, NB_PANEL_ROWS);
+    nb_status st = nb_region_alloc(&m->region, panels * m->panel_bytes, "a matrix", err);
+    uint8_t *data = m->region.data;
+    for (size_t i = 0; !st && i < panels; i++) {
+        if (i == 0) fill_panel(m, data, 1);
+        else memcpy(data + i * m->panel_bytes, data, m->panel_bytes);
+    }
+    return st;
+}
+
+/* ---- cases */
+
+typedef struct shape {
+    size_t rows, cols, tokens;
+} shape;
+
+/* A square of 1B models for one token to many, their MLP, a small one; and what does not fit any cache, as decoding
+ * meets it: a model's matrices one after the other. */
+static const shape shapes[] = {
+    {2048, 2048, 1}, {2048, 2048, 4},    {2048, 2048, 8},   {2048, 2048, 32}, {2048, 2048, 512},
+    {11264, 2048, 512}, {2048, 5632, 512}, {64, 256, 3},
+    {131072, 2048, 1},  {131072, 2048, 4}, {131072, 2048, 8},
+};
+enum { N_SHAPES = sizeof shapes / sizeof *shapes, SHARES = 8 };
+
+typedef struct product_case {
+    const bench_tier *tier;
+    nb_team *team; /* NULL: one thread */
+    bench_matrix *matrix;
+    nb_matmul_fn fn;
+    nb_type type;
+    shape shape;
+} product_case;
+
+typedef struct acts {
+    float *x, *scale, *y;
+    int8_t *q;
+    int32_t *sum;
+} acts;
+
+static void acts_free(acts *a) {
+    nb_free(a->x);
+    nb_free(a->scale);
+    nb_free(a->y);
+    nb_free(a->q);
+    nb_free(a->sum);
+}
+
+static nb_status acts_make(acts *a, const product_case *c, nb_error *err) {
+    size_t n = c->shape.tokens * c->shape.cols;
+    *a = (acts){.x = nb_alloc(n * sizeof *a->x),
+                .scale = nb_alloc(n / NB_STRIP_COLS * sizeof *a->scale),
+                .y = nb_alloc(c->shape.tokens * c->shape.rows * sizeof *a->y),
+                .q = nb_alloc(n),
+                .sum = nb_alloc(n / NB_BLOCK_COLS * sizeof *a->sum)};
+    if (!a->x || !a->scale || !a->y || !a->q || !a->sum) return nb_oom(err, "activations", n * sizeof *a->x);
+    uint32_t seed = 7;
+    for (size_t i = 0; i < n; i++) a->x[i] = (float)(next_random(&seed) >> 8 & 0xffff) / 65536 - 0.5f;
+    for (size_t t = 0, cols = c->shape.cols; t < c->shape.tokens; t++)
+        c->tier->k.quantize_acts(a->x + t * cols, cols, a->q + t * cols, a->scale + t * (cols / NB_STRIP_COLS),
+                                 a->sum + t * (cols / NB_BLOCK_COLS));
+    return NB_OK;
+}
+
+static nb_acts acts_of(const acts *a, size_t cols) {
+    return (nb_acts){.f = a->x, .f_stride = cols, .q = a->q, .q_stride = cols, .scale = a->scale,
+                     .scale_stride = cols / NB_STRIP_COLS, .sum = a->sum, .sum_stride = cols / NB_BLOCK_COLS};
+}
+
+typedef struct job {
+    nb_matmul m;
+    nb_matmul_fn fn;
+} job;
+
+static void run_share(void *arg, size_t begin, size_t end, int member) {
+    const job *j = arg;
+    (void)member;
+    j->fn(&j->m, begin, end);
+}
+
+static void report(shim_state *s, const product_case *c, size_t bytes, double seconds) {
+    const bench_limits *l = &c->tier->limits;
+    double operations = 2 * (double)c->shape.rows * (double)c->shape.cols * (double)c->shape.tokens;
+    int all = c->team != NULL;
+    bench_count(s, seconds, (double)bytes, operations);
+    if (c->shape.tokens <= 8) bench_percent(s, "%dram", seconds, (double)bytes, l->read[all]);
+    if (nb_types[c->type].scaled) bench_percent(s, "%int8", seconds, operations, l->int8[all]);
+    else bench_percent(s, "%fma", seconds, operations, l->fma[all]);
+}
+
+static void run_case(shim_state *s, void *arg) {
+    const product_case *c = arg;
+    const shape *d = &c->shape;
+    nb_error err = {0};
+    acts a = {0};
+    nb_status st = matrix_make(c->matrix, c->type, d->rows, d->cols, &err);
+    if (!st) st = acts_make(&a, c, &err);
+    if (st) {
+        shim_skip(s, err.text);
+        acts_free(&a);
+        return;
+    }
+    size_t panels = d->rows / NB_PANEL_ROWS;
+    /* Shares as core/forward.c takes them. */
+    size_t share = nb_round_up(nb_max_size(1, panels / (SHARES * (size_t)nb_team_size(c->team))), 2);
+    job j = {.fn = c->fn,
+             .m = {.w = c->matrix->region.data, .panel_bytes = c->matrix->panel_bytes, .cols = d->cols,
+                   .codebook = nb_q4_codebook, .x = acts_of(&a, d->cols), .n_tokens = d->tokens, .y = a.y,
+                   .y_stride = d->rows}};
+    double begin = bench_now();
+    while (shim_next(s)) {
+        if (c->team) nb_team_for(c->team, panels, share, run_share, &j);
+        else j.fn(&j.m, 0, panels);
+    }
+    report(s, c, panels * c->matrix->panel_bytes, bench_now() - begin);
+    acts_free(&a);
+}
+
+/* The type of a product is the end of its name: matmul_q4. */
+static bool product_type(const char *name, nb_type *type) {
+    return !strncmp(name, "matmul_", 7) && nb_type_by_name(name + 7, type);
+}
+
+static void add_case(product_case made, const char *kernel) {
+    char name[96];
+    product_case *c = malloc(sizeof *c); /* until the process ends */
+    if (!c) return;
+    *c = made;
+    c->fn = nb_kernels_matmul(&c->tier->k, c->type);
+    /* What is to come from memory need not be larger than that: f32 takes eight times the bytes of q4. */
+    if (c->shape.rows > 65536 && !nb_types[c->type].scaled) c->shape.rows /= 4;
+    snprintf(name, sizeof name, "%s/%s/%zux%zu/t%zu%s", c->tier->k.isa, kernel, c->shape.rows, c->shape.cols,
+             c->shape.tokens, c->team ? "/all" : "");
+    shim_register(name, run_case, c);
+}
+
+void bench_add_products(const bench_tier *tier, nb_team *team, bench_matrix *matrix) {
+    nb_type type;
+    for (size_t k = 0; bench_kernel_name(k); k++)
+        for (size_t i = 0; product_type(bench_kernel_name(k), &type) && i < N_SHAPES; i++) {
+            product_case c = {.tier = tier, .matrix = matrix, .type = type, .shape = shapes[i]};
+            add_case(c, bench_kernel_name(k));
+            c.team = team;
+            if (nb_team_size(team) > 1) add_case(c, bench_kernel_name(k));
+        }
+}
