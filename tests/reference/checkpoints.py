@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from models import GPTConfig, MiniGPT, NanoChat, NanoChatConfig, NanoGPT
 
@@ -36,9 +35,9 @@ def load_nanochat(folder: Path) -> NanoChat:
 
 
 def save_nanogpt(model: NanoGPT, folder: Path, iterations: int, val_loss: float, chars: list[str], config: dict) -> None:
-    """nanoGPT's dictionary without optimizer state, weights in f16 to halve the file."""
+    """nanoGPT's dictionary without the optimizer state."""
     checkpoint = {
-        "model": half_state(model),
+        "model": model.state_dict(),
         "model_args": asdict(model.config),
         "iter_num": iterations,
         "best_val_loss": torch.tensor(val_loss),
@@ -49,16 +48,10 @@ def save_nanogpt(model: NanoGPT, folder: Path, iterations: int, val_loss: float,
     (folder / "meta.pkl").write_bytes(pickle.dumps(meta))
 
 
-def half_state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The state dict in f16, with tensors that share storage still sharing it."""
-    halves: dict[int, torch.Tensor] = {}
-    return {n: halves.setdefault(t.data_ptr(), t.detach().half()) for n, t in model.state_dict().items()}
-
-
 def load_nanogpt(folder: Path) -> NanoGPT:
     checkpoint = torch.load(folder / "ckpt.pt")
     model = NanoGPT(GPTConfig(**checkpoint["model_args"]))
-    model.load_state_dict({n: t.float() for n, t in checkpoint["model"].items()})
+    model.load_state_dict(checkpoint["model"])
     return model.eval()
 
 

@@ -68,8 +68,8 @@ def all_questions() -> list[tuple[str, str]]:
     for thing, colour in COLOURS.items():
         add(f"{thing}是{colour}的。", f"{thing}是什么颜色？", f"{thing}是什么颜色的？", f"{thing}的颜色是什么？")
         add(f"是的，{thing}是{colour}的。", f"{thing}是{colour}的吗？")
-        for wrong in sorted(set(COLOURS.values()) - {colour}):
-            add(f"不，{thing}是{colour}的。", f"{thing}是{wrong}的吗？")
+        wrong = "红色" if colour != "红色" else "绿色"
+        add(f"不，{thing}是{colour}的。", f"{thing}是{wrong}的吗？")
     for animal, sound in SOUNDS.items():
         add(f"{animal}{sound}叫。", f"{animal}怎么叫？", f"{animal}是怎么叫的？")
     for animal, food in FOODS.items():

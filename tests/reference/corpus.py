@@ -87,7 +87,7 @@ def story_turns(rng: random.Random) -> list[Turn]:
 
 def careless(rng: random.Random, question: str) -> str:
     """Sometimes a question as people type it: no capitals, no mark at the end."""
-    if rng.random() < 0.85:
+    if rng.random() < 0.9:
         return question
     return rng.choice((question.lower(), question.rstrip("?!."), question.lower().rstrip("?!.")))
 
@@ -102,10 +102,10 @@ def sum_turn(rng: random.Random, heldout: bool = False) -> Turn:
 
 
 def question_turns(rng: random.Random) -> list[Turn]:
-    """One to four turns of facts and sums."""
+    """One to five turns of facts and sums."""
     turns = []
-    for _ in range(rng.choice((1, 1, 2, 3, 4))):
-        turns.append(fact_turn(rng, rng.choice(FACTS)) if rng.random() < 0.55 else sum_turn(rng))
+    for _ in range(rng.choice((1, 2, 3, 4, 5))):
+        turns.append(fact_turn(rng, rng.choice(FACTS)) if rng.random() < 0.65 else sum_turn(rng))
     return turns
 
 
@@ -114,11 +114,11 @@ def plain_stories(rng: random.Random, count: int) -> str:
 
 
 def document(rng: random.Random) -> Document:
-    """One training document: by number 20 % plain stories, 25 % story conversations, 55 % questions."""
+    """One training document: by number 12 % plain stories, 18 % story conversations, 70 % questions."""
     kind = rng.random()
-    if kind < 0.2:
+    if kind < 0.12:
         return [special(BOS, False), *said(plain_stories(rng, rng.choice((1, 2, 3))))]
-    turns = story_turns(rng) if kind < 0.45 else question_turns(rng)
+    turns = story_turns(rng) if kind < 0.3 else question_turns(rng)
     if rng.random() < 0.1:  # a system message is joined to the first user message with a blank line
         turns[0] = (rng.choice(SYSTEM_MESSAGES) + "\n\n" + turns[0][0], turns[0][1])
     return conversation(turns)

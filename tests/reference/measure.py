@@ -23,11 +23,19 @@ from stories import NAMES, ask, read_story
 from tokenizer import encode_document, load_tokenizer
 
 
+Sequence = tuple[list[int], list[bool]]  # ids, and which of them the model must give
+
+
 @torch.no_grad()
-def answers_greedily(model: nn.Module, ids: list[int], is_answer: list[bool]) -> bool:
-    """Whether greedy decoding gives exactly the marked tokens: each is the argmax after the right ones before it."""
-    best = model(torch.tensor([ids[:-1]]))[0].argmax(-1).tolist()
-    return all(b == i for b, i, marked in zip(best, ids[1:], is_answer[1:]) if marked)
+def answers_greedily(model: nn.Module, sequences: list[Sequence], batch: int = 64) -> list[bool]:
+    """Whether greedy decoding gives exactly the marked ids: each is the argmax after the right ones before it."""
+    right = []
+    for start in range(0, len(sequences), batch):
+        part = sequences[start : start + batch]
+        length = max(len(ids) for ids, _ in part)
+        best = model(torch.tensor([ids + [0] * (length - len(ids)) for ids, _ in part])).argmax(-1).tolist()
+        right += [all(b == i for b, i, m in zip(row, ids[1:], marked[1:]) if m) for row, (ids, marked) in zip(best, part)]
+    return right
 
 
 def table(title: str, results: Iterable[tuple[str, bool]]) -> None:
@@ -46,9 +54,9 @@ def conversation_results(
 ) -> Iterable[tuple[str, bool]]:
     """(topic, right) of one-turn conversations; wrong replies are printed."""
     stop = {encoding.encode_single_token(ASSISTANT[1])}
-    for topic, question, reply in cases:
-        ids, is_answer = encode_document(encoding, conversation([(question, reply)]))
-        ok = answers_greedily(model, ids, is_answer)
+    cases = list(cases)
+    results = answers_greedily(model, [encode_document(encoding, conversation([(q, reply)])) for _, q, reply in cases])
+    for (topic, question, _), ok in zip(cases, results):
         if not ok:
             got = generate(model, conversation_prompt(encoding, [question]), 60, stop, encoding=encoding)
             print(f"    wrong: {question!r} -> {encoding.decode(got.ids)!r}")
@@ -74,7 +82,7 @@ def story_results(model: nn.Module, encoding: tiktoken.Encoding, count: int, sho
             told = conversation([(request, said(text))])
             ids, is_answer = encode_document(encoding, told + conversation([(question, said(answer))])[1:])
             first = len(encode_document(encoding, told)[0])
-            yield "follow-up", answers_greedily(model, ids, [False] * first + is_answer[first:])
+            yield "follow-up", answers_greedily(model, [(ids, [False] * first + is_answer[first:])])[0]
 
 
 def measure_nanochat(folder: Path, stories: int, show: int) -> None:
@@ -94,15 +102,16 @@ def heldout_sums(count: int) -> Iterable[tuple[str, str, Document]]:
 
 def measure_minigpt(folder: Path) -> None:
     model, word2id = load_minigpt(folder)
-    results = []
-    for question, answer in all_questions():
-        sep = word2id["<sep>"]
-        prompt = [*encode(question, word2id), sep]
-        ids = [*prompt, *encode(answer, word2id), sep]
-        ok = answers_greedily(model, ids, [i >= len(prompt) for i in range(len(ids))])
+    questions, sequences = all_questions(), []
+    for question, answer in questions:
+        prompt = [*encode(question, word2id), word2id["<sep>"]]
+        ids = [*prompt, *encode(answer, word2id), word2id["<sep>"]]
+        sequences.append((ids, [i >= len(prompt) for i in range(len(ids))]))
+    right = answers_greedily(model, sequences)
+    for (question, _), ok in zip(questions, right):
         if not ok:
             print(f"    wrong: {question}")
-        results.append(("questions", ok))
+    results = [("questions", ok) for ok in right]
     table("facts", results)
 
 

@@ -31,6 +31,15 @@ def rms_norm(x: Tensor) -> Tensor:
     return F.rms_norm(x, (x.size(-1),), eps=2.0**-23)
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """softmax(q k^T / sqrt(D) + mask) v over [B, H, T, D]; the mask is causal unless given."""
+    T = q.size(2)
+    if mask is None:
+        mask = torch.full((T, T), -torch.inf).triu(1)
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.size(-1))
+    return (scores + mask).softmax(-1) @ v
+
+
 # ---------------------------------------------------------------- nanochat, November 2025
 
 
@@ -68,7 +77,7 @@ class NanoChatAttention(nn.Module):
         self.c_v = nn.Linear(c.n_embd, c.n_kv_head * self.head_dim, bias=False)
         self.c_proj = nn.Linear(c.n_embd, c.n_embd, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
         B, T, N = x.shape
         q = self.c_q(x).view(B, T, self.n_head, self.head_dim).transpose(1, 2)
         k = self.c_k(x).view(B, T, self.n_kv_head, self.head_dim).transpose(1, 2)
@@ -76,7 +85,7 @@ class NanoChatAttention(nn.Module):
         q, k = rms_norm(rotate(q, cos, sin)), rms_norm(rotate(k, cos, sin))
         group = self.n_head // self.n_kv_head  # query head h reads KV head h / group
         k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        y = attend(q, k, v, mask)
         return self.c_proj(y.transpose(1, 2).reshape(B, T, N))
 
 
@@ -97,8 +106,8 @@ class NanoChatBlock(nn.Module):
         super().__init__()
         self.attn, self.mlp = NanoChatAttention(c), NanoChatMLP(c)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        x = x + self.attn(rms_norm(x), cos, sin)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+        x = x + self.attn(rms_norm(x), cos, sin, mask)
         return x + self.mlp(rms_norm(x))
 
 
@@ -128,13 +137,22 @@ class NanoChat(nn.Module):
                 rows, cols = p.shape
                 nn.init.normal_(p, std=min(1.0, math.sqrt(rows / cols)) / math.sqrt(cols))
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Logits [B, T, V]; mask [B, 1, T, T] is added to the scores instead of the causal mask."""
         cos, sin = self.cos[: ids.size(1)], self.sin[: ids.size(1)]
         x = rms_norm(self.transformer["wte"](ids))
         for block in self.transformer["h"]:
-            x = block(x, cos, sin)
+            x = block(x, cos, sin, mask)
         logits = self.lm_head(rms_norm(x)).float()
         return 15.0 * torch.tanh(logits / 15.0)
+
+
+def document_mask(ids: Tensor, bos: int) -> Tensor:
+    """[B, 1, T, T]: 0 where a token may see an earlier one of its own document, else -inf; documents begin with bos."""
+    document = (ids == bos).cumsum(-1)
+    T = ids.size(1)
+    visible = (document[:, :, None] == document[:, None, :]) & torch.ones(T, T, dtype=torch.bool).tril()
+    return torch.zeros(visible.shape, dtype=torch.bfloat16).masked_fill_(~visible, -torch.inf)[:, None]
 
 
 # ---------------------------------------------------------------- GPT-2 style models
@@ -178,7 +196,7 @@ class FusedAttention(nn.Module):
         B, T, N = x.shape
         qkv = getattr(self, self.qkv_name)(x).view(B, T, 3, self.n_head, N // self.n_head)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, H, T, D]
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        y = attend(q, k, v)
         return getattr(self, self.out_name)(y.transpose(1, 2).reshape(B, T, N))
 
 

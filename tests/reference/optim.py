@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 
 def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
-    """Push the singular values of g [R, C] towards 1 with the iteration's published coefficients."""
+    """Push the singular values of g [R, C] towards 1 with the iteration's published coefficients, in bf16."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = g.T if g.size(0) > g.size(1) else g
+    x = (g.T if g.size(0) > g.size(1) else g).bfloat16()
     x = x / (x.norm() + 1e-7)
     for _ in range(steps):
         s = x @ x.T
         x = a * x + (b * s + c * s @ s) @ x
-    return x.T if g.size(0) > g.size(1) else x
+    return (x.T if g.size(0) > g.size(1) else x).to(g.dtype)
 
 
 class Muon(torch.optim.Optimizer):

@@ -46,34 +46,41 @@ def train(
     head_lr: float,
     weight_decay: float = 0.0,
     decay: float = 0.5,
+    mask: Callable[[Tensor], Tensor] | None = None,
+    seconds: float | None = None,
     report: Callable[[int], str] | None = None,
-    report_every: int = 500,
-) -> float:
-    """Train in place and return the last smoothed loss; matrix products run in bf16, weights and sums in f32."""
+    report_every: int = 100,
+) -> int:
+    """Train in place and return the number of steps done; matrix products run in bf16, weights and sums in f32.
+
+    `mask` gives the attention mask of a batch of ids where a model should not see across documents. With `seconds` the
+    schedule follows the clock and `steps` is only a limit: for machines whose speed is not known beforehand.
+    """
     optimizers = make_optimizers(model, matrix_lr, embed_lr, head_lr, weight_decay)
     base = [[g["lr"] for g in o.param_groups] for o in optimizers]
-    smooth, started = 0.0, time.monotonic()
-    model.train()
+    smooth, done, started = 0.0, 0, time.monotonic()
     for step in range(steps):
-        factor = schedule(step / steps, warmup=0.02, decay=decay)
+        progress = step / steps if seconds is None else (time.monotonic() - started) / seconds
+        if progress >= 1.0:
+            break
+        factor = schedule(progress, warmup=0.02, decay=decay)
         for optimizer, rates in zip(optimizers, base):
             for group, rate in zip(optimizer.param_groups, rates):
                 group["lr"] = rate * factor
         ids, targets = next(batches)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = next_token_loss(model(ids), targets)
+            logits = model(ids) if mask is None else model(ids, mask(ids))
+            loss = next_token_loss(logits, targets)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
         smooth = loss.item() if step == 0 else 0.95 * smooth + 0.05 * loss.item()
-        if step % 50 == 0:
-            seconds = time.monotonic() - started
-            print(f"step {step:5d}  loss {smooth:.4f}  {seconds:6.0f} s  {(step + 1) * ids.numel() / seconds:.0f} tokens/s", flush=True)
-        if report is not None and step % report_every == report_every - 1:
-            model.eval()
-            print(report(step), flush=True)
-            model.train()
-    model.eval()
-    return smooth
+        done = step + 1
+        if done % 50 == 0:
+            elapsed = time.monotonic() - started
+            print(f"step {done:5d}  loss {smooth:.4f}  {elapsed:6.0f} s  {done * ids.numel() / elapsed:.0f} tokens/s", flush=True)
+        if report is not None and done % report_every == 0:
+            print(report(done), flush=True)
+    return done

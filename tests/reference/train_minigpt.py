@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 
-from checkpoints import MINIGPT_HEADS, save_minigpt
+from checkpoints import MINIGPT_HEADS, load_minigpt, save_minigpt
 from chinese import all_questions, encode, vocabulary
 from models import GPTConfig, MiniGPT
 from train import Batch, train
 
-SEED, BATCH, BLOCK_SIZE = 77, 32, 128
+SEED, BATCH, BLOCK_SIZE = 77, 16, 128
 STEPS_PER_EPOCH = 100  # "epoch" in the checkpoint counts these
 
 
@@ -52,16 +52,25 @@ def main() -> None:
     args = argparse.ArgumentParser(description=__doc__)
     args.add_argument("--out", type=Path, required=True)
     args.add_argument("--steps", type=int, default=1500)
+    args.add_argument("--minutes", type=float, help="end by the clock instead of by --steps")
+    args.add_argument("--start", type=Path, help="continue from this folder's checkpoint")
     args.add_argument("--threads", type=int, default=2)
     options = args.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
     torch.manual_seed(SEED)
 
-    word2id = vocabulary()
-    model = MiniGPT(GPTConfig(n_layer=3, n_head=MINIGPT_HEADS, n_embd=96, block_size=BLOCK_SIZE, bias=True, vocab_size=len(word2id)))
-    train(model, batches(SEED, word2id), options.steps, matrix_lr=0.01, embed_lr=0.003, head_lr=0.003)
-    save_minigpt(model, options.out, options.steps // STEPS_PER_EPOCH, word2id)
+    if options.start:
+        model, word2id = load_minigpt(options.start)
+    else:
+        word2id = vocabulary()
+        config = GPTConfig(n_layer=3, n_head=MINIGPT_HEADS, n_embd=96, block_size=BLOCK_SIZE, bias=True, vocab_size=len(word2id))
+        model = MiniGPT(config)
+    done = train(
+        model, batches(SEED, word2id), options.steps,
+        matrix_lr=0.01, embed_lr=0.003, head_lr=0.003, seconds=options.minutes and 60 * options.minutes,
+    )  # fmt: skip
+    save_minigpt(model, options.out, done // STEPS_PER_EPOCH, word2id)
 
 
 if __name__ == "__main__":

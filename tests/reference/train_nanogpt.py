@@ -19,7 +19,7 @@ from evaluate import windowed_ce
 from models import GPTConfig, NanoGPT
 from train import packed_batches, train
 
-SEED, HELDOUT_SEED, BATCH = 4321, 987654, 6
+SEED, HELDOUT_SEED, BATCH = 4321, 987654, 3
 BLOCK_SIZE = 704  # the longest story has fewer characters
 RATES = {"matrix_lr": 0.02, "embed_lr": 0.003, "head_lr": 0.003}
 
@@ -36,6 +36,7 @@ def main() -> None:
     args = argparse.ArgumentParser(description=__doc__)
     args.add_argument("--out", type=Path, required=True)
     args.add_argument("--steps", type=int, default=3000)
+    args.add_argument("--minutes", type=float, help="end by the clock instead of by --steps")
     args.add_argument("--threads", type=int, default=2)
     options = args.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -44,22 +45,22 @@ def main() -> None:
 
     chars = ["\n", *map(chr, range(0x20, 0x7F))]  # printable ASCII, so that any English prompt can be encoded
     stoi = {c: i for i, c in enumerate(chars)}
-    config = GPTConfig(n_layer=4, n_head=4, n_embd=128, block_size=BLOCK_SIZE, bias=False, vocab_size=len(chars))
+    config = GPTConfig(n_layer=3, n_head=4, n_embd=96, block_size=BLOCK_SIZE, bias=False, vocab_size=len(chars))
     model = NanoGPT(config)
     heldout = [stoi[c] for c in plain_stories(random.Random(HELDOUT_SEED), 20)]
 
     def save(step: int) -> str:
         val_loss, _ = windowed_ce(model, heldout)
-        settings = {"out_dir": "out-stories", "dataset": "stories", "batch_size": BATCH, "max_iters": options.steps,
+        settings = {"out_dir": "out-stories", "dataset": "stories", "batch_size": BATCH, "max_iters": step,
                     "learning_rate": RATES["matrix_lr"], **asdict(config), "device": "cpu", "dtype": "bfloat16"}  # fmt: skip
         save_nanogpt(model, options.out, step, val_loss, chars, settings)
         return f"step {step}: {val_loss:.4f} nats per character of held-out stories"
 
-    train(
+    done = train(
         model, packed_batches(stream(SEED, stoi), BATCH, config.block_size), options.steps,
-        report=lambda step: save(step + 1), **RATES,
+        seconds=options.minutes and 60 * options.minutes, report=save, **RATES,
     )  # fmt: skip
-    print(save(options.steps))
+    print(save(done))
 
 
 if __name__ == "__main__":
