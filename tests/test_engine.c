@@ -24,23 +24,7 @@ static const struct {
     {"wide heads", "n_embd=48 n_head=2 n_kv_head=2 head_dim=80 n_ff=40 mlp_bias=1 glu=1"},
 };
 
-static nb_hparams hparams_of(size_t i) {
-    static const char base[] = "n_layer=2 n_embd=96 n_head=4 n_kv_head=4 head_dim=24 n_ff=200 vocab_size=131 n_ctx=1200 norm_eps=1e-5";
-    const char *const texts[] = {base, models[i].set};
-    nb_hparams h;
-    nb_error err;
-    nb_hparams_default(&h);
-    for (size_t t = 0; t < 2; t++) {
-        char copy[512], *rest = copy;
-        snprintf(copy, sizeof copy, "%s", texts[t]);
-        for (char *pair; (pair = strtok_r(rest, " ", &rest));) {
-            char *value = strchr(pair, '=');
-            *value++ = 0;
-            if (nb_hparams_set(&h, pair, value, &err)) fail_msg("%s", err.text);
-        }
-    }
-    return h;
-}
+static nb_hparams hparams_of(size_t i) { return tiny_hparams(models[i].set); }
 
 static void random_ids(int32_t *ids, size_t n, uint32_t vocab, uint64_t seed) {
     for (size_t i = 0; i < n; i++) ids[i] = (int32_t)(unit_random(&seed) % vocab);

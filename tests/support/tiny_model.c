@@ -25,6 +25,24 @@ static float value(const tiny_model *m, size_t spec, const nb_tensor_spec *s, si
     return (float)(strstr(s->name, "bias") ? 0.2 * r : 1 + 0.2 * r);
 }
 
+nb_hparams tiny_hparams(const char *settings) {
+    static const char base[] = "n_layer=2 n_embd=96 n_head=4 n_kv_head=4 head_dim=24 n_ff=200 vocab_size=131 n_ctx=1200 norm_eps=1e-5";
+    const char *const texts[] = {base, settings};
+    nb_hparams h;
+    nb_error err;
+    nb_hparams_default(&h);
+    for (size_t t = 0; t < 2; t++) {
+        char copy[512], *rest = copy;
+        snprintf(copy, sizeof copy, "%s", texts[t]);
+        for (char *pair; (pair = strtok_r(rest, " ", &rest));) {
+            char *value = strchr(pair, '=');
+            *value++ = 0;
+            if (nb_hparams_set(&h, pair, value, &err)) fail_msg("%s", err.text);
+        }
+    }
+    return h;
+}
+
 tiny_model tiny_new(const nb_hparams *h, uint64_t seed) {
     tiny_model m = {.h = *h};
     nb_tensor_spec specs[NB_SPEC_COUNT];

@@ -14,6 +14,9 @@ typedef struct tiny_model {
     float **tensors; /* [NB_SPEC_COUNT][n_layer]: row-major values, NULL when absent */
 } tiny_model;
 
+/* A small default with the settings of hparams.def in "key=value key=value ..." over it. */
+nb_hparams tiny_hparams(const char *settings);
+
 /* Random weights for hyperparameters that pass nb_hparams_check; the same for the same seed everywhere. */
 tiny_model tiny_new(const nb_hparams *h, uint64_t seed);
 void tiny_free(tiny_model *m);

@@ -1,0 +1,178 @@
+/* Golden bits: one hash of all logits per model and type, the same constant for every tier, number of threads, chunk size,
+ * cut of the text and machine (x86-64, arm64, 32-bit arm). Random models of every shape are made here, the trained demo
+ * models of tests/models are converted here.
+ *
+ * Where models or the numerics contract change on purpose, NIBBLE_GOLDEN_PRINT=1 prints the new tables. With
+ * NIBBLE_TEST_QUICK=1 every tier runs once per model and type, each time with the next split of the work. */
+#include <inttypes.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+
+#include "base/mem.h"
+#include "convert/convert.h"
+#include "core/session.h"
+#include "tests/support/tiny_model.h"
+#include "tests/support/unit.h"
+
+enum { TYPES = NB_TYPE_Q4 + 1, TOKENS = 70, PATH = 1024 }; /* 70 positions reach into a second page of the KV cache */
+
+/* Hashes by type: f32, f16, bf16, q8, q4. */
+static const struct {
+    const char *name, *set;
+    uint64_t hash[TYPES];
+} shapes[] = {
+    {"nanochat",
+     "norm_weight=0 embed_norm=1 qk_norm=after_rope rope_bf16=1 act=relu2 softcap=15 n_head=6 n_kv_head=2 norm_eps=1e-6",
+     {0x9543ba7a7653ce33, 0x0865ed4c1dcf0109, 0x9d75b5fc64714c8b, 0x5cc96a02d13f2516, 0x232bff79511f2f4e}},
+    {"gpt2", "norm=layer norm_bias=1 pos=learned qkv_bias=1 out_bias=1 mlp_bias=1 act=gelu_erf tied=1",
+     {0x608e4fe7b016510b, 0xcdfe210e8c3a2f76, 0x2a60fff7b76d433e, 0x297a7288ce3de658, 0xb15b711d0e3090ec}},
+    {"mingpt", "norm=layer norm_bias=1 pos=learned qkv_bias=1 out_bias=1 mlp_bias=1 act=gelu_tanh",
+     {0xbf7888df4c5533a3, 0x9b5007dc3b2736de, 0x0858cad3a76c668d, 0x5ad17ef9d0dc7394, 0x6535e73d02cd3e7e}},
+    {"llama", "glu=1 act=silu n_head=8 n_kv_head=2 head_dim=8 n_embd=64 n_ff=172",
+     {0xbed37326563c2efa, 0x170bef88b349d79d, 0x1b74b8d61b8a8562, 0x4aebed03d5aab6ee, 0x0423b2e6742e51a3}},
+    {"qwen3", "glu=1 act=silu qk_norm=before_rope qk_norm_weight=1 head_dim=48 n_head=3 n_kv_head=3 n_embd=80 tied=1",
+     {0xe28e86012ef87e0f, 0xc8ed7a5d8a2e4b19, 0xa880ad1acfd4fe0e, 0x3a97eb57e4f4d1c1, 0x5db5bf6f1dcc4b71}},
+    {"odd", "n_embd=50 n_head=2 n_kv_head=1 head_dim=10 n_ff=77 vocab_size=61 act=gelu_tanh attn_scale=0.2",
+     {0xd85f898b592b6d53, 0x337b7cb61552115e, 0xb87c254503a57cd0, 0xa8c8433c288f6d94, 0xe035d5dfd67be7e6}},
+};
+
+static const struct {
+    const char *name, *n_head; /* n_head where the checkpoint does not say it */
+    uint64_t hash[TYPES];
+} demos[] = {
+    {"nanochat", NULL,
+     {0x36317936935dbfb4, 0x68e2fe5579bab081, 0x36317936935dbfb4, 0x558313568e0190d1, 0x30c222993bed4d78}},
+    {"minigpt", "8",
+     {0xdd2d9a79afa8fd2b, 0xbd91446787633d2c, 0xca2bdf60342bbaab, 0xf9986f582c71bbe3, 0x088216a184ef496f}},
+    {"nanogpt", NULL,
+     {0x8f7d7f4bb0c61eda, 0xd02cd203572201f2, 0x39d8eb8cb7e3f01d, 0x13fa90dcea449679, 0x2525188b37fa2bb6}},
+};
+
+/* Ways to compute the same: threads, tokens per chunk (0: the default), tokens per append. */
+static const struct split {
+    int threads;
+    uint32_t chunk;
+    size_t cut;
+} splits[] = {{1, 0, TOKENS}, {2, 7, TOKENS}, {4, 33, 40}, {4, 0, TOKENS}, {1, 1, TOKENS}, {2, 0, 1}};
+
+static bool asked(const char *name) {
+    const char *value = getenv(name);
+    return value && *value && strcmp(value, "0") != 0;
+}
+
+typedef struct hasher {
+    XXH3_state_t *state;
+    size_t row_bytes;
+} hasher;
+static int hash_row(void *user, size_t position, const float *logits) {
+    hasher *h = user;
+    (void)position;
+    XXH3_64bits_update(h->state, logits, h->row_bytes);
+    return 0;
+}
+
+/* The hash of the logits of a fixed list of tokens. Floats are little-endian on every machine that Nibble supports. */
+static uint64_t hash_of(const char *path, const nb_kernels *k, const struct split *s) {
+    hasher h = {.state = XXH3_createState()};
+    nb_error err = {0};
+    nb_team *team = NULL;
+    nb_model *model = NULL;
+    nb_session *session = NULL;
+    int32_t ids[TOKENS];
+    nb_status st = nb_team_create(&team, s->threads, &err);
+    if (!st) st = nb_model_open(&model, path, &(nb_model_options){.team = team, .kernels = k}, &err);
+    if (!st) st = nb_session_create(&session, model, &(nb_session_options){.n_chunk = s->chunk, .team = team}, &err);
+    XXH3_64bits_reset(h.state);
+    for (size_t at = 0, n = 0; !st && at < TOKENS; at += n) {
+        uint32_t vocab = nb_model_hparams(model)->vocab_size;
+        for (size_t i = 0; i < TOKENS; i++) ids[i] = (int32_t)((i * 37 + i * i * 11 + 3) % vocab);
+        h.row_bytes = vocab * sizeof(float);
+        n = TOKENS - at < s->cut ? TOKENS - at : s->cut;
+        st = nb_session_append(session, ids + at, n, hash_row, &h, &err);
+    }
+    if (st) fail_msg("%s: %s", path, err.text);
+    uint64_t hash = XXH3_64bits_digest(h.state);
+    XXH3_freeState(h.state);
+    nb_session_free(session);
+    nb_model_free(model);
+    nb_team_free(team);
+    return hash;
+}
+
+/* Every tier of this CPU with every split (quick: with one of them each) must give `expected`. */
+static void check_file(const char *path, const char *name, nb_type type, uint64_t expected) {
+    static size_t turn;
+    if (asked("NIBBLE_GOLDEN_PRINT")) expected = hash_of(path, NULL, &splits[0]);
+    for (size_t i = 0; nb_isa_name(i); i++) {
+        nb_kernels k;
+        if (!nb_isa_supported(i)) continue;
+        assert_int_equal(nb_kernels_choose(&k, nb_isa_name(i), NULL), NB_OK);
+        for (size_t s = 0; s < COUNT_OF(splits); s++) {
+            if (asked("NIBBLE_TEST_QUICK") && s != turn % COUNT_OF(splits)) continue;
+            uint64_t found = hash_of(path, &k, &splits[s]);
+            if (found != expected)
+                fail_msg("%s, %s on %s, %d threads, chunks of %" PRIu32 ", pieces of %zu: expected 0x%016" PRIx64
+                         ", found 0x%016" PRIx64, name, nb_types[type].name, k.isa, splits[s].threads, splits[s].chunk,
+                         splits[s].cut, expected, found);
+        }
+        turn++;
+    }
+    if (asked("NIBBLE_GOLDEN_PRINT"))
+        printf("%s%s 0x%016" PRIx64 "%s", type == NB_TYPE_F32 ? name : "", type == NB_TYPE_F32 ? ":" : ",", expected,
+               type == NB_TYPE_Q4 ? "\n" : "");
+}
+
+static void test_shapes(void **state) {
+    char path[UNIT_PATH];
+    unit_path(path, *state, "tiny.nbl");
+    for (size_t i = 0; i < COUNT_OF(shapes); i++) {
+        nb_hparams h = tiny_hparams(shapes[i].set);
+        tiny_model m = tiny_new(&h, 500 + i);
+        for (int type = 0; type < TYPES; type++) {
+            tiny_write(&m, path, (nb_type)type, type % 2);
+            check_file(path, shapes[i].name, (nb_type)type, shapes[i].hash[type]);
+        }
+        tiny_free(&m);
+    }
+}
+
+static void test_demos(void **state) {
+    char path[UNIT_PATH], source[PATH];
+    struct stat there;
+    unit_path(path, *state, "demo.nbl");
+    for (size_t i = 0; i < COUNT_OF(demos); i++) {
+        snprintf(source, sizeof source, "%s/models/%s", NIBBLE_TEST_DATA, demos[i].name);
+        if (stat(source, &there) != 0) fail_msg("%s is missing", source);
+        for (int type = 0; type < TYPES; type++) {
+            if (asked("NIBBLE_TEST_QUICK") && type != NB_TYPE_F32 && type != NB_TYPE_Q4) continue;
+            nb_convert_report report;
+            nb_error err;
+            nb_setting n_head = {"n_head", demos[i].n_head};
+            nb_convert_options o = {.type = (nb_type)type, .overwrite = true, .settings = &n_head};
+            o.n_settings = n_head.value != NULL;
+            if (nb_convert(source, path, &o, &report, &err)) fail_msg("%s: %s", source, err.text);
+            check_file(path, demos[i].name, (nb_type)type, demos[i].hash[type]);
+        }
+    }
+}
+
+static int set_up(void **state) {
+    *state = unit_scratch_new();
+    print_message("Tiers:");
+    for (size_t i = 0; nb_isa_name(i); i++)
+        if (nb_isa_supported(i)) print_message(" %s", nb_isa_name(i));
+    print_message("%s\n", asked("NIBBLE_TEST_QUICK") ? "; one split of the work for each (NIBBLE_TEST_QUICK)" : "");
+    return 0;
+}
+static int tear_down(void **state) {
+    unit_scratch_free(*state);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_demos),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
