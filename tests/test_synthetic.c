@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/file.h"
+#include "base/mem.h"
 #include "convert/plan.h"
 #include "convert/synthetic.h"
 #include "core/session.h"
@@ -57,6 +58,20 @@ static void settings_change_a_shape(void **state) {
     assert_non_null(strstr(err.text, "n_kv_head"));
     assert_int_equal(nb_synthetic_open(&in, "gpt2", NULL, 0, NULL, &err), NB_ARGUMENT);
     assert_non_null(strstr(err.text, "gpt2-124m"));
+}
+
+static void opening_survives_every_failed_allocation(void **state) {
+    (void)state;
+    nb_input in;
+    nb_error err = {0};
+    nb_status st = NB_MEMORY;
+    for (long n = 0; st == NB_MEMORY && n < 1000; n++) {
+        nb_mem_fail_at(n);
+        st = nb_synthetic_open(&in, "llama-3.2-1b", NULL, 0, NULL, &err);
+        nb_input_close(&in);
+    }
+    nb_mem_fail_at(-1);
+    assert_int_equal(st, NB_OK);
 }
 
 /* Any block of a tensor holds the same values as the whole; matrices have the spread that keeps what they multiply. */
@@ -139,6 +154,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shapes_have_the_published_sizes),
         cmocka_unit_test(settings_change_a_shape),
+        cmocka_unit_test(opening_survives_every_failed_allocation),
         cmocka_unit_test(values_depend_on_their_place_only),
         cmocka_unit_test(every_shape_runs_and_every_team_writes_the_same),
     };
