@@ -106,7 +106,8 @@ static bool operands_make(operands *o, size_t n) {
     o->x = o->y + n;
     o->w = o->x + n;
     o->b = o->w + n;
-    o->sums = (int32_t *)(o->b + n);
+    void *rest = o->b + n;
+    o->sums = rest;
     o->q = (int8_t *)(o->sums + n);
     for (size_t i = 0; i < n; i++) {
         o->y[i] = 50.0f;

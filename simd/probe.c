@@ -100,7 +100,7 @@ static int compare(const void *a, const void *b) {
 }
 
 double nb_probe_rate(nb_prober *p, nb_probe kind, nb_team *team, double seconds) {
-    double rates[PASSES_MOST], took;
+    double rates[PASSES_MOST] = {0}, took;
     size_t n = 0;
     if (kind != NB_PROBE_READ && !p->rounds[kind]) calibrate(p, kind);
     run_pass(p, kind, team, &took); /* wakes the team */
