@@ -12,11 +12,9 @@
 #include "base/dmath.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "convert/convert.h"
 #include "core/session.h"
+#include "tests/support/demo_model.h"
 #include "tests/support/unit.h"
-
-enum { PATH = 1024 };
 
 /* Logits may differ by this share of the reference's spread (largest minus smallest of the row). */
 static const double LOGIT_TOLERANCE = 2e-4;
@@ -24,44 +22,6 @@ static const double LOGIT_TOLERANCE = 2e-4;
 static const double CE_TOLERANCE = 1e-3;
 /* A different greedy token counts as a tie when the reference's two best logits were closer than this. */
 static const double TIE = 0.02;
-
-/* ---- a model under test ---- */
-
-typedef struct engine {
-    nb_team *team;
-    nb_model *model;
-    nb_session *session;
-    uint32_t vocab;
-} engine;
-
-static void engine_open(engine *e, const char *source, const char *settings, nb_type type, const char *dir) {
-    nb_error err = {0};
-    nb_convert_report report;
-    nb_setting pair = {0};
-    char path[UNIT_PATH], copy[64];
-    nb_status st = nb_team_create(&e->team, 2, &err);
-    nb_convert_options o = {.type = type, .overwrite = true, .team = e->team, .settings = &pair};
-    if (settings) {
-        snprintf(copy, sizeof copy, "%s", settings);
-        char *equals = strchr(copy, '=');
-        *equals = 0;
-        pair = (nb_setting){copy, equals + 1};
-        o.n_settings = 1;
-    }
-    unit_path(path, dir, "golden.nbl");
-    if (!st) st = nb_convert(source, path, &o, &report, &err);
-    if (!st) st = nb_model_open(&e->model, path, &(nb_model_options){.team = e->team}, &err);
-    if (!st) st = nb_session_create(&e->session, e->model, &(nb_session_options){.team = e->team}, &err);
-    if (st) fail_msg("%s: %s", source, err.text);
-    e->vocab = nb_model_hparams(e->model)->vocab_size;
-}
-
-static void engine_close(engine *e) {
-    nb_session_free(e->session);
-    nb_model_free(e->model);
-    nb_team_free(e->team);
-    *e = (engine){0};
-}
 
 typedef struct rows {
     float *logits; /* [n][vocab] */
@@ -84,24 +44,8 @@ static float *all_logits(engine *e, const int32_t *ids, size_t n) {
     return r.logits;
 }
 
-/* ---- JSON ---- */
-
-static json_t *read_json(const char *path) {
-    json_error_t err;
-    json_t *root = json_load_file(path, 0, &err);
-    if (!root) fail_msg("%s, line %d: %s", path, err.line, err.text);
-    return root;
-}
-
-static int32_t *ids_of(const json_t *array, size_t *n) {
-    *n = json_array_size(array);
-    int32_t *ids = nb_calloc(*n, sizeof *ids);
-    for (size_t i = 0; i < *n; i++) ids[i] = (int32_t)json_integer_value(json_array_get(array, i));
-    return ids;
-}
-
 static float *read_floats(const char *dir, const char *name, size_t count) {
-    char path[PATH];
+    char path[DEMO_PATH];
     nb_buf b = {0};
     snprintf(path, sizeof path, "%s/%s", dir, name);
     nb_error err;
@@ -179,7 +123,7 @@ static void check_prompt(const char *what, engine *e, const char *dir, const jso
 static void check_prompts(const char *what, engine *e, const char *dir, const json_t *prompts) {
     assert_true(json_array_size(prompts) > 0);
     for (size_t i = 0; i < json_array_size(prompts); i++) {
-        char name[PATH];
+        char name[DEMO_PATH];
         snprintf(name, sizeof name, "%s, prompt %zu", what, i);
         check_prompt(name, e, dir, json_array_get(prompts, i));
     }
@@ -187,25 +131,14 @@ static void check_prompts(const char *what, engine *e, const char *dir, const js
 
 /* ---- the project's own demo models ---- */
 
-/* `settings`: what the checkpoint does not store. */
-static const struct {
-    const char *name, *settings;
-} models[] = {{"nanochat", NULL}, {"minigpt", "n_head=8"}, {"nanogpt", NULL}};
-
-static const char *model_dir(size_t i, char path[PATH]) {
-    snprintf(path, PATH, "%s/models/%s", NIBBLE_TEST_DATA, models[i].name);
-    return path;
-}
-
 static void test_own_logits(void **state) {
     const char *scratch = *state;
-    for (size_t i = 0; i < COUNT_OF(models); i++) {
-        char dir[PATH], file[PATH + 16];
-        snprintf(file, sizeof file, "%s/golden.json", model_dir(i, dir));
-        json_t *golden = read_json(file);
+    for (size_t i = 0; i < DEMO_MODELS; i++) {
+        char dir[DEMO_PATH];
+        json_t *golden = read_json(demo_dir(&demo_models[i], dir), "golden.json");
         engine e = {0};
-        engine_open(&e, dir, models[i].settings, NB_TYPE_F32, scratch);
-        check_prompts(models[i].name, &e, dir, json_object_get(golden, "prompts"));
+        engine_open(&e, dir, demo_models[i].setting, NB_TYPE_F32, scratch);
+        check_prompts(demo_models[i].name, &e, dir, json_object_get(golden, "prompts"));
         engine_close(&e);
         json_decref(golden);
     }
@@ -249,23 +182,22 @@ static double windowed(engine *exact, engine *other, const int32_t *ids, size_t 
 
 static void test_own_divergence(void **state) {
     const char *scratch = *state;
-    for (size_t i = 0; i < COUNT_OF(models); i++) {
-        char dir[PATH], file[PATH + 32];
-        snprintf(file, sizeof file, "%s/heldout_ce.json", model_dir(i, dir));
-        json_t *heldout = read_json(file);
+    for (size_t i = 0; i < DEMO_MODELS; i++) {
+        char dir[DEMO_PATH];
+        json_t *heldout = read_json(demo_dir(&demo_models[i], dir), "heldout_ce.json");
         size_t n;
         int32_t *ids = ids_of(json_object_get(heldout, "ids"), &n);
         for (size_t t = 0; t < COUNT_OF(quantized); t++) {
             engine exact = {0}, other = {0};
             double kl;
-            engine_open(&exact, dir, models[i].settings, NB_TYPE_F32, scratch);
-            engine_open(&other, dir, models[i].settings, quantized[t].type, scratch);
+            engine_open(&exact, dir, demo_models[i].setting, NB_TYPE_F32, scratch);
+            engine_open(&other, dir, demo_models[i].setting, quantized[t].type, scratch);
             double ce = windowed(&exact, &other, ids, n, &kl), expected = json_number_value(json_object_get(heldout, "mean_ce"));
-            print_message("%s: cross-entropy %.6f (PyTorch %.6f), mean KL of %s %.2e\n", models[i].name, ce, expected,
+            print_message("%s: cross-entropy %.6f (PyTorch %.6f), mean KL of %s %.2e\n", demo_models[i].name, ce, expected,
                           nb_types[quantized[t].type].name, kl);
-            if (!(fabs(ce - expected) <= 1e-4)) fail_msg("%s: mean cross-entropy %.6f, expected %.6f", models[i].name, ce, expected);
+            if (!(fabs(ce - expected) <= 1e-4)) fail_msg("%s: mean cross-entropy %.6f, expected %.6f", demo_models[i].name, ce, expected);
             if (!(kl <= quantized[t].most_kl))
-                fail_msg("%s: mean KL of %s is %g, at most %g", models[i].name, nb_types[quantized[t].type].name, kl,
+                fail_msg("%s: mean KL of %s is %g, at most %g", demo_models[i].name, nb_types[quantized[t].type].name, kl,
                          quantized[t].most_kl);
             engine_close(&exact);
             engine_close(&other);
@@ -297,11 +229,10 @@ static const char *reference_root(void) {
 }
 
 static void check_case(size_t i, const char *root, const char *scratch) {
-    char dir[PATH], file[PATH + 16], source[PATH + 64];
+    char dir[DEMO_PATH], source[DEMO_PATH + 64];
     snprintf(dir, sizeof dir, "%s/%s", root, cases[i].dir);
-    snprintf(file, sizeof file, "%s/expected.json", dir);
     snprintf(source, sizeof source, "%s/%s", dir, cases[i].source);
-    json_t *expected = read_json(file), *variants = json_object_get(expected, "variants");
+    json_t *expected = read_json(dir, "expected.json"), *variants = json_object_get(expected, "variants");
     size_t found = 0;
     for (size_t v = 0; v < json_array_size(variants); v++) {
         const json_t *variant = json_array_get(variants, v);
@@ -312,7 +243,7 @@ static void check_case(size_t i, const char *root, const char *scratch) {
         engine_close(&e);
         found++;
     }
-    if (found != 1) fail_msg("%s: expected one variant '%s', found %zu", file, cases[i].variant, found);
+    if (found != 1) fail_msg("%s: expected one variant '%s', found %zu", dir, cases[i].variant, found);
     json_decref(expected);
 }
 
