@@ -98,7 +98,8 @@ static nb_status read_block(torch_source *s, const place *p, uint64_t first, uin
     }
     if (st) return st;
     for (uint64_t r = 0; r < n_rows; r++)
-        type->widen(bytes + r * row_step * type->bytes, col_step * type->bytes, n_cols, dst + r * n_cols);
+        type->widen(bytes + r * row_step * type->bytes, (size_t)(col_step * type->bytes), (size_t)n_cols,
+                    dst + r * n_cols);
     return NB_OK;
 }
 

@@ -1,6 +1,6 @@
-/* Golden bits: one hash of all logits per model and type, the same constant for every tier, number of threads, chunk size,
- * cut of the text and machine (x86-64, arm64, 32-bit arm). Random models of every shape are made here, the trained demo
- * models of tests/models are converted here.
+/* Golden bits: one hash of all logits per model and type, the same constant for every tier, number of threads, chunk
+ * size, cut of the text and machine (x86-64, arm64, 32-bit arm). Random models of every shape are made here, and the trained
+ * demo models of tests/models are converted.
  *
  * Where models or the numerics contract change on purpose, NIBBLE_GOLDEN_PRINT=1 prints the new tables. With
  * NIBBLE_TEST_QUICK=1 every tier runs once per model and type, each time with the next split of the work. */
@@ -55,10 +55,7 @@ static const struct split {
     size_t cut;
 } splits[] = {{1, 0, TOKENS}, {2, 7, TOKENS}, {4, 33, 40}, {4, 0, TOKENS}, {1, 1, TOKENS}, {2, 0, 1}};
 
-static bool asked(const char *name) {
-    const char *value = getenv(name);
-    return value && *value && strcmp(value, "0") != 0;
-}
+static bool printing(void) { return getenv("NIBBLE_GOLDEN_PRINT") != NULL; }
 
 typedef struct hasher {
     XXH3_state_t *state;
@@ -102,22 +99,22 @@ static uint64_t hash_of(const char *path, const nb_kernels *k, const struct spli
 /* Every tier of this CPU with every split (quick: with one of them each) must give `expected`. */
 static void check_file(const char *path, const char *name, nb_type type, uint64_t expected) {
     static size_t turn;
-    if (asked("NIBBLE_GOLDEN_PRINT")) expected = hash_of(path, NULL, &splits[0]);
+    if (printing()) expected = hash_of(path, NULL, &splits[0]);
     for (size_t i = 0; nb_isa_name(i); i++) {
         nb_kernels k;
         if (!nb_isa_supported(i)) continue;
         assert_int_equal(nb_kernels_choose(&k, nb_isa_name(i), NULL), NB_OK);
         for (size_t s = 0; s < COUNT_OF(splits); s++) {
-            if (asked("NIBBLE_TEST_QUICK") && s != turn % COUNT_OF(splits)) continue;
+            if (unit_quick() && s != turn % COUNT_OF(splits)) continue;
             uint64_t found = hash_of(path, &k, &splits[s]);
             if (found != expected)
                 fail_msg("%s, %s on %s, %d threads, chunks of %" PRIu32 ", pieces of %zu: expected 0x%016" PRIx64
-                         ", found 0x%016" PRIx64, name, nb_types[type].name, k.isa, splits[s].threads, splits[s].chunk,
-                         splits[s].cut, expected, found);
+                         ", found 0x%016" PRIx64 " (NIBBLE_GOLDEN_PRINT=1 prints new tables)",
+                         name, nb_types[type].name, k.isa, splits[s].threads, splits[s].chunk, splits[s].cut, expected, found);
         }
         turn++;
     }
-    if (asked("NIBBLE_GOLDEN_PRINT"))
+    if (printing())
         printf("%s%s 0x%016" PRIx64 "%s", type == NB_TYPE_F32 ? name : "", type == NB_TYPE_F32 ? ":" : ",", expected,
                type == NB_TYPE_Q4 ? "\n" : "");
 }
@@ -144,7 +141,7 @@ static void test_demos(void **state) {
         snprintf(source, sizeof source, "%s/models/%s", NIBBLE_TEST_DATA, demos[i].name);
         if (stat(source, &there) != 0) fail_msg("%s is missing", source);
         for (int type = 0; type < TYPES; type++) {
-            if (asked("NIBBLE_TEST_QUICK") && type != NB_TYPE_F32 && type != NB_TYPE_Q4) continue;
+            if (unit_quick() && type != NB_TYPE_F32 && type != NB_TYPE_Q4) continue;
             nb_convert_report report;
             nb_error err;
             nb_setting n_head = {"n_head", demos[i].n_head};
@@ -161,7 +158,7 @@ static int set_up(void **state) {
     print_message("Tiers:");
     for (size_t i = 0; nb_isa_name(i); i++)
         if (nb_isa_supported(i)) print_message(" %s", nb_isa_name(i));
-    print_message("%s\n", asked("NIBBLE_TEST_QUICK") ? "; one split of the work for each (NIBBLE_TEST_QUICK)" : "");
+    print_message("\n");
     return 0;
 }
 static int tear_down(void **state) {

@@ -4,6 +4,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+bool unit_quick(void) {
+    static bool said;
+    const char *value = getenv("NIBBLE_TEST_QUICK");
+    bool quick = value && *value && strcmp(value, "0") != 0;
+    if (quick && !said) print_message("NIBBLE_TEST_QUICK is set: fewer cases\n");
+    said = quick;
+    return quick;
+}
+
 char *unit_scratch_new(void) {
     char *path = strdup("scratch-XXXXXX");
     assert_non_null(path);

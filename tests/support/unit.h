@@ -15,6 +15,9 @@
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
+/* NIBBLE_TEST_QUICK=1: suites with many cases leave some out, for emulated machines. Says so, the first time. */
+bool unit_quick(void);
+
 /* A new, empty directory below the current one (ctest runs tests in the build folder); the caller owns the path. */
 char *unit_scratch_new(void);
 
