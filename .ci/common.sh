@@ -11,7 +11,7 @@ fail() {
     exit 1
 }
 
-# One row per need: who needs it (build, check), how to see that it is there (cmd:PROGRAM or pc:PKG-CONFIG MODULE), and
+# One row per need: who needs it (build, check, arm), how to see that it is there (cmd:PROGRAM or pc:PKG-CONFIG MODULE), and
 # the package that brings it on Debian, Ubuntu and Raspberry Pi OS (apt), Fedora (dnf), Arch (pacman) and macOS (brew);
 # "-" where the system always has it.
 needs_table() {
@@ -33,6 +33,9 @@ check pc:benchmark    libbenchmark-dev google-benchmark-devel benchmark  google-
 check cmd:clang-tidy  clang-tidy       clang-tools-extra     clang       llvm
 check cmd:cppcheck    cppcheck         cppcheck              cppcheck    cppcheck
 check cmd:shellcheck  shellcheck       ShellCheck            shellcheck  shellcheck
+arm   cmd:aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu - - -
+arm   cmd:arm-linux-gnueabihf-gcc gcc-arm-linux-gnueabihf - - -
+arm   cmd:qemu-aarch64 qemu-user        -                     -           -
 TABLE
     # Fedora keeps the sanitizers' libraries apart; everywhere else they come with the compiler.
     if command -v dnf >/dev/null; then

@@ -182,6 +182,7 @@ static double windowed(engine *exact, engine *other, const int32_t *ids, size_t 
 
 static void test_own_divergence(void **state) {
     const char *scratch = *state;
+    if (unit_quick()) skip();
     for (size_t i = 0; i < DEMO_MODELS; i++) {
         char dir[DEMO_PATH];
         json_t *heldout = read_json(demo_dir(&demo_models[i], dir), "heldout_ce.json");
