@@ -3,42 +3,22 @@
 #ifndef NB_SIMD_MAC_AVX512_H
 #define NB_SIMD_MAC_AVX512_H
 
-#include "simd/vec_avx512.h"
+#include "simd/codes_avx512.h"
 #include "simd/acts_memory.h"
 
 enum { OFFSET_Q8 = 0, OFFSET_Q4 = 64 };
 enum { STREAM_TOKENS = 4, TILE_PANELS = 2, TILE_TOKENS = 5, FLOAT_PANELS = 4, FLOAT_TOKENS = 4 };
 
-typedef __m512i vc;
-typedef __m512i book;
-
-static INLINE vc load_codes(const uint8_t *p) { return _mm512_loadu_si512(p); }
-static INLINE void store_codes(uint8_t *p, vc c) { _mm512_storeu_si512(p, c); }
-
-static INLINE book make_book(const int8_t *codebook) {
-    __m128i levels = _mm_loadu_si128((const __m128i *)(const void *)codebook);
-    return _mm512_broadcast_i32x4(_mm_add_epi8(levels, _mm_set1_epi8(OFFSET_Q4)));
-}
+static INLINE book make_book(const int8_t *codebook) { return book_of(codebook, OFFSET_Q4); }
 static INLINE void decode_q8(const uint8_t *codes, book b, vc *low, vc *high) {
     (void)b;
     *low = load_codes(codes);
     *high = load_codes(codes + 64);
 }
-static INLINE void decode_q4(const uint8_t *codes, book b, vc *low, vc *high) {
-    vc raw = load_codes(codes), nibble = _mm512_set1_epi8(15);
-    *low = _mm512_shuffle_epi8(b, _mm512_and_si512(raw, nibble));
-    *high = _mm512_shuffle_epi8(b, _mm512_and_si512(_mm512_srli_epi16(raw, 4), nibble));
-}
 
-static INLINE vi mac_start(int32_t sum, int32_t offset) { return _mm512_set1_epi32(-offset * sum); }
 static INLINE vi add_products(vi dot, vc magnitudes, vc x) {
     __m512i pairs = _mm512_maddubs_epi16(magnitudes, x);
     return _mm512_add_epi32(dot, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
-}
-static INLINE vc four_of(const int8_t *x) {
-    int32_t four;
-    memcpy(&four, x, sizeof four);
-    return _mm512_set1_epi32(four);
 }
 /* |code| <= 128, |x| <= 127: a pair sums to at most 32512, so 16 bits cannot saturate; the code's sign moves to x. */
 static INLINE vi mac_q8(vi dot, vc codes, acts x, int g) {

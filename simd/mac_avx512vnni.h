@@ -3,7 +3,7 @@
 #ifndef NB_SIMD_MAC_AVX512VNNI_H
 #define NB_SIMD_MAC_AVX512VNNI_H
 
-#include "simd/vec_avx512.h"
+#include "simd/codes_avx512.h"
 #include "simd/acts_memory.h"
 
 /* Of 32 registers a tile of 2 panels x 6 tokens takes 12 for dot products, 12 for partial sums and 2 for codes; a
@@ -11,33 +11,16 @@
 enum { OFFSET_Q8 = 128, OFFSET_Q4 = 64 };
 enum { STREAM_TOKENS = 8, TILE_PANELS = 2, TILE_TOKENS = 6, FLOAT_PANELS = 4, FLOAT_TOKENS = 4 };
 
-typedef __m512i vc;
-typedef __m512i book;
-
-static INLINE vc load_codes(const uint8_t *p) { return _mm512_loadu_si512(p); }
-static INLINE void store_codes(uint8_t *p, vc c) { _mm512_storeu_si512(p, c); }
-
-static INLINE book make_book(const int8_t *codebook) {
-    __m128i levels = _mm_loadu_si128((const __m128i *)(const void *)codebook);
-    return _mm512_broadcast_i32x4(_mm_add_epi8(levels, _mm_set1_epi8(OFFSET_Q4)));
-}
+static INLINE book make_book(const int8_t *codebook) { return book_of(codebook, OFFSET_Q4); }
 static INLINE void decode_q8(const uint8_t *codes, book b, vc *low, vc *high) {
     (void)b;
     vc flip = _mm512_set1_epi8((char)OFFSET_Q8); /* adding 128 to a byte is flipping its top bit */
     *low = _mm512_xor_si512(load_codes(codes), flip);
     *high = _mm512_xor_si512(load_codes(codes + 64), flip);
 }
-static INLINE void decode_q4(const uint8_t *codes, book b, vc *low, vc *high) {
-    vc raw = load_codes(codes), nibble = _mm512_set1_epi8(15);
-    *low = _mm512_shuffle_epi8(b, _mm512_and_si512(raw, nibble));
-    *high = _mm512_shuffle_epi8(b, _mm512_and_si512(_mm512_srli_epi16(raw, 4), nibble));
-}
 
-static INLINE vi mac_start(int32_t sum, int32_t offset) { return _mm512_set1_epi32(-offset * sum); }
 static INLINE vi mac_q8(vi dot, vc codes, acts x, int g) {
-    int32_t four;
-    memcpy(&four, x + 4 * g, sizeof four);
-    return _mm512_dpbusd_epi32(dot, codes, _mm512_set1_epi32(four));
+    return _mm512_dpbusd_epi32(dot, codes, four_of(x + 4 * g));
 }
 static INLINE vi mac_q4(vi dot, vc codes, acts x, int g) { return mac_q8(dot, codes, x, g); }
 

@@ -257,20 +257,11 @@ static void test_others(void **state) {
     for (size_t i = 0; i < COUNT_OF(cases); i++) check_case(i, root, *state);
 }
 
-static int set_up(void **state) {
-    *state = unit_scratch_new();
-    return 0;
-}
-static int tear_down(void **state) {
-    unit_scratch_free(*state);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_own_logits),
         cmocka_unit_test(test_own_divergence),
         cmocka_unit_test(test_others),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, unit_scratch_setup, unit_scratch_teardown);
 }

@@ -154,16 +154,11 @@ static void test_demos(void **state) {
 }
 
 static int set_up(void **state) {
-    *state = unit_scratch_new();
     print_message("Tiers:");
     for (size_t i = 0; nb_isa_name(i); i++)
         if (nb_isa_supported(i)) print_message(" %s", nb_isa_name(i));
     print_message("\n");
-    return 0;
-}
-static int tear_down(void **state) {
-    unit_scratch_free(*state);
-    return 0;
+    return unit_scratch_setup(state);
 }
 
 int main(void) {
@@ -171,5 +166,5 @@ int main(void) {
         cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_demos),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, unit_scratch_teardown);
 }

@@ -119,16 +119,7 @@ static void test_replies(void **state) {
     }
 }
 
-static int set_up(void **state) {
-    *state = unit_scratch_new();
-    return 0;
-}
-static int tear_down(void **state) {
-    unit_scratch_free(*state);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_tokenizer), cmocka_unit_test(test_replies)};
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, unit_scratch_setup, unit_scratch_teardown);
 }

@@ -43,6 +43,16 @@ void unit_scratch_free(char *directory) {
     free(directory);
 }
 
+int unit_scratch_setup(void **state) {
+    *state = unit_scratch_new();
+    return 0;
+}
+
+int unit_scratch_teardown(void **state) {
+    unit_scratch_free(*state);
+    return 0;
+}
+
 const char *unit_path(char buffer[UNIT_PATH], const char *directory, const char *name) {
     int n = snprintf(buffer, UNIT_PATH, "%s/%s", directory, name);
     assert_in_range(n, 0, UNIT_PATH - 1);

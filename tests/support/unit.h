@@ -24,6 +24,10 @@ char *unit_scratch_new(void);
 /* Remove a scratch directory with everything in it, and free its path. */
 void unit_scratch_free(char *directory);
 
+/* For groups of tests whose state is nothing but such a directory. */
+int unit_scratch_setup(void **state);
+int unit_scratch_teardown(void **state);
+
 /* "directory/name" in a buffer of the caller, which is returned. */
 enum { UNIT_PATH = 512 };
 const char *unit_path(char buffer[UNIT_PATH], const char *directory, const char *name);

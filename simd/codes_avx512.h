@@ -1,0 +1,32 @@
+/* Unpacked codes of a group as one AVX-512 register, and their decoding: shared by the 512-bit multiply-accumulate headers,
+ * which differ in how they multiply. */
+#ifndef NB_SIMD_CODES_AVX512_H
+#define NB_SIMD_CODES_AVX512_H
+
+#include "simd/vec_avx512.h"
+
+typedef __m512i vc;
+typedef __m512i book;
+
+static INLINE vc load_codes(const uint8_t *p) { return _mm512_loadu_si512(p); }
+static INLINE void store_codes(uint8_t *p, vc c) { _mm512_storeu_si512(p, c); }
+
+/* The codebook, offset to unsigned, in all four parts of a register. */
+static INLINE book book_of(const int8_t *codebook, int offset) {
+    __m128i levels = _mm_loadu_si128((const __m128i *)(const void *)codebook);
+    return _mm512_broadcast_i32x4(_mm_add_epi8(levels, _mm_set1_epi8((char)offset)));
+}
+static INLINE void decode_q4(const uint8_t *codes, book b, vc *low, vc *high) {
+    vc raw = load_codes(codes), nibble = _mm512_set1_epi8(15);
+    *low = _mm512_shuffle_epi8(b, _mm512_and_si512(raw, nibble));
+    *high = _mm512_shuffle_epi8(b, _mm512_and_si512(_mm512_srli_epi16(raw, 4), nibble));
+}
+
+static INLINE vc four_of(const int8_t *x) {
+    int32_t four;
+    memcpy(&four, x, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+static INLINE vi mac_start(int32_t sum, int32_t offset) { return _mm512_set1_epi32(-offset * sum); }
+
+#endif
