@@ -96,7 +96,9 @@ static void wait_for_job(nb_team *t, unsigned seen) {
 static void wait_for_end(nb_team *t) {
     if (spin_for_end(t)) return;
     pthread_mutex_lock(&t->mutex);
-    atomic_store(&t->caller_sleeps, true);
+    /* Exchanged, not stored: the load below must not overtake it. Both forms say so, but qemu (7.2 at least) emulates arm's
+     * stlr and ldar without a barrier between them. */
+    (void)atomic_exchange(&t->caller_sleeps, true);
     while (atomic_load(&t->pending) != 0) pthread_cond_wait(&t->done, &t->mutex);
     atomic_store(&t->caller_sleeps, false);
     pthread_mutex_unlock(&t->mutex);
