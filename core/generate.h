@@ -35,7 +35,7 @@ typedef struct nb_generate_options {
 typedef struct nb_generated { /* zeroed by the caller; nb_generated_free */
     nb_ids ids;      /* generated tokens, forced ones included; the terminal token is not part of it */
     nb_buf mask;     /* one byte per id: 1 sampled, 0 forced */
-    nb_buf text;     /* UTF-8 of the sampled and forced tokens without specials */
+    nb_buf text;     /* UTF-8 of what is meant to be read: no control tokens, no tool calls, no results */
     nb_finish finish;
     int32_t end_token; /* the terminal token, or NB_NO_TOKEN */
 } nb_generated;

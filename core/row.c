@@ -126,7 +126,7 @@ static nb_status take_ordinary(nb_row *row, int32_t id, bool sampled, nb_error *
     if (st) return st;
     nb_buf_byte(&row->g->mask, sampled);
     if (row->g->mask.failed) return nb_oom(err, "generated tokens", row->g->mask.size);
-    if (row->t) {
+    if (row->t && sampled && !row->tool) { /* calls and their results are between the model and the tool */
         const uint8_t *bytes = nb_token_bytes(row->t, id, &n);
         nb_utf8_feed(&row->utf8, bytes, n, &row->pending);
         st = release(row, false, err);

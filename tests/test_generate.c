@@ -150,7 +150,8 @@ static void check(const run *r) {
     seen_free(&s);
 }
 
-/* The cases of nanochat's Engine: forced tokens take the place of what the model would have said at these steps. */
+/* The cases of nanochat's Engine: forced tokens take the place of what the model would have said at these steps. What
+ * passes between the model and the tool is no text. */
 static void tools(void **state) {
     (void)state;
     static const char *const stop[] = {"*98"};
@@ -158,15 +159,15 @@ static void tools(void **state) {
         {.script = "Let ~P12*7~Qignored~E",
          .expected = "Let ~P12*7~Q~O84~Rred~E",
          .mask = "111111111100001111",
-         .text = "Let 12*784red",
+         .text = "Let red",
          .end_token = 257},
-        {.script = "~P2**8~Qafter~E", .expected = "~P2**8~Qafter~E", .text = "2**8after", .end_token = 257},
+        {.script = "~P2**8~Qafter~E", .expected = "~P2**8~Qafter~E", .text = "after", .end_token = 257},
         {.script = "~P'strawberry'.count('r')~Qzyxw~E",
          .expected = "~P'strawberry'.count('r')~Q~O3~Rw~E",
          .mask = "1111111111111111111111111"
                  "000"
                  "11",
-         .text = "'strawberry'.count('r')3w",
+         .text = "w",
          .end_token = 257},
         {.script = "~P~Qtail~E", .expected = "~P~Qtail~E", .text = "tail", .end_token = 257},
         {.script = "~Qtail~B", .expected = "~Qtail~B", .text = "tail", .end_token = 256},
@@ -175,38 +176,40 @@ static void tools(void **state) {
          .mask = "11111111"
                  "000"
                  "11",
-         .text = "1+2+35d",
+         .text = "d",
          .end_token = 257},
         {.script = "~P10/4~Qabcdefg~E",
          .expected = "~P10/4~Q~O2.5~Rfg~E",
          .mask = "111111"
                  "00000"
                  "111",
-         .text = "10/42.5fg",
+         .text = "fg",
          .end_token = 257},
         /* A control token inside a call is text there, and no number. */
-        {.script = "~P1~R2~Qab~E", .expected = "~P1~R2~Qab~E", .text = "12ab", .end_token = 257},
+        {.script = "~P1~R2~Qab~E", .expected = "~P1~R2~Qab~E", .text = "ab", .end_token = 257},
         /* A call that never ends; an end token inside one. */
-        {.script = "~P1+1~E", .expected = "~P1+1~E", .text = "1+1", .end_token = 257},
+        {.script = "~P1+1~E", .expected = "~P1+1~E", .text = "", .end_token = 257},
         /* The result does not fit. */
         {.script = "~P9*9~Q",
          .expected = "~P9*9~Q~O8",
          .mask = "1111100",
-         .text = "9*98",
+         .text = "",
          .finish = NB_FINISH_LENGTH,
          .room = 7},
         {.script = "~P9*9~Q",
          .options = {.max_tokens = 6},
          .expected = "~P9*9~Q~O",
          .mask = "111110",
-         .text = "9*9",
+         .text = "",
          .finish = NB_FINISH_LENGTH},
-        /* A stop text may come from a tool. */
-        {.script = "~P9*9~Q",
+        /* Neither a call nor its result is text, so no stop text is found in them. */
+        {.script = "~P9*98~Qstuvwxab*98c~E",
          .options = {.stops = stop, .n_stops = 1},
-         .expected = "~P9*9~Q~O8",
-         .mask = "1111100",
-         .text = "9",
+         .expected = "~P9*98~Q~O882~Rxab*98",
+         .mask = "111111"
+                 "00000"
+                 "111111",
+         .text = "xab",
          .finish = NB_FINISH_STOP},
     };
     for (size_t i = 0; i < COUNT_OF(runs); i++) {

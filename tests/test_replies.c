@@ -77,6 +77,7 @@ static void check_reply(engine *e, const nb_chat_style *style, const json_t *tes
     if (st) fail_msg("%s", err.text);
     expect_ids(text, json_object_get(test, "reply_ids"), g.ids.data, g.ids.size);
     assert_int_equal(g.finish, NB_FINISH_STOP);
+    assert_string_equal(nb_buf_str(&g.text), text);
     const json_t *mask = json_object_get(test, "mask");
     for (size_t i = 0; i < json_array_size(mask); i++)
         assert_int_equal(g.mask.data[i], json_integer_value(json_array_get(mask, i)));
