@@ -47,7 +47,7 @@ static nb_status get_tensor(const nb_reader *r, uint32_t i, uint32_t *name_at, n
         return nb_fail(err, NB_UNSUPPORTED, "tensor '%s': reserved bytes of its record are not zero", t->name);
     t->layout = (nb_layout)p[NB_T_LAYOUT];
     t->n_dims = p[NB_T_N_DIMS];
-    for (int j = 0; j < NB_MAX_DIMS; j++) t->dims[j] = nb_get_u64(p + NB_T_DIMS + 8 * j);
+    for (int j = 0; j < NB_MAX_DIMS; j++) t->dims[j] = nb_get_u64(p + NB_T_DIMS + (size_t)8 * (size_t)j);
     memcpy(t->codebook, p + NB_T_CODEBOOK, NB_CODEBOOK_SIZE);
     t->raw_bytes = nb_get_u64(p + NB_T_RAW_BYTES);
     t->first_chunk = nb_get_u32(p + NB_T_FIRST_CHUNK);

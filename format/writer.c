@@ -196,7 +196,7 @@ static nb_status check_begin(nb_writer *w, const nb_tensor *t, nb_geometry *g, n
 }
 
 nb_status nb_writer_tensor_begin(nb_writer *w, const nb_tensor *t, nb_error *err) {
-    nb_geometry g;
+    nb_geometry g = {0};
     bool found;
     nb_status st = check_begin(w, t, &g, err);
     if (!st) st = prepare_batch(w, &g, err);
@@ -330,7 +330,7 @@ static void put_section(uint8_t *p, const nb_chunk *c) {
 
 static void put_tensor(uint8_t *p, const entry *e, uint32_t name_offset) {
     const nb_tensor *t = &e->tensor;
-    for (uint32_t i = 0; i < t->n_dims; i++) nb_put_u64(p + NB_T_DIMS + 8 * i, t->dims[i]);
+    for (uint32_t i = 0; i < t->n_dims; i++) nb_put_u64(p + NB_T_DIMS + (size_t)8 * i, t->dims[i]);
     nb_put_u64(p + NB_T_RAW_BYTES, t->raw_bytes);
     nb_put_u64(p + NB_T_OFFSET, e->offset);
     nb_put_u32(p + NB_T_FIRST_CHUNK, t->first_chunk);

@@ -177,7 +177,7 @@ static void example(void **state) {
     begin += strlen("<!-- example begins -->\n```\n");
     const char *end = strstr(begin, "```\n");
     assert_non_null(end);
-    if ((size_t)(end - begin) != want.size || memcmp(begin, want.data, want.size) != 0) {
+    if ((size_t)(end - begin) != want.size || memcmp(begin, nb_buf_str(&want), want.size) != 0) {
         printf("%s", nb_buf_str(&want)); /* too long for cmocka's messages; paste it into the document */
         fail_msg("the example of the document is not what the writer writes, which is printed above");
     }

@@ -198,7 +198,7 @@ static void attend_head(const plain *p, const double *q, size_t position, size_t
 
 static void attention(const plain *p, size_t position, const double *xn, double *y) {
     const nb_hparams *h = p->h;
-    size_t d = h->head_dim, width = h->n_kv_head * d, all = h->n_head * d + 2 * width, group = h->n_head / h->n_kv_head;
+    size_t d = h->head_dim, width = h->n_kv_head * d, all = h->n_head * d + 2 * width;
     double *qkv = nb_calloc(all + h->n_head * d, sizeof *qkv), *out = qkv + all;
     product(p, NB_SPEC_qkv_w, p->layer, all, h->n_embd, xn, qkv);
     add_vector(p, NB_SPEC_qkv_b, p->layer, all, qkv);
@@ -207,7 +207,7 @@ static void attention(const plain *p, size_t position, const double *xn, double 
     for (size_t i = 0; i < h->n_kv_head; i++) place_head(p, k + i * d, position, NB_SPEC_k_norm_w);
     memcpy(p->k + (p->layer * p->n + position) * width, k, width * sizeof *k);
     memcpy(p->v + (p->layer * p->n + position) * width, v, width * sizeof *v);
-    for (size_t i = 0; i < h->n_head; i++) attend_head(p, qkv + i * d, position, i / group, out + i * d);
+    for (size_t i = 0; i < h->n_head; i++) attend_head(p, qkv + i * d, position, i * h->n_kv_head / h->n_head, out + i * d);
     product(p, NB_SPEC_out_w, p->layer, h->n_embd, h->n_head * d, out, y);
     add_vector(p, NB_SPEC_out_b, p->layer, h->n_embd, y);
     nb_free(qkv);
