@@ -75,7 +75,7 @@ static double cross_entropy(const float *logits, size_t n, int32_t target) {
     double largest = -INFINITY, sum = 0;
     for (size_t i = 0; i < n; i++) largest = fmax(largest, (double)logits[i]);
     for (size_t i = 0; i < n; i++) sum += exp((double)logits[i] - largest);
-    return log(sum) + largest - (double)logits[target];
+    return log(fmax(sum, 1)) + largest - (double)logits[target]; /* the largest term is 1 */
 }
 
 static void compare_ce(const char *what, const json_t *ce, const float *logits, const int32_t *ids, size_t vocab) {
