@@ -41,11 +41,11 @@ static const struct {
     uint64_t hash[TYPES];
 } demos[] = {
     {"nanochat", NULL,
-     {0x36317936935dbfb4, 0x68e2fe5579bab081, 0x36317936935dbfb4, 0x558313568e0190d1, 0x30c222993bed4d78}},
+     {0xb632e1aa683d139f, 0xf83c76934e9695a7, 0xb632e1aa683d139f, 0x426515098e8722b7, 0x930e3159e1925ba9}},
     {"minigpt", "8",
      {0xdd2d9a79afa8fd2b, 0xbd91446787633d2c, 0xca2bdf60342bbaab, 0xf9986f582c71bbe3, 0x088216a184ef496f}},
     {"nanogpt", NULL,
-     {0x8f7d7f4bb0c61eda, 0xd02cd203572201f2, 0x39d8eb8cb7e3f01d, 0x13fa90dcea449679, 0x2525188b37fa2bb6}},
+     {0x3ce7e8a1751aa9c9, 0x29f00677cb2a4e87, 0x3ce7e8a1751aa9c9, 0xaaec0d787a4da710, 0xd6cfbc6dc97d471a}},
 };
 
 /* Ways to compute the same: threads, tokens per chunk (0: the default), tokens per append. */

@@ -35,9 +35,9 @@ def load_nanochat(folder: Path) -> NanoChat:
 
 
 def save_nanogpt(model: NanoGPT, folder: Path, iterations: int, val_loss: float, chars: list[str], config: dict) -> None:
-    """nanoGPT's dictionary without the optimizer state."""
+    """nanoGPT's dictionary without the optimizer state, weights in bf16."""
     checkpoint = {
-        "model": model.state_dict(),
+        "model": {name: tensor.detach().bfloat16() for name, tensor in model.state_dict().items()},
         "model_args": asdict(model.config),
         "iter_num": iterations,
         "best_val_loss": torch.tensor(val_loss),

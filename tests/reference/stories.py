@@ -57,6 +57,7 @@ PRESENTS = {
     "wooden boat": ("wood", "carpenter"),
     "pretty candle": ("wax", "beekeeper"),
 }
+SELLERS = ("beekeeper", "miller", "sailor", "shepherd", "carpenter")
 CHORES = ("sweep the floor", "feed the hens", "water the flowers", "wash the windows", "carry the baskets")
 CHORES_DONE = dict(
     zip(CHORES, ("swept the floor", "fed the hens", "watered the flowers", "washed the windows", "carried the baskets"))
@@ -69,6 +70,30 @@ FEARS = {
     "deep water": ("a swimming ring", "rowed across the lake", "the boat tipped over", "held on to the swimming ring"),
     "big dogs": ("a bag of bones", "went to the farm", "a big dog ran up to them", "gave the dog a bone"),
 }
+
+
+# What is the same in every story about a hero: so small a model knows its characters rather than keep track of them.
+# hero: (best friend, colour and name of the favourite thing, relative, favourite food, how much of it, character)
+HEROES = {
+    "Mia": ("Ben", "red", "kite", "grandmother", "apples", "two", "brave"),
+    "Anna": ("Lily", "blue", "ball", "aunt", "cookies", "four", "happy"),
+    "Lily": ("Anna", "yellow", "hat", "grandfather", "pears", "six", "clever"),
+    "Zoe": ("Max", "green", "book", "uncle", "plums", "eight", "quiet"),
+    "Ella": ("Hugo", "pink", "scarf", "grandmother", "muffins", "two", "kind"),
+    "Rosa": ("Nora", "purple", "drum", "aunt", "sandwiches", "four", "funny"),
+    "Nora": ("Rosa", "white", "boat", "uncle", "apples", "six", "brave"),
+    "Ivy": ("Finn", "brown", "key", "grandfather", "cookies", "eight", "kind"),
+    "Tom": ("Sam", "green", "cup", "grandfather", "pears", "two", "clever"),
+    "Ben": ("Mia", "blue", "bell", "uncle", "plums", "four", "quiet"),
+    "Max": ("Zoe", "red", "drum", "grandmother", "muffins", "six", "funny"),
+    "Sam": ("Tom", "yellow", "boat", "aunt", "sandwiches", "eight", "happy"),
+    "Leo": ("Jack", "brown", "hat", "grandfather", "apples", "two", "kind"),
+    "Jack": ("Leo", "white", "kite", "aunt", "cookies", "four", "brave"),
+    "Finn": ("Ivy", "purple", "ball", "uncle", "pears", "six", "happy"),
+    "Hugo": ("Ella", "pink", "book", "grandmother", "plums", "eight", "clever"),
+}
+OTHER_COLOUR = dict(zip(COLOURS, COLOURS[1:] + COLOURS[:1]))
+LENDERS = {"ladder": "farmer", "rope": "sailor", "knife": "baker", "basket": "miller", "pair of gloves": "gardener"}
 
 
 def _gender(girl: str, boy: str) -> dict[str, str]:
@@ -86,18 +111,18 @@ def _person(var: str, prefix: str) -> dict[str, Domain]:
 
 GRAMMAR = Grammar(
     {
-        "hero": other_than(NAMES, "friend"),
-        "friend": other_than(NAMES, "hero"),
+        "hero": choices(*NAMES),
+        "friend": derived("hero", _column(HEROES, 0)),
         **_person("hero", ""),
         **_person("friend", "f"),
         "kid": derived("hero", _gender("girl", "boy")),
-        "mood": choices("happy", "kind", "brave", "clever", "quiet", "funny"),
+        "mood": derived("hero", _column(HEROES, 6)),
         "weather": choices("sunny", "warm", "windy", "bright"),
         "time": choices("morning", "afternoon", "day"),
-        "colour": other_than(COLOURS, "colour2"),
-        "colour2": other_than(COLOURS, "colour"),
-        "thing": choices(*THINGS),
-        "giver": choices(*GIVERS),
+        "colour": derived("hero", _column(HEROES, 1)),
+        "colour2": derived("colour", OTHER_COLOUR),
+        "thing": derived("hero", _column(HEROES, 2)),
+        "giver": derived("hero", _column(HEROES, 3)),
         "place": choices(*PLACES),
         "spot": other_than(derived("place", PLACES), "spot1"),
         "spot1": other_than(derived("place", PLACES), "spot"),
@@ -111,11 +136,11 @@ GRAMMAR = Grammar(
         "reason": derived("animal", _column(RESCUES, 1)),
         "tool": derived("animal", _column(RESCUES, 2)),
         "rescue": derived("animal", _column(RESCUES, 3)),
-        "person": other_than(PEOPLE, "person2"),
+        "person": lambda b: (LENDERS[RESCUES[b["animal"]][2]],) if "animal" in b else PEOPLE,
         "person2": other_than(PEOPLE, "person"),
-        "count": choices("two", "four", "six", "eight"),
+        "count": derived("hero", _column(HEROES, 5)),
         "half": derived("count", {"two": "one", "four": "two", "six": "three", "eight": "four"}),
-        "food": choices(*FOODS),
+        "food": derived("hero", _column(HEROES, 4)),
         "trouble": choices(*TROUBLES),
         "start": derived("trouble", _column(TROUBLES, 0)),
         "shelter": derived("trouble", _column(TROUBLES, 1)),
@@ -125,7 +150,7 @@ GRAMMAR = Grammar(
         "a_present": derived("present", {p: "an" if p[0] == "a" else "a" for p in PRESENTS}),
         "part": derived("present", _column(PRESENTS, 0)),
         "seller": derived("present", _column(PRESENTS, 1)),
-        "chore": choices(*CHORES),
+        "chore": derived("seller", dict(zip(SELLERS, CHORES))),
         "chored": derived("chore", CHORES_DONE),
         "reward": choices(*REWARDS),
         "fear": choices(*FEARS),
@@ -133,7 +158,7 @@ GRAMMAR = Grammar(
         "trip": derived("fear", _column(FEARS, 1)),
         "event": derived("fear", _column(FEARS, 2)),
         "answer": derived("fear", _column(FEARS, 3)),
-        "elder": choices(*GIVERS),
+        "elder": derived("hero", _column(HEROES, 3)),
     }
 )
 

@@ -36,6 +36,16 @@ def schedule(progress: float, warmup: float, decay: float) -> float:
     return min(1.0, (progress + 1e-3) / warmup, (1.0 - progress) / decay)
 
 
+def disturb(model: nn.Module, noise: float) -> list[tuple[nn.Parameter, Tensor]]:
+    """Add noise to every matrix, and say what was added."""
+    added = []
+    for p in model.parameters():
+        if noise > 0 and p.dim() == 2:
+            added.append((p, torch.randn_like(p) * (noise * p.detach().std())))
+            p.data.add_(added[-1][1])
+    return added
+
+
 def train(
     model: nn.Module,
     batches: Iterator[Batch],
@@ -46,6 +56,7 @@ def train(
     head_lr: float,
     weight_decay: float = 0.0,
     decay: float = 0.5,
+    noise: float = 0.0,
     mask: Callable[[Tensor], Tensor] | None = None,
     seconds: float | None = None,
     report: Callable[[int], str] | None = None,
@@ -54,7 +65,9 @@ def train(
     """Train in place and return the number of steps done; matrix products run in bf16, weights and sums in f32.
 
     `mask` gives the attention mask of a batch of ids where a model should not see across documents. With `seconds` the
-    schedule follows the clock and `steps` is only a limit: for machines whose speed is not known beforehand.
+    schedule follows the clock and `steps` is only a limit: for machines whose speed is not known beforehand. With `noise`
+    every step sees its matrices through Gaussian noise of that share of their standard deviation (Graves, 2011), which
+    keeps a small model from solutions that a quantizer's rounding would destroy.
     """
     optimizers = make_optimizers(model, matrix_lr, embed_lr, head_lr, weight_decay)
     base = [[g["lr"] for g in o.param_groups] for o in optimizers]
@@ -68,10 +81,13 @@ def train(
             for group, rate in zip(optimizer.param_groups, rates):
                 group["lr"] = rate * factor
         ids, targets = next(batches)
+        disturbance = disturb(model, noise)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = model(ids) if mask is None else model(ids, mask(ids))
             loss = next_token_loss(logits, targets)
         loss.backward()
+        for p, d in disturbance:
+            p.data.sub_(d)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
