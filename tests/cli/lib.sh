@@ -77,9 +77,11 @@ matches() {
     esac
 }
 
-# make_model NAME TYPE: converts a demo checkpoint once, to NAME-TYPE.nbl
+# make_model NAME TYPE: converts a demo checkpoint once, to NAME-TYPE.nbl. MiniGPT's does not store its number of heads.
 make_model() {
-    [ -f "$1-$2.nbl" ] || "$nibble" convert "$models/$1" -o "$1-$2.nbl" --type "$2" >convert.log 2>&1 || {
+    local set=()
+    [ "$1" != minigpt ] || set=(--set n_head=8)
+    [ -f "$1-$2.nbl" ] || "$nibble" convert "$models/$1" -o "$1-$2.nbl" --type "$2" ${set[@]+"${set[@]}"} >convert.log 2>&1 || {
         flunk "conversion of $1 to $2" convert.log
         finish
     }
