@@ -15,7 +15,6 @@
 
 typedef struct product {
     nb_forward *f;
-    const nb_weight *w;
     nb_matmul job;
     nb_matmul_fn fn;
 } product;
@@ -39,7 +38,7 @@ static void product_quantize(void *arg, size_t begin, size_t end, int member) {
 /* y [n][y_stride] = x [n][x_stride] W^T; x is zero beyond W's columns, y gets whole panels. */
 static void multiply(nb_forward *f, const nb_weight *w, const float *x, size_t x_stride, size_t n, float *y, size_t y_stride) {
     size_t cols = nb_round_up((size_t)w->cols, NB_BLOCK_COLS), panels = nb_div_up((size_t)w->rows, NB_PANEL_ROWS);
-    product p = {.f = f, .w = w, .fn = nb_kernels_matmul(f->k, w->type)};
+    product p = {.f = f, .fn = nb_kernels_matmul(f->k, w->type)};
     p.job = (nb_matmul){.w = w->data, .panel_bytes = (size_t)w->panel_bytes, .cols = cols, .codebook = w->codebook,
                         .n_tokens = n, .y = y, .y_stride = y_stride,
                         .x = {.f = x, .f_stride = x_stride, .q = f->q, .q_stride = f->stride_in,
