@@ -91,13 +91,13 @@ static void ask_for_huge_pages(void *data, size_t size) {
 #endif
 
 /* Map `size` bytes (whole pages) at a multiple of `align` (whole pages), by mapping more and returning the ends. */
-static void *map_aligned(size_t size, size_t align) {
+static void *map_aligned(size_t size, size_t align, int flags) {
     size_t total = 0;
     if (!nb_add_size(size, align, &total)) {
         errno = ENOMEM;
         return NULL;
     }
-    uint8_t *p = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *p = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
     if (p == MAP_FAILED) return NULL;
     size_t head = (align - (uintptr_t)p % align) % align;
     if (head) munmap(p, head);
@@ -110,16 +110,30 @@ static size_t mapped_bytes(size_t bytes) {
     return nb_round_up(bytes ? bytes : 1, page > 0 ? (size_t)page : 4096);
 }
 
-nb_status nb_region_alloc(nb_region *region, size_t bytes, const char *what, nb_error *err) {
+static nb_status map_region(nb_region *region, size_t bytes, int flags, const char *what, nb_error *err) {
     *region = (nb_region){0};
     if (bytes > SIZE_MAX / 2 || must_fail()) return nb_oom(err, what, bytes);
     size_t size = mapped_bytes(bytes);
     bool huge = bytes >= HUGE_PAGE;
-    void *data = map_aligned(size, huge ? HUGE_PAGE : mapped_bytes(1));
+    void *data = map_aligned(size, huge ? HUGE_PAGE : mapped_bytes(1), flags);
     if (!data) return nb_oom(err, what, bytes);
     if (huge) ask_for_huge_pages(data, size);
     *region = (nb_region){.data = data, .size = bytes};
     return NB_OK;
+}
+
+nb_status nb_region_alloc(nb_region *region, size_t bytes, const char *what, nb_error *err) {
+    return map_region(region, bytes, 0, what, err);
+}
+
+#if defined(MAP_NORESERVE)
+enum { NO_RESERVE = MAP_NORESERVE };
+#else
+enum { NO_RESERVE = 0 };
+#endif
+
+nb_status nb_region_reserve(nb_region *region, size_t bytes, const char *what, nb_error *err) {
+    return map_region(region, bytes, NO_RESERVE, what, err);
 }
 
 void nb_region_free(nb_region *region) {

@@ -28,10 +28,12 @@ typedef struct nb_region {
     size_t size;
 } nb_region;
 nb_status nb_region_alloc(nb_region *region, size_t bytes, const char *what, nb_error *err);
+/* The same for a region of which only a part may ever be touched: the system is asked not to count all of it. */
+nb_status nb_region_reserve(nb_region *region, size_t bytes, const char *what, nb_error *err);
 void nb_region_free(nb_region *region);
 
 /* Tests: let the n-th allocation from now (0 = the next one) fail, once; a negative n switches this off. Counts
- * nb_alloc, nb_calloc, nb_realloc, nb_strdup, nb_strndup and nb_region_alloc of all threads. Returns how many
+ * nb_alloc, nb_calloc, nb_realloc, nb_strdup, nb_strndup and regions of all threads. Returns how many
  * allocations were counted since the last call. */
 long nb_mem_fail_at(long n);
 

@@ -5,17 +5,12 @@
 #include "core/forward.h"
 #include "core/kv.h"
 
-typedef struct batch_row {
-    nb_kv kv;
-    uint32_t length;
-} batch_row;
-
 struct nb_batch {
     const nb_model *model;
+    nb_kv kv;
     nb_forward forward;
     nb_span *spans; /* [n_rows] of the step */
     uint32_t n_ctx, n_chunk, n_rows;
-    batch_row rows[];
 };
 
 enum { CHUNK_DEFAULT = 256 };
@@ -37,12 +32,12 @@ static nb_status plan_context(nb_batch *b, const nb_session_options *o, nb_error
 
 static nb_status take_memory(nb_batch *b, const nb_session_options *o, nb_error *err) {
     nb_status st = plan_context(b, o, err);
-    for (uint32_t i = 0; !st && i < b->n_rows; i++)
-        st = nb_kv_create(&b->rows[i].kv, nb_model_hparams(b->model), b->n_ctx, o->kv, err);
+    nb_kv_plan plan = {.n_texts = b->n_rows, .n_positions = b->n_ctx, .type = o->kv};
+    if (!st) st = nb_kv_create(&b->kv, nb_model_hparams(b->model), &plan, err);
     if (st) return st;
     b->spans = nb_calloc(b->n_rows, sizeof *b->spans);
     if (!b->spans) return nb_oom(err, "a batch", b->n_rows * sizeof *b->spans);
-    return nb_forward_create(&b->forward, b->model, &b->rows[0].kv, b->n_chunk, nb_batch_logit_rows(b), o->team, err);
+    return nb_forward_create(&b->forward, b->model, &b->kv, b->n_chunk, nb_batch_logit_rows(b), o->team, err);
 }
 
 nb_status nb_batch_create(nb_batch **batch, const nb_model *model, uint32_t n_rows, const nb_session_options *options,
@@ -51,9 +46,8 @@ nb_status nb_batch_create(nb_batch **batch, const nb_model *model, uint32_t n_ro
     *batch = NULL;
     if (n_rows < 1 || n_rows > NB_BATCH_ROWS_MAX)
         return nb_fail(err, NB_ARGUMENT, "a batch of %u rows was asked for; possible are 1 to %d", n_rows, NB_BATCH_ROWS_MAX);
-    size_t bytes = sizeof(nb_batch) + n_rows * sizeof(batch_row);
-    nb_batch *b = nb_calloc(1, bytes);
-    if (!b) return nb_oom(err, "a batch", bytes);
+    nb_batch *b = nb_calloc(1, sizeof *b);
+    if (!b) return nb_oom(err, "a batch", sizeof *b);
     b->model = model;
     b->n_rows = n_rows;
     nb_status st = take_memory(b, options ? options : &none, err);
@@ -65,13 +59,13 @@ nb_status nb_batch_create(nb_batch **batch, const nb_model *model, uint32_t n_ro
 void nb_batch_free(nb_batch *b) {
     if (!b) return;
     nb_forward_free(&b->forward);
-    for (uint32_t i = 0; i < b->n_rows; i++) nb_kv_free(&b->rows[i].kv);
+    nb_kv_free(&b->kv);
     nb_free(b->spans);
     nb_free(b);
 }
 
 nb_status nb_batch_check(const nb_batch *b, uint32_t row, const int32_t *ids, size_t n, nb_error *err) {
-    uint32_t vocab = nb_model_hparams(b->model)->vocab_size, length = b->rows[row].length;
+    uint32_t vocab = nb_model_hparams(b->model)->vocab_size, length = nb_batch_length(b, row);
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || (uint32_t)ids[i] >= vocab)
             return nb_fail(err, NB_ARGUMENT, "token %zu: expected an id from 0 to %u, found %d", i, vocab - 1, ids[i]);
@@ -92,9 +86,9 @@ nb_status nb_batch_append(nb_batch *b, const nb_batch_part *parts, size_t n_part
         st = nb_fail(err, NB_LIMIT, "%zu tokens were given at once; a chunk has room for %u", total, b->n_chunk);
     if (st) return st;
     for (size_t i = 0; i < n_parts; i++) {
-        batch_row *r = &b->rows[parts[i].row];
-        b->spans[i] = (nb_span){.kv = &r->kv, .ids = parts[i].ids, .position = r->length, .n = parts[i].n};
-        r->length += parts[i].n;
+        nb_kv_text *text = &b->kv.texts[parts[i].row];
+        b->spans[i] = (nb_span){.text = text, .ids = parts[i].ids, .position = text->length, .n = parts[i].n};
+        nb_kv_extend(&b->kv, text, parts[i].n); /* every row has leaves for n_ctx positions */
     }
     nb_forward_chunk(&b->forward, b->spans, n_parts);
     return NB_OK;
@@ -106,8 +100,8 @@ const float *nb_batch_logits(const nb_batch *b, size_t i) { return b->forward.lo
 uint32_t nb_batch_chunk(const nb_batch *b) { return b->n_chunk; }
 uint32_t nb_batch_logit_rows(const nb_batch *b) { return b->n_rows > NB_LOGIT_ROWS ? b->n_rows : NB_LOGIT_ROWS; }
 uint32_t nb_batch_room(const nb_batch *b) { return b->n_ctx; }
-uint32_t nb_batch_length(const nb_batch *b, uint32_t row) { return b->rows[row].length; }
+uint32_t nb_batch_length(const nb_batch *b, uint32_t row) { return b->kv.texts[row].length; }
 const nb_model *nb_batch_model(const nb_batch *b) { return b->model; }
 void nb_batch_rewind(nb_batch *b, uint32_t row, uint32_t length) {
-    if (length < b->rows[row].length) b->rows[row].length = length;
+    nb_kv_rewind(&b->kv, &b->kv.texts[row], length);
 }

@@ -116,7 +116,7 @@ static void place_qkv(nb_forward *f, size_t t) {
         norm_heads(f, k, h->n_kv_head, &f->w->k_norm_w);
     }
     f->k->scale(q, f->scale, h->n_head * d);
-    nb_kv_store(f->kv[t], f->k, f->layer, f->position[t], k, v);
+    nb_kv_store(f->kv, f->k, f->text[t], f->layer, f->position[t], k, v);
 }
 
 /* Items are (tile of tokens, KV head): a tile reads each page once, and one decoded token still spreads over the team. */
@@ -126,10 +126,10 @@ static void attend_share(void *arg, size_t begin, size_t end, int member) {
     for (size_t i = begin; i < end; i++) {
         const nb_forward_tile *tile = &f->tiles[i / heads];
         size_t at = i % heads * group * f->h->head_dim;
-        nb_kv_query query = {.layer = f->layer, .head = (uint32_t)(i % heads), .position = tile->position, .n = tile->n,
+        nb_kv_query query = {.text = tile->text, .layer = f->layer, .head = (uint32_t)(i % heads), .position = tile->position, .n = tile->n,
                              .group = group, .q = f->qkv + tile->first * f->stride_qkv + at, .q_stride = f->stride_qkv,
                              .out = f->att + tile->first * f->stride_att + at, .out_stride = f->stride_att};
-        nb_kv_attend(tile->kv, f->k, &query, f->kv_scratch + (size_t)member * f->scratch_stride);
+        nb_kv_attend(f->kv, f->k, &query, f->kv_scratch + (size_t)member * f->scratch_stride);
     }
 }
 
@@ -207,10 +207,10 @@ static void lay_out(nb_forward *f, const nb_span *spans, size_t n_spans) {
     for (const nb_span *s = spans; s < spans + n_spans; s++)
         for (uint32_t i = 0; i < s->n; i++) {
             if (i % most == 0)
-                f->tiles[f->n_tiles++] = (nb_forward_tile){.kv = s->kv, .first = (uint32_t)f->n_tokens,
+                f->tiles[f->n_tiles++] = (nb_forward_tile){.text = s->text, .first = (uint32_t)f->n_tokens,
                                                            .position = s->position + i,
                                                            .n = (uint32_t)nb_min_size(most, s->n - i)};
-            f->kv[f->n_tokens] = s->kv;
+            f->text[f->n_tokens] = s->text;
             f->ids[f->n_tokens] = s->ids[i];
             f->position[f->n_tokens++] = s->position + i;
         }
@@ -267,7 +267,7 @@ static size_t plan(nb_forward *f, size_t n_chunk, size_t n_logits) {
     f->q = carve_bytes(f, &used, rows * f->stride_q);
     f->q_scale = carve(f, &used, rows * f->stride_scale);
     f->q_start = carve_bytes(f, &used, rows * f->stride_start * sizeof *f->q_start);
-    f->kv = carve_bytes(f, &used, n_chunk * sizeof(nb_kv *));
+    f->text = carve_bytes(f, &used, n_chunk * sizeof *f->text);
     f->ids = carve_bytes(f, &used, n_chunk * sizeof *f->ids);
     f->position = carve_bytes(f, &used, n_chunk * sizeof *f->position);
     f->tiles = carve_bytes(f, &used, n_chunk * sizeof *f->tiles);
@@ -280,7 +280,7 @@ static size_t padded_row(size_t n) { return nb_row_bytes(nb_round_up(n, NB_BLOCK
 nb_status nb_forward_create(nb_forward *f, const nb_model *model, const nb_kv *kv, uint32_t n_chunk, uint32_t n_logits,
                             nb_team *team, nb_error *err) {
     const nb_hparams *h = nb_model_hparams(model);
-    *f = (nb_forward){.model = model, .h = h, .k = nb_model_kernels(model), .team = team};
+    *f = (nb_forward){.model = model, .h = h, .k = nb_model_kernels(model), .kv = kv, .team = team};
     f->scale = h->attn_scale > 0.0f ? h->attn_scale : 1.0f / sqrtf((float)h->head_dim);
     f->stride_embd = padded_row(h->n_embd);
     f->stride_qkv = padded_row((size_t)(h->n_head + 2 * h->n_kv_head) * h->head_dim);

@@ -19,14 +19,14 @@ enum { NB_LOGIT_ROWS = 8 };
 
 /* Tokens of a chunk that follow one another in one text. */
 typedef struct nb_span {
-    nb_kv *kv;          /* the text's cache, with room for them */
+    nb_kv_text *text;   /* which has leaves for them */
     const int32_t *ids; /* [n] below vocab_size */
     uint32_t position;  /* of the first */
     uint32_t n;         /* >= 1 */
 } nb_span;
 
 typedef struct nb_forward_tile {
-    nb_kv *kv;
+    const nb_kv_text *text;
     uint32_t first, position, n; /* in the chunk; in the text; tokens */
 } nb_forward_tile;
 
@@ -37,7 +37,8 @@ typedef struct nb_forward {
     nb_team *team;
     float scale;            /* of the queries */
     size_t n_tokens;        /* in the chunk */
-    nb_kv **kv;             /* [n_tokens] whose text a token continues */
+    const nb_kv *kv;
+    const nb_kv_text **text; /* [n_tokens] which text a token continues */
     int32_t *ids;           /* [n_tokens] */
     uint32_t *position;     /* [n_tokens] in its text */
     nb_forward_tile *tiles; /* tokens that attend together: [n_tiles] */
@@ -61,7 +62,7 @@ typedef struct nb_forward {
     size_t stride_q, stride_scale, stride_start; /* of the widest input */
 } nb_forward;
 
-/* For chunks of up to n_chunk tokens and n_logits rows of logits, over caches like `kv`. */
+/* For chunks of up to n_chunk tokens and n_logits rows of logits, over a cache that outlives it. */
 nb_status nb_forward_create(nb_forward *f, const nb_model *model, const nb_kv *kv, uint32_t n_chunk, uint32_t n_logits,
                             nb_team *team, nb_error *err);
 void nb_forward_free(nb_forward *f); /* accepts a zeroed one */

@@ -1,7 +1,13 @@
 /* The KV cache: keys and values of all positions, in panels, so that attention is two more matrix products.
  *
  * A page holds 64 positions of one KV head of one layer: K as a panel matrix (rows = positions), V as a panel matrix of
- * its transpose (rows = channels). All pages are planned in one region at creation and committed when first written.
+ * its transpose (rows = channels). The pages of all KV heads of a layer lie together: a leaf, the unit of allocation.
+ *
+ * Leaves come from one arena, whose address space is taken at creation and whose memory is committed when a leaf is first
+ * written. A text has a table of leaves per layer. Texts share leaves, which are counted: a prefix is shared without a copy,
+ * and a shared leaf that is to be continued is copied then. A table may have gaps, where no position to come looks.
+ *
+ * Whose leaves they are changes between steps only, on one thread; stores and reads of a step go on in many.
  *
  * Attention of one query at position p over keys 0..p is defined as follows, and never differs by a bit, however the work
  * is split (Milakov and Gimelshein 2018; the merge is that of Dao et al. 2022):
@@ -32,21 +38,87 @@ enum { NB_KV_PAGE = 64, NB_KV_SPAN = 1024 };
 
 typedef struct nb_kv_form nb_kv_form; /* core/kv_form.h */
 
+/* One text's part of the cache. Belongs to its nb_kv. */
+typedef struct nb_kv_text {
+    uint32_t length; /* positions held, gaps included */
+    uint32_t *table; /* [n_layer][n_pages]: 1 + the leaf, or 0 where there is none */
+    uint32_t *first; /* [n_layer]: pages from kv->n_sink up to this one were dropped */
+} nb_kv_text;
+
 typedef struct nb_kv {
     nb_region region;
     const nb_kv_form *form;
-    uint32_t n_kv_head, head_dim;
+    uint32_t n_layer, n_kv_head, head_dim;
     uint32_t key_cols, value_rows; /* head_dim padded to whole blocks, and to whole panels */
-    uint32_t n_pages;              /* per head of a layer */
     size_t key_bytes, page_bytes;  /* of one page: K, and all of it */
+
+    uint32_t n_texts, n_pages; /* texts, and pages of a text */
+    uint32_t n_sink;           /* pages at the beginning of a text that are never dropped */
+    nb_kv_text *texts;         /* [n_texts] */
+    nb_region tables;          /* of all texts, and the two lists below */
+    uint32_t n_leaves;         /* that there is room for */
+    uint32_t n_fresh;          /* leaves from here on were never used */
+    uint32_t n_free;
+    uint32_t *refs;            /* [n_leaves] how many tables (and other holders) have a leaf */
+    uint32_t *free;            /* [n_free] leaves to be used again, the latest first */
 } nb_kv;
 
-nb_status nb_kv_create(nb_kv *kv, const nb_hparams *h, uint32_t n_ctx, nb_kv_type type, nb_error *err);
+typedef struct nb_kv_plan {
+    uint32_t n_texts;
+    uint32_t n_positions; /* of a text, at most */
+    uint32_t n_pages;     /* of all texts together, in every layer; 0: every text has its own for all positions */
+    uint32_t n_sink;
+    nb_kv_type type;
+} nb_kv_plan;
+
+nb_status nb_kv_create(nb_kv *kv, const nb_hparams *h, const nb_kv_plan *plan, nb_error *err);
 void nb_kv_free(nb_kv *kv); /* accepts a zeroed one */
 
-/* Store the keys and values [n_kv_head][head_dim] of one position in a layer. Different positions may be stored by different
- * threads at once; before a position is read, all before it have been stored. */
-void nb_kv_store(nb_kv *kv, const nb_kernels *k, uint32_t layer, uint32_t position, const float *keys, const float *values);
+/* ---- whose leaves: between steps, one thread at a time per cache */
+
+/* Leaves that nb_kv_extend would take for n more positions of a text, in all layers. */
+size_t nb_kv_need(const nb_kv *kv, const nb_kv_text *t, uint32_t n);
+size_t nb_kv_left(const nb_kv *kv); /* leaves that can still be taken */
+
+/* n more positions, which are now to be stored in every layer; a shared leaf that they continue is copied. The caller has
+ * seen to it that a text has room for them, and the arena what nb_kv_need says. */
+void nb_kv_extend(nb_kv *kv, nb_kv_text *t, uint32_t n);
+
+/* An empty `to` becomes the first `length` positions of `from`, gaps included. */
+void nb_kv_share(nb_kv *kv, nb_kv_text *to, const nb_kv_text *from, uint32_t length);
+
+void nb_kv_rewind(nb_kv *kv, nb_kv_text *t, uint32_t length); /* forget the positions from `length` on; 0 empties it */
+
+/* No position to come looks, in this layer, before `position`, but at the first n_sink pages: the pages between go. */
+void nb_kv_drop(nb_kv *kv, nb_kv_text *t, uint32_t layer, uint32_t position);
+
+/* Another holder of a leaf than a table, and its end. */
+void nb_kv_hold(nb_kv *kv, uint32_t leaf);
+void nb_kv_release(nb_kv *kv, uint32_t leaf);
+
+/* ---- stores and reads: many threads at once */
+
+static inline size_t nb_kv_leaf_bytes(const nb_kv *kv) { return kv->page_bytes * kv->n_kv_head; }
+static inline uint8_t *nb_kv_leaf(const nb_kv *kv, uint32_t leaf) {
+    return (uint8_t *)kv->region.data + leaf * nb_kv_leaf_bytes(kv);
+}
+
+/* The page of a text's positions 64 * page and on, or NULL where there is none: these positions are seen by nobody. Texts
+ * that share it have the same pointer. */
+static inline uint8_t *nb_kv_page_at(const nb_kv *kv, const nb_kv_text *t, uint32_t layer, uint32_t head, uint32_t page) {
+    uint32_t entry = t->table[(size_t)layer * kv->n_pages + page];
+    return entry ? nb_kv_leaf(kv, entry - 1) + head * kv->page_bytes : NULL;
+}
+
+/* The first page from `page` on that is not in the gap of dropped ones. */
+static inline uint32_t nb_kv_next_page(const nb_kv *kv, const nb_kv_text *t, uint32_t layer, uint32_t page) {
+    return page < kv->n_sink || page >= t->first[layer] ? page : t->first[layer];
+}
+
+/* Store the keys and values [n_kv_head][head_dim] of one of a text's positions in a layer. Different positions may be stored by
+ * different threads at once; before a position is read, all before it have been stored. */
+void nb_kv_store(const nb_kv *kv, const nb_kernels *k, const nb_kv_text *t, uint32_t layer, uint32_t position, const float *keys,
+                 const float *values);
 
 /* Consecutive positions that are worth attending together, for `group` query heads each: they read a page once. */
 uint32_t nb_kv_tile(uint32_t group);
@@ -56,6 +128,7 @@ size_t nb_kv_scratch(const nb_kv *kv, uint32_t group);
 
 /* Where nb_kv_attend reads and writes: position i's heads are at q + i * q_stride and out + i * out_stride. */
 typedef struct nb_kv_query {
+    const nb_kv_text *text;
     uint32_t layer, head;        /* KV head */
     uint32_t position, n;        /* positions position..position+n-1, n <= nb_kv_tile(group) */
     uint32_t group;              /* query heads that share the KV head */

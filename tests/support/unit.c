@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 bool unit_quick(void) {
@@ -92,6 +93,13 @@ uint64_t unit_random(uint64_t *state) {
     z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
     z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
     return z ^ z >> 31;
+}
+
+uint64_t unit_seed(void) {
+    const char *given = getenv("NIBBLE_TEST_SEED");
+    uint64_t seed = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
+    print_message("NIBBLE_TEST_SEED=%llu\n", (unsigned long long)seed);
+    return seed;
 }
 
 double unit_random_between(uint64_t *state, double low, double high) {

@@ -41,6 +41,8 @@ void unit_assert_file(const char *path, const void *bytes, size_t n);
 
 /* A pseudo-random sequence (splitmix64): the same for the same seed everywhere. */
 uint64_t unit_random(uint64_t *state);
+/* A beginning for it that changes from run to run, and is printed; NIBBLE_TEST_SEED=N repeats one. */
+uint64_t unit_seed(void);
 double unit_random_between(uint64_t *state, double low, double high);
 
 #endif
