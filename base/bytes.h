@@ -42,6 +42,11 @@ static inline void nb_put_f32(uint8_t *p, float v) {
     memcpy(&u, &v, sizeof u);
     nb_put_u32(p, u);
 }
+static inline void nb_put_f64(uint8_t *p, double v) {
+    uint64_t u;
+    memcpy(&u, &v, sizeof u);
+    nb_put_u64(p, u);
+}
 
 typedef struct nb_cursor {
     const uint8_t *data; /* not owned */

@@ -270,9 +270,14 @@ const nb_tokenizer *need_tokenizer(const nb_model *model, const char *path, nb_e
     return t;
 }
 
-nb_status session_open(nb_session **session, const engine *e, const options *o, uint64_t n_ctx, nb_error *err) {
+nb_session_options session_options(const engine *e, const options *o, uint64_t n_ctx) {
     nb_session_options how = {.n_ctx = (uint32_t)n_ctx, .n_chunk = (uint32_t)o->chunk, .team = e->team};
     while (kv_choice(how.kv) && strcmp(kv_choice(how.kv), o->kv) != 0) how.kv++;
+    return how;
+}
+
+nb_status session_open(nb_session **session, const engine *e, const options *o, uint64_t n_ctx, nb_error *err) {
+    nb_session_options how = session_options(e, o, n_ctx);
     return nb_session_create(session, e->model, &how, err);
 }
 

@@ -82,7 +82,8 @@ void engine_close(engine *e);
 /* The model's tokenizer, or NULL and NB_MISSING with a sentence on how to get one. */
 const nb_tokenizer *need_tokenizer(const nb_model *model, const char *path, nb_error *err);
 
-/* A session with room for n_ctx tokens (0: the model's), cache type and chunk as the options say. */
+/* Room for n_ctx tokens (0: the model's), cache type and chunk as the options say; and a session like that. */
+nb_session_options session_options(const engine *e, const options *o, uint64_t n_ctx);
 nb_status session_open(nb_session **session, const engine *e, const options *o, uint64_t n_ctx, nb_error *err);
 /* Append ids chunk by chunk; NB_CANCELLED when a signal came between two, NB_LIMIT when they do not fit. */
 nb_status feed(nb_session *s, const int32_t *ids, size_t n, size_t chunk, nb_error *err);

@@ -1,137 +1,172 @@
 /* nibble perplexity: how well a model predicts a text, and how far it is from another one. */
+#include "cli/perplexity.h"
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include "base/dmath.h"
-#include "base/file.h"
+#include "base/checked.h"
 #include "base/mem.h"
 #include "cli/common.h"
+#include "cli/reference.h"
+#include "core/batch.h"
 
-enum { PIECE = 64 }; /* tokens per append: the reference's logits of one piece are kept */
+enum { LOGIT_ROWS = 64 }; /* positions whose logits are computed and scored together */
+
+/* A window: tokens [begin, end) are read from an empty context, those in [from, end) are scored. */
+typedef struct window {
+    size_t begin, from, end;
+} window;
 
 typedef struct measure {
     const options *o;
     engine e, reference; /* reference.model NULL: none. Its team is e's */
-    nb_session *session, *reference_session;
+    nb_batch *batch, *reference_batch;
+    reference_file saved; /* k 0: none */
+    reference_writer writer; /* k 0: none */
+    reference_room *rooms;   /* [team], for `saved` */
     nb_ids ids;
     size_t n_vocab, ctx, stride;
-    /* per scored token, in nats */
-    double *ce, *reference_ce, *kl;
-    size_t n_scored, n_agree; /* agree: both models' first choices are the same token */
-    /* the reference's logits of the piece at work [PIECE][n_vocab] */
-    float *kept;
-    size_t piece_begin; /* token index */
-    size_t window_begin;
-    bool not_finite;
+    window *windows; /* [n_windows], in order */
+    size_t n_windows, n_scored, n_rows; /* n_rows: windows side by side */
+    token_scores scores;
+    bool *agree;  /* [scores.n], the scores' n_agree token by token */
+    double *rest; /* [scores.n], of a saved reference */
 } measure;
 
-typedef struct summary {
-    double mean, stderr_mean; /* of the values, and how far the mean may be off */
-} summary;
+/* ---- scoring: consecutive positions at a time, over the team; what each leaves stands in its own place */
 
-static double log_sum_exp(const float *x, size_t n) {
-    float max = x[0];
-    for (size_t i = 1; i < n; i++) {
-        if (x[i] > max) max = x[i];
+typedef struct tile {
+    measure *m;
+    size_t target; /* token that the first position predicts */
+    size_t slot;   /* among the scores */
+} tile;
+
+/* Against the reference's distribution, from its logits or from what was saved of them. */
+static void compare(measure *m, size_t slot, const float *reference, int member, const float *logits, double lse,
+                    int32_t target) {
+    const nb_kernels *k = nb_model_kernels(m->e.model);
+    token_scores *s = &m->scores;
+    size_t first = k->argmax(logits, m->n_vocab);
+    if (reference) {
+        double reference_lse = nb_log_sum_exp(reference, m->n_vocab);
+        s->reference_ce[slot] = reference_lse - (double)reference[target];
+        s->kl[slot] = nb_divergence(reference, reference_lse, logits, lse, m->n_vocab);
+        m->agree[slot] = k->argmax(reference, m->n_vocab) == first;
+        return;
     }
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += nb_exp((double)x[i] - (double)max);
-    return (double)max + nb_log(sum);
+    double target_logit;
+    nb_top top = reference_top(&m->saved, slot, &m->rooms[member], &target_logit);
+    s->reference_ce[slot] = top.lse - target_logit;
+    s->kl[slot] = nb_divergence_top(&top, logits, lse, m->n_vocab);
+    m->agree[slot] = (size_t)top.ids[k->argmax(top.logits, top.n)] == first;
+    m->rest[slot] = top.rest;
 }
 
-static size_t first_choice(const float *x, size_t n) {
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++) {
-        if (x[i] > x[best]) best = i;
+static void score_rows(void *arg, size_t begin, size_t end, int member) {
+    const tile *t = arg;
+    measure *m = t->m;
+    for (size_t i = begin; i < end; i++) {
+        const float *logits = nb_batch_logits(m->batch, i);
+        int32_t target = m->ids.data[t->target + i];
+        double lse = nb_log_sum_exp(logits, m->n_vocab);
+        m->scores.ce[t->slot + i] = lse - (double)logits[target];
+        if (m->scores.compared)
+            compare(m, t->slot + i, m->reference_batch ? nb_batch_logits(m->reference_batch, i) : NULL, member, logits, lse,
+                    target);
+        if (m->writer.k) reference_record(&m->writer, i, member, logits, lse, target);
     }
-    return best;
 }
 
-/* KL(P || Q) = sum p (log p - log q), from logits and their log-sum-exps. */
-static double divergence(const float *p, double p_lse, const float *q, double q_lse, size_t n) {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        double log_p = (double)p[i] - p_lse, weight = nb_exp(log_p);
-        if (weight > 0) sum += weight * (log_p - ((double)q[i] - q_lse));
-    }
-    return sum > 0 ? sum : 0; /* rounding may leave -1e-17 */
-}
-
-static int keep_logits(void *user, size_t position, const float *logits) {
-    measure *m = user;
-    float *to = m->kept + (m->window_begin + position - m->piece_begin) * m->n_vocab;
-    for (size_t i = 0; i < m->n_vocab; i++) to[i] = logits[i];
-    return interrupted();
-}
-
-static int score(void *user, size_t position, const float *logits) {
-    measure *m = user;
-    size_t at = m->window_begin + position, target = (size_t)m->ids.data[at + 1];
-    double lse = log_sum_exp(logits, m->n_vocab), ce = lse - (double)logits[target];
-    m->not_finite |= !isfinite(ce);
-    if (m->reference.model) {
-        const float *other = m->kept + (at - m->piece_begin) * m->n_vocab;
-        double other_lse = log_sum_exp(other, m->n_vocab);
-        m->reference_ce[m->n_scored] = other_lse - (double)other[target];
-        m->kl[m->n_scored] = divergence(other, other_lse, logits, lse, m->n_vocab);
-        m->n_agree += first_choice(other, m->n_vocab) == first_choice(logits, m->n_vocab);
-        m->not_finite |= !isfinite(m->reference_ce[m->n_scored]) || !isfinite(m->kl[m->n_scored]);
-    }
-    m->ce[m->n_scored++] = ce;
-    return interrupted() || m->not_finite;
-}
-
-/* Read tokens [begin, end) from an empty context; those in [from, end) are scored. */
-static nb_status score_window(measure *m, size_t begin, size_t from, size_t end, nb_error *err) {
-    nb_session *const sessions[] = {m->session, m->reference_session};
-    m->window_begin = begin;
-    for (size_t i = 0; i < 2; i++) {
-        if (!sessions[i]) continue;
-        nb_session_rewind(sessions[i], 0);
-        /* The token before the first scored one predicts it; nobody asks for the logits of the earlier ones. */
-        nb_status st = feed(sessions[i], m->ids.data + begin, from - 1 - begin, PIECE, err);
-        if (st) return st;
-    }
-    for (size_t at = from - 1; at < end - 1; at += PIECE) {
-        size_t n = end - 1 - at < PIECE ? end - 1 - at : PIECE;
-        m->piece_begin = at;
-        nb_status st = NB_OK;
-        if (m->reference_session)
-            st = nb_session_append(m->reference_session, m->ids.data + at, n, keep_logits, m, err);
-        if (!st) st = nb_session_append(m->session, m->ids.data + at, n, score, m, err);
-        if (m->not_finite)
-            return nb_fail(err, NB_FORMAT, "the logits at token %zu are not finite",
-                           begin + nb_session_length(m->session));
-        if (st) return st;
-    }
+static nb_status check_scores(const measure *m, const tile *t, size_t n, nb_error *err) {
+    const token_scores *s = &m->scores;
+    for (size_t i = t->slot; i < t->slot + n; i++)
+        if (!isfinite(s->ce[i]) || (s->compared && (!isfinite(s->reference_ce[i]) || !isfinite(s->kl[i]))))
+            return nb_fail(err, NB_FORMAT, "the logits at token %zu are not finite", t->target + (i - t->slot) - 1);
     return NB_OK;
 }
 
+/* Score positions first..first+n-1 of the last step, of which the first predicts token `target`. */
+static nb_status score_positions(measure *m, size_t first, size_t n, size_t target, nb_error *err) {
+    nb_status st = NB_OK;
+    for (size_t at = 0; at < n && !st; at += LOGIT_ROWS) {
+        size_t rows = nb_min_size(n - at, LOGIT_ROWS);
+        tile t = {.m = m, .target = target + at, .slot = m->scores.n};
+        nb_batch_compute(m->batch, (uint32_t)(first + at), (uint32_t)rows);
+        if (m->reference_batch) nb_batch_compute(m->reference_batch, (uint32_t)(first + at), (uint32_t)rows);
+        nb_team_for(m->e.team, rows, 1, score_rows, &t);
+        m->scores.n += rows;
+        st = check_scores(m, &t, rows, err);
+        if (!st && m->writer.k) st = reference_append(&m->writer, rows, err);
+    }
+    return st;
+}
+
+/* Read the tokens [at, at + n) of every window that has them, and score what is to be scored. With several windows n takes
+ * them whole, so that scores come in the order of the text. */
+static nb_status step(measure *m, const window *windows, size_t n_windows, size_t at, size_t n, nb_batch_part *parts,
+                      nb_error *err) {
+    nb_batch *const batches[] = {m->batch, m->reference_batch};
+    size_t n_parts = 0;
+    for (size_t i = 0; i < n_windows; i++) {
+        const window *w = &windows[i];
+        size_t length = w->end - 1 - w->begin; /* nobody asks what follows the last token */
+        if (at >= length) continue;
+        parts[n_parts++] = (nb_batch_part){.row = (uint32_t)i, .n = (uint32_t)nb_min_size(n, length - at),
+                                           .ids = m->ids.data + w->begin + at};
+    }
+    nb_status st = NB_OK;
+    for (size_t i = 0; i < 2 && !st; i++)
+        if (batches[i]) st = nb_batch_append(batches[i], parts, n_parts, err);
+    for (size_t i = 0, first = 0; i < n_parts && !st; first += parts[i++].n) {
+        const window *w = &windows[parts[i].row];
+        size_t begin = nb_max_size(w->begin + at, w->from - 1), end = w->begin + at + parts[i].n;
+        if (begin < end) st = score_positions(m, first + (begin - w->begin - at), end - begin, begin + 1, err);
+    }
+    return st;
+}
+
+static nb_status score_windows(measure *m, const window *windows, size_t n_windows, nb_batch_part *parts, nb_error *err) {
+    nb_status st = NB_OK;
+    size_t longest = 0, n = nb_batch_chunk(m->batch) / m->n_rows;
+    for (size_t i = 0; i < n_windows; i++) {
+        longest = nb_max_size(longest, windows[i].end - 1 - windows[i].begin);
+        nb_batch_rewind(m->batch, (uint32_t)i, 0);
+        if (m->reference_batch) nb_batch_rewind(m->reference_batch, (uint32_t)i, 0);
+    }
+    for (size_t at = 0; at < longest && !st; at += n) {
+        st = step(m, windows, n_windows, at, n, parts, err);
+        if (!st && interrupted()) st = nb_fail(err, NB_CANCELLED, "interrupted");
+    }
+    return st;
+}
+
 static nb_status score_all(measure *m, nb_error *err) {
+    nb_batch_part *parts = nb_calloc(m->n_rows, sizeof *parts);
+    if (!parts) return nb_oom(err, "windows", m->n_rows * sizeof *parts);
     progress_bar bar;
     const nb_progress *progress = progress_begin(&bar);
     bar.counts = true;
     nb_status st = NB_OK;
-    size_t n = m->ids.size, seen = 0;
-    for (size_t begin = 0; seen < n && !st; begin += m->stride) {
-        size_t end = n - begin < m->ctx ? n : begin + m->ctx;
-        size_t from = seen > begin ? seen : begin + 1;
-        if (from < end) st = score_window(m, begin, from, end, err);
-        seen = end;
-        if (!st && !nb_progress_step(progress, "tokens", seen, n)) st = nb_fail(err, NB_CANCELLED, "interrupted");
+    for (size_t i = 0; i < m->n_windows && !st; i += m->n_rows) {
+        size_t n = nb_min_size(m->n_windows - i, m->n_rows);
+        st = score_windows(m, m->windows + i, n, parts, err);
+        if (!st && !nb_progress_step(progress, "tokens", m->windows[i + n - 1].end, m->ids.size))
+            st = nb_fail(err, NB_CANCELLED, "interrupted");
     }
     progress_end(&bar);
+    nb_free(parts);
     return st;
 }
 
-static nb_status read_tokens(measure *m, nb_error *err) {
+/* ---- the text */
+
+static nb_status read_tokens(measure *m, size_t *text_bytes, nb_error *err) {
     if (m->o->tokens_file) return ids_from_options(NULL, m->o->tokens_file, &m->ids, err);
     const nb_tokenizer *t = need_tokenizer(m->e.model, m->o->args[0], err);
     if (!t) return NB_MISSING;
     nb_buf text = {0};
     nb_status st = nb_read_file(m->o->text_file, INPUT_LIMIT, &text, err);
     if (!st) st = nb_tokenize(t, nb_buf_str(&text), text.size, &m->ids, err);
+    *text_bytes = text.size;
     nb_buf_free(&text);
     return st;
 }
@@ -147,7 +182,61 @@ static nb_status check_tokens(const measure *m, nb_error *err) {
     return NB_OK;
 }
 
-static nb_status open_reference(measure *m, nb_error *err) {
+static void cut_windows(measure *m) {
+    size_t n = m->ids.size, seen = 0;
+    for (size_t begin = 0; seen < n; begin += m->stride) {
+        window w = {.begin = begin, .from = nb_max_size(seen, begin + 1), .end = begin + nb_min_size(n - begin, m->ctx)};
+        seen = w.end;
+        if (w.from >= w.end) continue;
+        m->n_scored += w.end - w.from;
+        m->windows[m->n_windows++] = w;
+    }
+}
+
+/* Bytes of the scored tokens: the text's, without those of the tokens that nothing predicts. What a tokenizer replaces (a
+ * character that it lacks, another normal form) still counts as the text has it. */
+static double scored_bytes(const measure *m, size_t text_bytes) {
+    const nb_tokenizer *t = nb_model_tokenizer(m->e.model);
+    if (!t) return 0;
+    double scored = 0, all = 0;
+    size_t w = 0;
+    for (size_t i = 0; i < m->ids.size; i++) {
+        size_t bytes;
+        (void)nb_token_bytes(t, m->ids.data[i], &bytes);
+        while (w < m->n_windows && i >= m->windows[w].end) w++;
+        all += (double)bytes;
+        scored += w < m->n_windows && i >= m->windows[w].from ? (double)bytes : 0;
+    }
+    return m->o->tokens_file ? scored : (double)text_bytes - (all - scored);
+}
+
+static nb_status prepare_text(measure *m, nb_error *err) {
+    size_t text_bytes = 0;
+    nb_status st = read_tokens(m, &text_bytes, err);
+    if (!st) st = check_tokens(m, err);
+    if (st) return st;
+    size_t n = m->ids.size, most = n / m->stride + 1, bytes = n * sizeof(double);
+    m->windows = nb_calloc(most, sizeof *m->windows);
+    m->scores.ce = nb_alloc(bytes);
+    if (!m->windows || !m->scores.ce) return nb_oom(err, "cross-entropies", bytes + most * sizeof *m->windows);
+    cut_windows(m);
+    m->scores.bytes = scored_bytes(m, text_bytes);
+    return NB_OK;
+}
+
+/* ---- models */
+
+/* Windows that fit a chunk together are read side by side. */
+static nb_status open_batch(nb_batch **batch, measure *m, const engine *e, bool reference, nb_error *err) {
+    size_t longest = nb_max_size(2, nb_min_size(m->ctx, m->ids.size));
+    nb_session_options how = session_options(e, m->o, longest);
+    how.n_logits = LOGIT_ROWS;
+    if (reference) how.kv = NB_KV_F32;
+    m->n_rows = nb_max_size(1, nb_min_size(m->o->chunk / longest, m->n_windows));
+    return nb_batch_create(batch, e->model, (uint32_t)m->n_rows, &how, err);
+}
+
+static nb_status open_reference_model(measure *m, nb_error *err) {
     m->reference.team = m->e.team;
     nb_status st = engine_open(&m->reference, m->o, m->o->reference, err);
     if (st) return st;
@@ -157,12 +246,33 @@ static nb_status open_reference(measure *m, nb_error *err) {
                        "'%s' has a vocabulary of %zu tokens and '%s' one of %zu: they cannot be compared",
                        m->o->args[0], m->n_vocab, m->o->reference, n_vocab);
     }
-    size_t kept = sizeof *m->kept * PIECE * n_vocab, values = sizeof *m->kl * m->ids.size;
-    m->kept = nb_alloc(kept);
-    m->kl = nb_alloc(values);
-    m->reference_ce = nb_alloc(values);
-    if (!m->kept || !m->kl || !m->reference_ce) return nb_oom(err, "the reference's logits", kept + 2 * values);
-    return session_open(&m->reference_session, &m->reference, m->o, nb_session_room(m->session), err);
+    m->scores.reference_identity = nb_model_identity(m->reference.model);
+    return open_batch(&m->reference_batch, m, &m->reference, true, err);
+}
+
+static nb_status open_saved(measure *m, const reference_key *key, nb_error *err) {
+    size_t members = (size_t)nb_team_size(m->e.team);
+    nb_status st = reference_open(&m->saved, m->o->reference, err);
+    if (!st) st = reference_match(&m->saved, key, m->n_scored, err);
+    if (st) return st;
+    m->scores.reference_identity = m->saved.key.identity;
+    m->rooms = nb_calloc(members, sizeof *m->rooms);
+    m->rest = nb_calloc(m->n_scored, sizeof *m->rest);
+    if (!m->rooms || !m->rest) return nb_oom(err, "the reference", m->n_scored * sizeof *m->rest);
+    for (size_t i = 0; i < members && !st; i++) st = reference_room_take(&m->rooms[i], &m->saved, err);
+    return st;
+}
+
+static nb_status open_reference(measure *m, const reference_key *key, nb_error *err) {
+    size_t n = m->ids.size;
+    m->scores.compared = true;
+    m->scores.kl = nb_alloc(n * sizeof *m->scores.kl);
+    m->scores.reference_ce = nb_alloc(n * sizeof *m->scores.reference_ce);
+    m->agree = nb_calloc(n, sizeof *m->agree);
+    if (!m->scores.kl || !m->scores.reference_ce || !m->agree)
+        return nb_oom(err, "the reference's scores", 2 * n * sizeof *m->scores.kl);
+    if (!reference_recognise(m->o->reference)) return open_reference_model(m, err);
+    return open_saved(m, key, err);
 }
 
 static nb_status prepare(measure *m, nb_error *err) {
@@ -176,84 +286,50 @@ static nb_status prepare(measure *m, nb_error *err) {
     if (m->stride > m->ctx)
         return nb_fail(err, NB_ARGUMENT, "--stride %zu is larger than the window of %zu: tokens would be left out",
                        m->stride, m->ctx);
-    st = read_tokens(m, err);
-    if (!st) st = check_tokens(m, err);
-    if (!st && !(m->ce = nb_alloc(sizeof *m->ce * m->ids.size)))
-        st = nb_oom(err, "cross-entropies", sizeof *m->ce * m->ids.size);
-    if (!st) st = session_open(&m->session, &m->e, o, m->ids.size < m->ctx ? m->ids.size : m->ctx, err);
-    if (!st && o->reference) st = open_reference(m, err);
+    if (m->ctx < 2) return nb_fail(err, NB_ARGUMENT, "the model's context of one token predicts nothing");
+    st = prepare_text(m, err);
+    if (!st) st = open_batch(&m->batch, m, &m->e, false, err);
+    if (st) return st;
+    const reference_key key = {.identity = nb_model_identity(m->e.model),
+                               .tokens_hash = reference_tokens_hash(m->ids.data, m->ids.size),
+                               .n_tokens = m->ids.size,
+                               .ctx = m->ctx,
+                               .stride = m->stride,
+                               .n_vocab = h->vocab_size};
+    if (o->reference) st = open_reference(m, &key, err);
+    if (!st && o->save_reference)
+        st = reference_create(&m->writer, o->save_reference, &key, (uint32_t)o->reference_top, LOGIT_ROWS,
+                              nb_team_size(m->e.team), nb_model_kernels(m->e.model), err);
     return st;
 }
 
-static summary summarise(const double *x, size_t n) {
-    double sum = 0, squares = 0;
-    for (size_t i = 0; i < n; i++) sum += x[i];
-    double mean = sum / (double)n;
-    for (size_t i = 0; i < n; i++) squares += (x[i] - mean) * (x[i] - mean);
-    return (summary){mean, n > 1 ? sqrt(squares / (double)(n - 1) / (double)n) : 0};
+static nb_status run_measure(measure *m, nb_error *err) {
+    nb_status st = prepare(m, err);
+    if (!st) st = score_all(m, err);
+    if (!st && m->writer.k) st = reference_commit(&m->writer, err);
+    if (st || !m->scores.compared) return st;
+    for (size_t i = 0; i < m->scores.n; i++) m->scores.n_agree += m->agree[i];
+    if (m->rest) m->scores.rest = nb_mean_of(m->rest, m->scores.n).mean;
+    return NB_OK;
 }
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Everything that is reported; what compares is only there with a reference. */
-typedef struct results {
-    size_t n;
-    bool compared;
-    summary ce, reference, kl;
-    double perplexity, kl_p99, kl_max, agreement;
-} results;
-
-static results evaluate(measure *m) {
-    size_t n = m->n_scored;
-    results r = {.n = n, .compared = m->reference.model != NULL, .ce = summarise(m->ce, n)};
-    r.perplexity = nb_exp(r.ce.mean);
-    if (!r.compared) return r;
-    r.reference = summarise(m->reference_ce, n);
-    r.kl = summarise(m->kl, n);
-    qsort(m->kl, n, sizeof *m->kl, by_value);
-    r.kl_max = m->kl[n - 1];
-    r.kl_p99 = m->kl[(n * 99 + 99) / 100 - 1]; /* the smallest value that 99 % do not exceed */
-    r.agreement = (double)m->n_agree / (double)n;
-    return r;
-}
-
-static int print_as_json(const results *r) {
-    const struct {
-        const char *name;
-        double value;
-        bool compares;
-    } values[] = {
-        {"cross_entropy", r->ce.mean, false},
-        {"cross_entropy_stderr", r->ce.stderr_mean, false},
-        {"perplexity", r->perplexity, false},
-        {"perplexity_stderr", r->perplexity * r->ce.stderr_mean, false},
-        {"reference_cross_entropy", r->reference.mean, true},
-        {"kl_mean", r->kl.mean, true},
-        {"kl_max", r->kl_max, true},
-        {"kl_p99", r->kl_p99, true},
-        {"top1_agreement", r->agreement, true},
-    };
-    json_t *out = json_pack("{sI}", "tokens", (json_int_t)r->n);
-    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
-        bool known = !values[i].compares || r->compared;
-        json_object_set_new(out, values[i].name, known ? json_number(values[i].value) : json_null());
-    }
-    return print_json(out);
-}
-
-static int print_readable(const results *r) {
-    printf("tokens           %zu\n", r->n);
-    printf("cross-entropy    %.6f +- %.6f nats\n", r->ce.mean, r->ce.stderr_mean);
-    printf("perplexity       %.4f +- %.4f\n", r->perplexity, r->perplexity * r->ce.stderr_mean);
-    if (!r->compared) return EXIT_SUCCESS;
-    printf("of the reference %.6f nats, perplexity %.4f\n", r->reference.mean, nb_exp(r->reference.mean));
-    printf("KL divergence    %.6f +- %.6f nats, 99 %% at most %.6f, largest %.6f\n", r->kl.mean, r->kl.stderr_mean,
-           r->kl_p99, r->kl_max);
-    printf("top-1 agreement  %.2f %%\n", 100 * r->agreement);
-    return EXIT_SUCCESS;
+static void measure_close(measure *m) {
+    for (int i = 0; m->rooms && i < nb_team_size(m->e.team); i++) reference_room_free(&m->rooms[i]);
+    nb_free(m->rooms);
+    reference_close(&m->saved);
+    reference_abandon(&m->writer);
+    nb_batch_free(m->reference_batch);
+    nb_batch_free(m->batch);
+    m->reference.team = NULL; /* shared: freed with the other engine */
+    engine_close(&m->reference);
+    engine_close(&m->e);
+    nb_free(m->windows);
+    nb_free(m->scores.ce);
+    nb_free(m->scores.reference_ce);
+    nb_free(m->scores.kl);
+    nb_free(m->agree);
+    nb_free(m->rest);
+    nb_ids_free(&m->ids);
 }
 
 int cmd_perplexity(const options *o) {
@@ -263,24 +339,8 @@ int cmd_perplexity(const options *o) {
         return usage_error("perplexity: --stride must not be larger than --ctx: tokens would be left out");
     nb_error err = {0};
     measure m = {.o = o};
-    nb_status st = prepare(&m, &err);
-    if (!st) st = score_all(&m, &err);
-    int code;
-    if (st) {
-        code = fail(&err);
-    } else {
-        results r = evaluate(&m);
-        code = o->json ? print_as_json(&r) : print_readable(&r);
-    }
-    nb_session_free(m.reference_session);
-    nb_session_free(m.session);
-    m.reference.team = NULL; /* shared: freed with the other engine */
-    engine_close(&m.reference);
-    engine_close(&m.e);
-    nb_free(m.kept);
-    nb_free(m.ce);
-    nb_free(m.reference_ce);
-    nb_free(m.kl);
-    nb_ids_free(&m.ids);
+    nb_status st = run_measure(&m, &err);
+    int code = st ? fail(&err) : perplexity_report(&m.scores, o->json);
+    measure_close(&m);
     return code;
 }

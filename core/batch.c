@@ -10,7 +10,7 @@ struct nb_batch {
     nb_kv kv;
     nb_forward forward;
     nb_span *spans; /* [n_rows] of the step */
-    uint32_t n_ctx, n_chunk, n_rows;
+    uint32_t n_ctx, n_chunk, n_rows, n_logits;
 };
 
 enum { CHUNK_DEFAULT = 256 };
@@ -25,8 +25,10 @@ static nb_status plan_context(nb_batch *b, const nb_session_options *o, nb_error
     if (b->n_chunk > NB_SESSION_CHUNK_MAX)
         return nb_fail(err, NB_ARGUMENT, "a chunk of %u tokens was asked for; at most %d are possible", b->n_chunk,
                        NB_SESSION_CHUNK_MAX);
-    if (b->n_chunk > b->n_ctx) b->n_chunk = b->n_ctx;
+    if ((uint64_t)b->n_ctx * b->n_rows < b->n_chunk) b->n_chunk = b->n_ctx * b->n_rows;
     b->n_chunk = (uint32_t)nb_max_size(b->n_chunk, b->n_rows); /* a token for every row */
+    size_t n_logits = o->n_logits ? nb_min_size(o->n_logits, NB_SESSION_CHUNK_MAX) : NB_LOGIT_ROWS;
+    b->n_logits = (uint32_t)nb_max_size(n_logits, b->n_rows);
     return NB_OK;
 }
 
@@ -98,7 +100,7 @@ void nb_batch_compute(nb_batch *b, uint32_t first, uint32_t n) { nb_forward_logi
 const float *nb_batch_logits(const nb_batch *b, size_t i) { return b->forward.logits + i * b->forward.stride_vocab; }
 
 uint32_t nb_batch_chunk(const nb_batch *b) { return b->n_chunk; }
-uint32_t nb_batch_logit_rows(const nb_batch *b) { return b->n_rows > NB_LOGIT_ROWS ? b->n_rows : NB_LOGIT_ROWS; }
+uint32_t nb_batch_logit_rows(const nb_batch *b) { return b->n_logits; }
 uint32_t nb_batch_room(const nb_batch *b) { return b->n_ctx; }
 uint32_t nb_batch_length(const nb_batch *b, uint32_t row) { return b->kv.texts[row].length; }
 const nb_model *nb_batch_model(const nb_batch *b) { return b->model; }

@@ -22,6 +22,7 @@ enum { NB_SESSION_CHUNK_MAX = 4096 };
 typedef struct nb_session_options {
     uint32_t n_ctx;   /* room for this many positions; 0: the model's n_ctx; more than that is refused with learned positions */
     uint32_t n_chunk; /* most tokens per forward pass, up to NB_SESSION_CHUNK_MAX; 0: 256 */
+    uint32_t n_logits; /* most positions whose logits are computed together, up to NB_SESSION_CHUNK_MAX; 0: 8 */
     nb_kv_type kv;
     nb_team *team;    /* may be NULL: one thread */
 } nb_session_options;

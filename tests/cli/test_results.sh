@@ -142,7 +142,7 @@ check_same 'a full conversation' \
 "$nibble" perplexity $model --text text.in --ctx 64 --json >ppl.json
 check_same 'a file of ids is the same' \
     "$("$nibble" perplexity $model --tokens-file text.ids --ctx 64 --json --threads 1)" "$(cat ppl.json)"
-has ppl.json tokens cross_entropy perplexity perplexity_stderr kl_mean kl_max kl_p99 top1_agreement
+has ppl.json tokens cross_entropy perplexity perplexity_stderr bits_per_byte kl_mean kl_median kl_max kl_p99 top1_agreement
 n=$(wc -w <text.ids)
 check_same 'every window leaves its first token out' "$(json tokens <ppl.json)" $((n - (n + 63) / 64))
 check_same 'overlapping windows score all but the first' \
@@ -159,6 +159,52 @@ check 'q4 is not f32, but near' awk -v kl="$(json kl_mean <kl.json)" 'BEGIN {exi
 expect 0 '^top-1 agreement  [0-9.]+ %$' '' \
     "$nibble" perplexity $model --text text.in --ctx 64 --reference nanochat-f32.nbl
 expect 1 '' 'cannot be compared' "$nibble" perplexity $model --tokens-file text.ids --ctx 64 --reference minigpt-f32.nbl
+# Bits per byte: in overlapping windows every byte but the first token's counts.
+"$nibble" perplexity $model --text text.in --ctx 64 --stride 16 --json >bpb.json
+first=$("$nibble" tokenize $model --decode "$(head -n 1 text.ids | cut -d ' ' -f 1)" | wc -c)
+check 'bits per byte' awk -v ce="$(json cross_entropy <bpb.json)" -v n="$(json tokens <bpb.json)" \
+    -v bits="$(json bits_per_byte <bpb.json)" -v bytes=$(($(wc -c <text.in) - first)) \
+    'BEGIN {d = bits / (ce * n / log(2) / bytes) - 1; exit !(d < 1e-9 && d > -1e-9)}'
+# The reference reads with K and V in f32, whatever the model does.
+"$nibble" perplexity $model --text text.in --ctx 64 --kv q8 --reference $model --json >kv.json
+check 'the divergence of a q8 cache' awk -v kl="$(json kl_mean <kv.json)" 'BEGIN {exit !(kl > 0 && kl < 0.01)}'
+# Windows side by side, and threads, change nothing.
+for how in '--chunk 1' '--chunk 7 --threads 1' '--chunk 64' '--chunk 4096 --threads 3'; do
+    # shellcheck disable=SC2086
+    check_same "perplexity $how" "$("$nibble" perplexity $model --text text.in --ctx 64 --reference nanochat-f32.nbl $how --json)" \
+        "$(cat kl.json)"
+done
+# A saved reference: all of it gives the same numbers, its likeliest tokens less.
+save() { "$nibble" perplexity nanochat-f32.nbl --text text.in --ctx 64 --save-reference "$@"; }
+save all.nbr --reference-top 65536 --threads 1 >save.out
+check_same 'a saved reference' "$("$nibble" perplexity $model --text text.in --ctx 64 --reference all.nbr --json)" "$(cat kl.json)"
+save again.nbr --reference-top 65536 --chunk 5 --threads 3 >save.out
+check 'the same reference again' cmp all.nbr again.nbr
+save some.nbr --reference-top 8 --json >save.json
+"$nibble" perplexity $model --text text.in --ctx 64 --reference some.nbr --json >some.json
+check 'from the likeliest tokens: a lower bound' awk -v some="$(json kl_mean <some.json)" -v kl="$(json kl_mean <kl.json)" \
+    -v rest="$(json reference_rest <some.json)" 'BEGIN {exit !(some > 0 && some < kl && rest > 0 && rest < 1)}'
+for key in tokens cross_entropy reference_cross_entropy top1_agreement reference_identity; do
+    check_same "$key of a saved reference" "$(json $key <some.json)" "$(json $key <kl.json)"
+done
+expect 0 '^ +at least: [0-9.e-]+ % of the probability' '' "$nibble" perplexity $model --text text.in --ctx 64 --reference some.nbr
+# shellcheck disable=SC2086
+compare() { expect 1 '' "$1" "$nibble" perplexity $model --tokens-file text.ids --reference "$2" ${3:---ctx 64}; }
+compare 'windows of 64 tokens, each 64 after' some.nbr '--ctx 32'
+compare 'windows of 64 tokens, each 64 after' some.nbr '--ctx 64 --stride 16'
+expect 1 '' 'another text' "$nibble" perplexity $model --tokens-file ids.txt --ctx 64 --reference some.nbr
+expect 1 '' 'cannot be compared' "$nibble" perplexity minigpt-f32.nbl --tokens-file ids.txt --ctx 64 --reference some.nbr
+head -c 95 some.nbr >short.nbr
+compare 'not a file of --save-reference' short.nbr
+head -c 1000 some.nbr >short.nbr
+compare 'should have [0-9]+ bytes and has 1000' short.nbr
+cat some.nbr some.nbr >long.nbr
+compare 'should have' long.nbr
+for place in 8:version 12:header 90:header 96:records 120:records 400:records; do
+    cp some.nbr damaged.nbr
+    printf '\377' | dd of=damaged.nbr bs=1 seek="${place%:*}" conv=notrunc status=none
+    compare "${place#*:}" damaged.nbr
+done
 echo 5 >one.ids
 expect 1 '' 'takes two' "$nibble" perplexity $model --tokens-file one.ids
 
