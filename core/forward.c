@@ -122,18 +122,19 @@ static void place_qkv(nb_forward *f, size_t t) {
 /* Items are (tile of tokens, KV head): a tile reads each page once, and one decoded token still spreads over the team. */
 static void attend_share(void *arg, size_t begin, size_t end, int member) {
     nb_forward *f = arg;
-    uint32_t heads = f->h->n_kv_head, group = f->h->n_head / heads;
+    uint32_t heads = f->h->n_kv_head, group = f->h->n_head / heads, most = nb_attend_tile(group);
     for (size_t i = begin; i < end; i++) {
-        const nb_forward_tile *tile = &f->tiles[i / heads];
-        size_t at = i % heads * group * f->h->head_dim;
-        nb_kv_query query = {.text = tile->text, .layer = f->layer, .head = (uint32_t)(i % heads), .position = tile->position, .n = tile->n,
-                             .group = group, .q = f->qkv + tile->first * f->stride_qkv + at, .q_stride = f->stride_qkv,
-                             .out = f->att + tile->first * f->stride_att + at, .out_stride = f->stride_att};
-        nb_kv_attend(f->kv, f->k, &query, f->kv_scratch + (size_t)member * f->scratch_stride);
+        size_t first = i / heads * most;
+        nb_attention a = {.kv = f->kv, .layer = f->layer, .head = (uint32_t)(i % heads), .group = group,
+                          .n = (uint32_t)nb_min_size(most, f->n_tokens - first), .readers = f->readers + first};
+        nb_attend(&a, f->k, f->kv_scratch + (size_t)member * f->scratch_stride);
     }
 }
 
-static void attend(nb_forward *f) { nb_team_for(f->team, f->n_tiles * f->h->n_kv_head, 1, attend_share, f); }
+static void attend(nb_forward *f) {
+    size_t tiles = nb_div_up(f->n_tokens, nb_attend_tile(f->h->n_head / f->h->n_kv_head));
+    nb_team_for(f->team, tiles * f->h->n_kv_head, 1, attend_share, f);
+}
 
 static void activate(nb_forward *f, size_t t) {
     const nb_hparams *h = f->h;
@@ -200,19 +201,17 @@ static void block(nb_forward *f) {
     each_token(f, leave_mlp);                                         /* x += y                               */
 }
 
-/* Whose every token is, and which attend together. */
+/* Whose every token is. */
 static void lay_out(nb_forward *f, const nb_span *spans, size_t n_spans) {
-    uint32_t most = nb_kv_tile(f->h->n_head / f->h->n_kv_head);
-    f->n_tokens = f->n_tiles = 0;
+    f->n_tokens = 0;
     for (const nb_span *s = spans; s < spans + n_spans; s++)
         for (uint32_t i = 0; i < s->n; i++) {
-            if (i % most == 0)
-                f->tiles[f->n_tiles++] = (nb_forward_tile){.text = s->text, .first = (uint32_t)f->n_tokens,
-                                                           .position = s->position + i,
-                                                           .n = (uint32_t)nb_min_size(most, s->n - i)};
-            f->text[f->n_tokens] = s->text;
-            f->ids[f->n_tokens] = s->ids[i];
-            f->position[f->n_tokens++] = s->position + i;
+            size_t t = f->n_tokens++;
+            f->text[t] = s->text;
+            f->ids[t] = s->ids[i];
+            f->position[t] = s->position + i;
+            f->readers[t] = (nb_reader){.text = s->text, .position = s->position + i, .q = f->qkv + t * f->stride_qkv,
+                                        .out = f->att + t * f->stride_att};
         }
 }
 
@@ -270,7 +269,7 @@ static size_t plan(nb_forward *f, size_t n_chunk, size_t n_logits) {
     f->text = carve_bytes(f, &used, n_chunk * sizeof *f->text);
     f->ids = carve_bytes(f, &used, n_chunk * sizeof *f->ids);
     f->position = carve_bytes(f, &used, n_chunk * sizeof *f->position);
-    f->tiles = carve_bytes(f, &used, n_chunk * sizeof *f->tiles);
+    f->readers = carve_bytes(f, &used, n_chunk * sizeof *f->readers);
     return used;
 }
 
@@ -291,7 +290,7 @@ nb_status nb_forward_create(nb_forward *f, const nb_model *model, const nb_kv *k
     f->stride_q = nb_row_bytes(nb_round_up(widest, NB_BLOCK_COLS));
     f->stride_scale = nb_div_up(widest, NB_STRIP_COLS);
     f->stride_start = nb_div_up(widest, NB_BLOCK_COLS);
-    f->scratch_stride = nb_round_up(nb_kv_scratch(kv, h->n_head / h->n_kv_head), NB_ALIGN / sizeof(float));
+    f->scratch_stride = nb_round_up(nb_attend_scratch(&kv->shape, h->n_head / h->n_kv_head), NB_ALIGN / sizeof(float));
     size_t bytes = plan(f, n_chunk, n_logits);
     f->memory = nb_calloc(1, bytes);
     if (!f->memory) return nb_oom(err, "the buffers of a forward pass", bytes);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include "base/status.h"
 #include "base/team.h"
+#include "core/attend.h"
 #include "core/kv.h"
 #include "core/model.h"
 
@@ -25,11 +26,6 @@ typedef struct nb_span {
     uint32_t n;         /* >= 1 */
 } nb_span;
 
-typedef struct nb_forward_tile {
-    const nb_kv_text *text;
-    uint32_t first, position, n; /* in the chunk; in the text; tokens */
-} nb_forward_tile;
-
 typedef struct nb_forward {
     const nb_model *model;
     const nb_hparams *h;
@@ -41,8 +37,7 @@ typedef struct nb_forward {
     const nb_kv_text **text; /* [n_tokens] which text a token continues */
     int32_t *ids;           /* [n_tokens] */
     uint32_t *position;     /* [n_tokens] in its text */
-    nb_forward_tile *tiles; /* tokens that attend together: [n_tiles] */
-    size_t n_tiles;
+    nb_reader *readers;     /* [n_tokens] what attends, in the chunk's order: neighbours attend together */
     const nb_layer_weights *w; /* the block being computed */
     uint32_t layer;
 

@@ -1,28 +1,13 @@
-/* The KV cache: keys and values of all positions, in panels, so that attention is two more matrix products.
+/* The KV cache: keys and values of all positions, in panels, so that attention (core/attend.h) is two more matrix products.
  *
- * A page holds 64 positions of one KV head of one layer: K as a panel matrix (rows = positions), V as a panel matrix of
- * its transpose (rows = channels). The pages of all KV heads of a layer lie together: a leaf, the unit of allocation.
+ * A page holds 64 positions of one KV head of one layer: K as a panel matrix (rows = positions), then V as a panel matrix of
+ * its transpose (rows = channels). What they look like in detail is the business of their forms (core/kv_form.h). The pages of all KV heads of a layer lie together: a leaf, the unit of allocation.
  *
  * Leaves come from one arena, whose address space is taken at creation and whose memory is committed when a leaf is first
  * written. A text has a table of leaves per layer. Texts share leaves, which are counted: a prefix is shared without a copy,
  * and a shared leaf that is to be continued is copied then. A table may have gaps, where no position to come looks.
  *
- * Whose leaves they are changes between steps only, on one thread; stores and reads of a step go on in many.
- *
- * Attention of one query at position p over keys 0..p is defined as follows, and never differs by a bit, however the work
- * is split (Milakov and Gimelshein 2018; the merge is that of Dao et al. 2022):
- *   spans of 1024 positions; in a span, pages of 64 in order, with m = -inf, l = 0, o = 0 at its start:
- *       s = K q                       (q is scaled already)
- *       m' = max(m, max s);  c = exp(m - m');  e = exp(s - m')
- *       l = fma(l, c, sum e);  o = fma(o, c, V e);  m = m'
- *   the spans' results are merged in order: with M = max(m1, m2), a = exp(m1 - M), b = exp(m2 - M)
- *       l = fma(l1, a, l2 b);  o = fma(o1, a, o2 b);  m = M
- *   the output is o (1 / l).
- * K q and V e are the matrix products of simd/kernels.h:
- *   f32  over the channels, and over the positions up to p
- *   q8   K is a q8 matrix, each position quantized by quantize_row when it is stored, and q is quantized like activations.
- *        V is quantized like activations too, 128 channels of a position at a time; its codes are a q8 matrix with scales of
- *        1, and its scales are multiplied into e, which then is quantized like activations, with 0 beyond p. */
+ * Whose leaves they are changes between steps only, on one thread; stores and reads of a step go on in many. */
 #ifndef NB_CORE_KV_H
 #define NB_CORE_KV_H
 
@@ -34,9 +19,21 @@
 #include "core/session.h"
 #include "simd/kernels.h"
 
-enum { NB_KV_PAGE = 64, NB_KV_SPAN = 1024 };
+enum { NB_KV_PAGE = 64 }; /* positions */
 
-typedef struct nb_kv_form nb_kv_form; /* core/kv_form.h */
+typedef struct nb_kv_key_form nb_kv_key_form; /* core/kv_form.h */
+typedef struct nb_kv_value_form nb_kv_value_form;
+
+/* What every page of a cache looks like. */
+typedef struct nb_kv_shape {
+    const nb_kv_key_form *keys;
+    const nb_kv_value_form *values;
+    uint32_t n_kv_head, head_dim;
+    uint32_t key_cols, value_rows; /* head_dim padded to whole blocks, and to whole panels */
+    size_t key_bytes, page_bytes;  /* of one page: K, and all of it; multiples of NB_ALIGN */
+} nb_kv_shape;
+
+void nb_kv_shape_init(nb_kv_shape *shape, const nb_hparams *h, nb_kv_type keys, nb_kv_type values);
 
 /* One text's part of the cache. Belongs to its nb_kv. */
 typedef struct nb_kv_text {
@@ -47,11 +44,8 @@ typedef struct nb_kv_text {
 
 typedef struct nb_kv {
     nb_region region;
-    const nb_kv_form *form;
-    uint32_t n_layer, n_kv_head, head_dim;
-    uint32_t key_cols, value_rows; /* head_dim padded to whole blocks, and to whole panels */
-    size_t key_bytes, page_bytes;  /* of one page: K, and all of it */
-
+    nb_kv_shape shape;
+    uint32_t n_layer;
     uint32_t n_texts, n_pages; /* texts, and pages of a text */
     uint32_t n_sink;           /* pages at the beginning of a text that are never dropped */
     nb_kv_text *texts;         /* [n_texts] */
@@ -98,7 +92,7 @@ void nb_kv_release(nb_kv *kv, uint32_t leaf);
 
 /* ---- stores and reads: many threads at once */
 
-static inline size_t nb_kv_leaf_bytes(const nb_kv *kv) { return kv->page_bytes * kv->n_kv_head; }
+static inline size_t nb_kv_leaf_bytes(const nb_kv *kv) { return kv->shape.page_bytes * kv->shape.n_kv_head; }
 static inline uint8_t *nb_kv_leaf(const nb_kv *kv, uint32_t leaf) {
     return (uint8_t *)kv->region.data + leaf * nb_kv_leaf_bytes(kv);
 }
@@ -107,7 +101,7 @@ static inline uint8_t *nb_kv_leaf(const nb_kv *kv, uint32_t leaf) {
  * that share it have the same pointer. */
 static inline uint8_t *nb_kv_page_at(const nb_kv *kv, const nb_kv_text *t, uint32_t layer, uint32_t head, uint32_t page) {
     uint32_t entry = t->table[(size_t)layer * kv->n_pages + page];
-    return entry ? nb_kv_leaf(kv, entry - 1) + head * kv->page_bytes : NULL;
+    return entry ? nb_kv_leaf(kv, entry - 1) + head * kv->shape.page_bytes : NULL;
 }
 
 /* The first page from `page` on that is not in the gap of dropped ones. */
@@ -119,26 +113,5 @@ static inline uint32_t nb_kv_next_page(const nb_kv *kv, const nb_kv_text *t, uin
  * different threads at once; before a position is read, all before it have been stored. */
 void nb_kv_store(const nb_kv *kv, const nb_kernels *k, const nb_kv_text *t, uint32_t layer, uint32_t position, const float *keys,
                  const float *values);
-
-/* Consecutive positions that are worth attending together, for `group` query heads each: they read a page once. */
-uint32_t nb_kv_tile(uint32_t group);
-
-/* Floats of scratch that nb_kv_attend needs for up to nb_kv_tile positions of `group` query heads. */
-size_t nb_kv_scratch(const nb_kv *kv, uint32_t group);
-
-/* Where nb_kv_attend reads and writes: position i's heads are at q + i * q_stride and out + i * out_stride. */
-typedef struct nb_kv_query {
-    const nb_kv_text *text;
-    uint32_t layer, head;        /* KV head */
-    uint32_t position, n;        /* positions position..position+n-1, n <= nb_kv_tile(group) */
-    uint32_t group;              /* query heads that share the KV head */
-    const float *q;              /* [n][q_stride], of which [group][head_dim]; scaled */
-    size_t q_stride;
-    float *out;                  /* [n][out_stride], of which [group][head_dim] */
-    size_t out_stride;
-} nb_kv_query;
-
-/* Attention of every query over the positions up to its own. room: nb_kv_scratch floats of this thread's own. */
-void nb_kv_attend(const nb_kv *kv, const nb_kernels *k, const nb_kv_query *query, float *room);
 
 #endif

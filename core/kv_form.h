@@ -1,40 +1,48 @@
-/* How pages of the KV cache hold keys and values: one table of functions per element type. Internal to core/kv.
+/* How the pages of a KV cache hold keys, and how they hold values: a table of functions for each, per element type, so that any
+ * form of K goes with any of V. Internal to core/kv.c and core/attend.c.
  *
- * A page is 64 positions of one KV head. A row is one query head of one position; rows [first, n) of a tile see the page. */
+ * Attention works on rows: a row is one query head of one reader. A page is attended by rows [first, end) of a tile. */
 #ifndef NB_CORE_KV_FORM_H
 #define NB_CORE_KV_FORM_H
 
 #include "core/kv.h"
 
 /* The state of online softmax for each row. */
-typedef struct nb_kv_state {
+typedef struct nb_attend_state {
     float *m, *l; /* [rows] */
     float *o;     /* [rows][value_rows] */
-} nb_kv_state;
+} nb_attend_state;
 
 /* What a thread works with while it attends. */
-typedef struct nb_kv_work {
-    size_t n;        /* rows: [positions][group] */
+typedef struct nb_attend_work {
+    size_t n;        /* rows */
     float *q;        /* [n][key_cols], scaled, zero beyond head_dim */
     float *scores;   /* [n][64], and then their exponentials */
-    uint32_t *seen;  /* [n] positions of the page that a row sees */
+    uint8_t *from, *to; /* [n] positions of the page that a row sees: [from, to) */
     float *carry;    /* [n] what the page leaves of the earlier sums */
     float *page_o;   /* [n][value_rows] */
-    nb_kv_state span, total;
-    uint8_t *room;   /* the form's own */
-} nb_kv_work;
+    nb_attend_state span, total;
+    uint8_t *key_room, *value_room; /* the forms' own */
+} nb_attend_work;
 
-struct nb_kv_form {
-    /* Fill in key_bytes, page_bytes. */
-    void (*plan)(nb_kv *kv);
-    size_t (*room)(const nb_kv *kv, size_t rows); /* bytes of nb_kv_work.room */
-    void (*store)(const nb_kv *kv, const nb_kernels *k, uint8_t *page, size_t at, const float *key, const float *value);
-    void (*enter)(const nb_kv *kv, const nb_kernels *k, nb_kv_work *w); /* new queries */
-    void (*scores)(const nb_kv *kv, const nb_kernels *k, const uint8_t *page, nb_kv_work *w, size_t first);
-    /* page_o = V times the exponentials, of the positions that are seen. */
-    void (*mix)(const nb_kv *kv, const nb_kernels *k, const uint8_t *page, nb_kv_work *w, size_t first);
+struct nb_kv_key_form {
+    size_t (*bytes)(const nb_kv_shape *s);             /* of a page's keys */
+    size_t (*room)(const nb_kv_shape *s, size_t rows); /* bytes of nb_attend_work.key_room */
+    void (*store)(const nb_kv_shape *s, const nb_kernels *k, uint8_t *keys, size_t at, const float *key);
+    void (*enter)(const nb_kv_shape *s, const nb_kernels *k, nb_attend_work *w); /* new queries */
+    /* Fill in the scores that the rows see; others may be anything. */
+    void (*scores)(const nb_kv_shape *s, const nb_kernels *k, const uint8_t *keys, nb_attend_work *w, size_t first, size_t end);
 };
 
-extern const nb_kv_form nb_kv_form_f32, nb_kv_form_q8;
+struct nb_kv_value_form {
+    size_t (*bytes)(const nb_kv_shape *s);
+    size_t (*room)(const nb_kv_shape *s, size_t rows);
+    void (*store)(const nb_kv_shape *s, const nb_kernels *k, uint8_t *values, size_t at, const float *value);
+    /* page_o = V times the exponentials, of the positions that are seen. */
+    void (*mix)(const nb_kv_shape *s, const nb_kernels *k, const uint8_t *values, nb_attend_work *w, size_t first, size_t end);
+};
+
+extern const nb_kv_key_form nb_kv_keys_f32, nb_kv_keys_q8;
+extern const nb_kv_value_form nb_kv_values_f32, nb_kv_values_q8;
 
 #endif

@@ -25,7 +25,7 @@ static void extend(nb_kv *kv, nb_kv_text *t, expected *e, uint32_t n, uint64_t *
     for (uint32_t p = e->length; p < e->length + n; p++) {
         e->tag[p] = (uint8_t)unit_random(seed);
         for (uint32_t layer = 0; layer < LAYERS; layer++)
-            for (uint32_t head = 0; head < kv->n_kv_head; head++) {
+            for (uint32_t head = 0; head < kv->shape.n_kv_head; head++) {
                 uint8_t *tag = tag_at(kv, t, layer, head, p);
                 if (tag) *tag = (uint8_t)(e->tag[p] + layer + 2 * head); /* check_text finds what has no page */
             }
@@ -41,7 +41,7 @@ static void check_text(const nb_kv *kv, const nb_kv_text *t, const expected *e) 
         for (uint32_t p = 0; p < e->length; p++) {
             uint32_t page = p / NB_KV_PAGE;
             assert_int_equal(nb_kv_next_page(kv, t, layer, page), dropped(e, layer, page) ? e->gap_end[layer] : page);
-            for (uint32_t head = 0; head < kv->n_kv_head; head++) {
+            for (uint32_t head = 0; head < kv->shape.n_kv_head; head++) {
                 const uint8_t *tag = tag_at(kv, t, layer, head, p);
                 assert_int_equal(tag == NULL, dropped(e, layer, page));
                 if (tag) assert_int_equal(*tag, (uint8_t)(e->tag[p] + layer + 2 * head));

@@ -1,0 +1,161 @@
+#include "core/attend.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "core/kv_form.h"
+
+enum { TILE_ROWS = 32 };
+
+uint32_t nb_attend_tile(uint32_t group) { return group < TILE_ROWS ? TILE_ROWS / group : 1; }
+
+/* ---- a thread's scratch ---- */
+
+static size_t most_rows(uint32_t group) { return nb_round_up((size_t)nb_attend_tile(group) * group, NB_PANEL_ROWS); }
+
+static size_t state_floats(const nb_kv_shape *s, size_t rows) { return rows * (2 + (size_t)s->value_rows); }
+
+static size_t form_floats(size_t bytes) { return nb_round_up(bytes, NB_ALIGN) / sizeof(float); }
+
+size_t nb_attend_scratch(const nb_kv_shape *s, uint32_t group) {
+    size_t rows = most_rows(group), floats = s->key_cols + NB_KV_PAGE + 1 + s->value_rows + 2 * sizeof(uint8_t);
+    return rows * floats + 2 * state_floats(s, rows) + form_floats(s->keys->room(s, rows)) + form_floats(s->values->room(s, rows));
+}
+
+static nb_attend_state carve_state(const nb_kv_shape *s, size_t rows, float **p) {
+    nb_attend_state state = {.m = *p, .l = *p + rows, .o = *p + 2 * rows};
+    *p += state_floats(s, rows);
+    return state;
+}
+
+static nb_attend_work carve(const nb_kv_shape *s, const nb_attention *a, float *p) {
+    size_t rows = most_rows(a->group);
+    nb_attend_work w = {.n = (size_t)a->n * a->group};
+    w.key_room = (uint8_t *)p; /* first: it wants to be aligned */
+    w.value_room = (uint8_t *)(p += form_floats(s->keys->room(s, rows)));
+    w.q = p += form_floats(s->values->room(s, rows));
+    w.scores = w.q + rows * s->key_cols;
+    w.carry = w.scores + rows * NB_KV_PAGE;
+    w.page_o = w.carry + rows;
+    p = w.page_o + rows * s->value_rows;
+    w.span = carve_state(s, rows, &p);
+    w.total = carve_state(s, rows, &p);
+    w.from = (uint8_t *)p;
+    w.to = w.from + rows;
+    return w;
+}
+
+static void reset(nb_attend_state *s, size_t rows, size_t value_rows) {
+    for (size_t r = 0; r < rows; r++) {
+        s->m[r] = -INFINITY;
+        s->l[r] = 0.0f;
+    }
+    memset(s->o, 0, rows * value_rows * sizeof *s->o);
+}
+
+/* ---- the rows' sums ---- */
+
+/* e^x for x <= 0: the kernel's bits, and without it where they are known. A maximum seldom changes. */
+static float exp1(const nb_kernels *k, float x) {
+    if (x == 0.0f) return 1.0f;
+    if (x < -87.0f) return 0.0f;
+    k->exp_sum(&x, 0.0f, 1);
+    return x;
+}
+
+/* A page, for rows [first, end), each of which sees some of it. */
+static void add_page(const nb_kv_shape *s, const nb_kernels *k, const uint8_t *page, nb_attend_work *w, size_t first, size_t end) {
+    s->keys->scores(s, k, page, w, first, end);
+    for (size_t r = first; r < end; r++) {
+        size_t n = (size_t)(w->to[r] - w->from[r]);
+        float *e = w->scores + r * NB_KV_PAGE + w->from[r], best = k->max(e, n), before = w->span.m[r];
+        float m = best > before ? best : before;
+        w->carry[r] = exp1(k, before - m);
+        w->span.l[r] = fmaf(w->span.l[r], w->carry[r], k->exp_sum(e, m, n));
+        w->span.m[r] = m;
+    }
+    s->values->mix(s, k, page + s->key_bytes, w, first, end);
+    for (size_t r = first; r < end; r++)
+        k->blend(w->span.o + r * s->value_rows, w->carry[r], w->page_o + r * s->value_rows, 1.0f, s->value_rows);
+}
+
+/* Rows that have seen nothing of the span leave their totals as they are. */
+static void merge_span(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_work *w) {
+    for (size_t r = 0; r < w->n; r++) {
+        if (w->span.l[r] == 0.0f) continue;
+        float m = w->total.m[r] > w->span.m[r] ? w->total.m[r] : w->span.m[r];
+        float a = exp1(k, w->total.m[r] - m), b = exp1(k, w->span.m[r] - m);
+        w->total.l[r] = fmaf(w->total.l[r], a, w->span.l[r] * b);
+        w->total.m[r] = m;
+        k->blend(w->total.o + r * s->value_rows, a, w->span.o + r * s->value_rows, b, s->value_rows);
+    }
+}
+
+/* ---- the readers ---- */
+
+static size_t first_seen(const nb_attention *a, const nb_reader *r) {
+    return a->window && r->position > a->window ? r->position - a->window : 0;
+}
+
+/* The page at `at`, or NULL when reader i sees nothing of it; else what its rows see. */
+static const uint8_t *look(const nb_attention *a, nb_attend_work *w, size_t i, size_t at) {
+    const nb_reader *r = &a->readers[i];
+    size_t begin = first_seen(a, r), end = (size_t)r->position + 1;
+    if (end <= at || begin >= at + NB_KV_PAGE) return NULL;
+    memset(w->from + i * a->group, begin > at ? (int)(begin - at) : 0, a->group);
+    memset(w->to + i * a->group, (int)nb_min_size(NB_KV_PAGE, end - at), a->group);
+    return nb_kv_page_at(a->kv, r->text, a->layer, a->head, (uint32_t)(at / NB_KV_PAGE));
+}
+
+/* The pages at `at`: neighbours whose page is the same go together. */
+static void attend_page(const nb_kv_shape *s, const nb_kernels *k, const nb_attention *a, size_t at, nb_attend_work *w) {
+    const uint8_t *page = look(a, w, 0, at);
+    for (size_t i = 0, next; i < a->n; i = next) {
+        const uint8_t *other = NULL;
+        for (next = i + 1; next < a->n && (other = look(a, w, next, at)) == page; next++) continue;
+        if (page) add_page(s, k, page, w, i * a->group, next * a->group);
+        page = other;
+    }
+}
+
+/* Where among a reader's heads a row's is. */
+static size_t head_at(const nb_kv_shape *s, const nb_attention *a, size_t r) {
+    return ((size_t)a->head * a->group + r % a->group) * s->head_dim;
+}
+
+static void take_queries(const nb_kv_shape *s, const nb_attention *a, nb_attend_work *w) {
+    for (size_t r = 0; r < w->n; r++) {
+        float *q = w->q + r * s->key_cols;
+        memcpy(q, a->readers[r / a->group].q + head_at(s, a, r), s->head_dim * sizeof *q);
+        memset(q + s->head_dim, 0, (s->key_cols - s->head_dim) * sizeof *q);
+    }
+}
+
+static void give_outputs(const nb_kv_shape *s, const nb_kernels *k, const nb_attention *a, const nb_attend_work *w) {
+    for (size_t r = 0; r < w->n; r++) {
+        float *o = w->total.o + r * s->value_rows;
+        k->scale(o, 1.0f / w->total.l[r], s->head_dim);
+        memcpy(a->readers[r / a->group].out + head_at(s, a, r), o, s->head_dim * sizeof *o);
+    }
+}
+
+void nb_attend(const nb_attention *a, const nb_kernels *k, float *room) {
+    const nb_kv_shape *s = &a->kv->shape;
+    nb_attend_work w = carve(s, a, room);
+    size_t begin = SIZE_MAX, end = 0; /* of what any reader sees */
+    for (size_t i = 0; i < a->n; i++) {
+        begin = nb_min_size(begin, first_seen(a, &a->readers[i]));
+        end = nb_max_size(end, (size_t)a->readers[i].position + 1);
+    }
+    take_queries(s, a, &w);
+    s->keys->enter(s, k, &w);
+    reset(&w.total, w.n, s->value_rows);
+    for (size_t at = begin / NB_KV_PAGE * NB_KV_PAGE; at < end;) {
+        size_t span_end = nb_min_size(end, nb_round_up(at + 1, NB_ATTEND_SPAN));
+        reset(&w.span, w.n, s->value_rows);
+        for (; at < span_end; at += NB_KV_PAGE) attend_page(s, k, a, at, &w);
+        merge_span(s, k, &w);
+    }
+    give_outputs(s, k, a, &w);
+}

@@ -1,0 +1,53 @@
+/* Attention: queries of readers over the pages of their texts.
+ *
+ * A reader is one token with the heads of its query; it sees the positions up to its own, of a window at most. Readers that
+ * are given together may belong to several texts. For every page index, neighbours whose page is the same one are handled in
+ * one pass over it: the tokens of a chunk, and rows of a batch that share their prompt's pages.
+ *
+ * Attention of a query over the keys that it sees is defined as follows, and never differs by a bit, however the work is split
+ * and whoever else reads (Milakov and Gimelshein 2018; the merge is that of Dao et al. 2022):
+ *   spans of 1024 positions; in a span, pages of 64 in order, with m = -inf, l = 0, o = 0 at its start:
+ *       s = K q                       (q is scaled already)
+ *       m' = max(m, max s);  c = exp(m - m');  e = exp(s - m')
+ *       l = fma(l, c, sum e);  o = fma(o, c, V e);  m = m'
+ *   the spans' results are merged in order: with M = max(m1, m2), a = exp(m1 - M), b = exp(m2 - M)
+ *       l = fma(l1, a, l2 b);  o = fma(o1, a, o2 b);  m = M
+ *   the output is o (1 / l).
+ * Pages and spans of which nothing is seen are passed over. K q and V e are the matrix products of simd/kernels.h:
+ *   f32  over the channels, and over the positions that are seen
+ *   q8   K is a q8 matrix, each position quantized by quantize_row when it is stored, and q is quantized like activations.
+ *        V is quantized like activations too, 128 channels of a position at a time; its codes are a q8 matrix with scales of
+ *        1, and its scales are multiplied into e, which then is quantized like activations, with 0 where nothing is seen. */
+#ifndef NB_CORE_ATTEND_H
+#define NB_CORE_ATTEND_H
+
+#include "core/kv.h"
+
+enum { NB_ATTEND_SPAN = 1024 }; /* positions */
+
+typedef struct nb_reader {
+    const nb_kv_text *text;
+    uint32_t position; /* its own, which is stored already */
+    const float *q;    /* [heads][head_dim] of the query, scaled */
+    float *out;        /* [heads][head_dim] */
+} nb_reader;
+
+typedef struct nb_attention {
+    const nb_kv *kv;
+    uint32_t layer, head;     /* KV head */
+    uint32_t group;           /* query heads per KV head: those that it serves are head * group and on */
+    uint32_t window;          /* key j is seen by the query at i when 0 <= i - j <= window; 0: all before it */
+    uint32_t n;               /* readers, 1 to nb_attend_tile(group) */
+    const nb_reader *readers; /* [n] */
+} nb_attention;
+
+/* Readers that are worth attending together: they read a shared page once. */
+uint32_t nb_attend_tile(uint32_t group);
+
+/* Floats of scratch that nb_attend needs for that many. */
+size_t nb_attend_scratch(const nb_kv_shape *shape, uint32_t group);
+
+/* Attention of every reader. room: nb_attend_scratch floats of this thread's own. */
+void nb_attend(const nb_attention *a, const nb_kernels *k, float *room);
+
+#endif
