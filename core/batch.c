@@ -1,15 +1,21 @@
 #include "core/batch.h"
 
+#include <string.h>
+
 #include "base/checked.h"
 #include "base/mem.h"
 #include "core/forward.h"
 #include "core/kv.h"
+#include "core/prefix.h"
 
 struct nb_batch {
     const nb_model *model;
     nb_kv kv;
     nb_forward forward;
-    nb_span *spans; /* [n_rows] of the step */
+    nb_prefix *prefixes; /* NULL: none are kept */
+    nb_region ids;       /* [n_rows][n_ctx] */
+    nb_span *spans;      /* [n_rows] of the step */
+    uint32_t *tokens;    /* [n_logits] whose logits are computed */
     uint32_t n_ctx, n_chunk, n_rows, n_logits;
 };
 
@@ -34,12 +40,22 @@ static nb_status plan_context(nb_batch *b, const nb_session_options *o, nb_error
 
 static nb_status take_memory(nb_batch *b, const nb_session_options *o, nb_error *err) {
     nb_status st = plan_context(b, o, err);
-    nb_kv_plan plan = {.n_texts = b->n_rows, .n_positions = b->n_ctx, .type = o->kv};
-    if (!st) st = nb_kv_create(&b->kv, nb_model_hparams(b->model), &plan, err);
+    if (st) return st;
+    size_t pages = 0, count = 0;
+    /* Every row can have all its pages for itself, and the index all of its own: none ever waits for another. */
+    if (!nb_mul_size(b->n_rows, nb_div_up(b->n_ctx, NB_KV_PAGE), &pages) || pages > UINT32_MAX - o->n_prefix ||
+        !nb_mul_size(b->n_rows, (size_t)b->n_ctx * sizeof(int32_t), &count))
+        return nb_fail(err, NB_LIMIT, "%u rows of %u tokens and %u pages of prefixes are too many", b->n_rows, b->n_ctx,
+                       o->n_prefix);
+    nb_kv_plan plan = {.n_texts = b->n_rows, .n_positions = b->n_ctx, .n_pages = (uint32_t)pages + o->n_prefix, .type = o->kv};
+    st = nb_kv_create(&b->kv, nb_model_hparams(b->model), &plan, err);
+    if (!st && o->n_prefix) st = nb_prefix_create(&b->prefixes, &b->kv, o->n_prefix, err);
+    if (!st) st = nb_region_reserve(&b->ids, count, "the tokens of a batch", err);
     if (st) return st;
     b->spans = nb_calloc(b->n_rows, sizeof *b->spans);
-    if (!b->spans) return nb_oom(err, "a batch", b->n_rows * sizeof *b->spans);
-    return nb_forward_create(&b->forward, b->model, &b->kv, b->n_chunk, nb_batch_logit_rows(b), o->team, err);
+    b->tokens = nb_calloc(b->n_logits, sizeof *b->tokens);
+    if (!b->spans || !b->tokens) return nb_oom(err, "a batch", b->n_rows * sizeof *b->spans);
+    return nb_forward_create(&b->forward, b->model, &b->kv, b->n_chunk, b->n_logits, o->team, err);
 }
 
 nb_status nb_batch_create(nb_batch **batch, const nb_model *model, uint32_t n_rows, const nb_session_options *options,
@@ -61,8 +77,11 @@ nb_status nb_batch_create(nb_batch **batch, const nb_model *model, uint32_t n_ro
 void nb_batch_free(nb_batch *b) {
     if (!b) return;
     nb_forward_free(&b->forward);
+    nb_prefix_free(b->prefixes);
     nb_kv_free(&b->kv);
+    nb_region_free(&b->ids);
     nb_free(b->spans);
+    nb_free(b->tokens);
     nb_free(b);
 }
 
@@ -77,6 +96,16 @@ nb_status nb_batch_check(const nb_batch *b, uint32_t row, const int32_t *ids, si
     return NB_OK;
 }
 
+static nb_kv_text *text_of(const nb_batch *b, uint32_t row) { return &b->kv.texts[row]; }
+static int32_t *ids_of(const nb_batch *b, uint32_t row) { return (int32_t *)b->ids.data + (size_t)row * b->n_ctx; }
+
+/* A page that the part has filled may be of use to others. */
+static void keep_prefix(nb_batch *b, const nb_batch_part *part) {
+    const nb_kv_text *t = text_of(b, part->row);
+    if (b->prefixes && t->length / NB_KV_PAGE > (t->length - part->n) / NB_KV_PAGE)
+        nb_prefix_add(b->prefixes, t, ids_of(b, part->row));
+}
+
 nb_status nb_batch_append(nb_batch *b, const nb_batch_part *parts, size_t n_parts, nb_error *err) {
     size_t total = 0;
     nb_status st = NB_OK;
@@ -88,22 +117,92 @@ nb_status nb_batch_append(nb_batch *b, const nb_batch_part *parts, size_t n_part
         st = nb_fail(err, NB_LIMIT, "%zu tokens were given at once; a chunk has room for %u", total, b->n_chunk);
     if (st) return st;
     for (size_t i = 0; i < n_parts; i++) {
-        nb_kv_text *text = &b->kv.texts[parts[i].row];
-        b->spans[i] = (nb_span){.text = text, .ids = parts[i].ids, .position = text->length, .n = parts[i].n};
-        nb_kv_extend(&b->kv, text, parts[i].n); /* every row has leaves for n_ctx positions */
+        nb_kv_text *t = text_of(b, parts[i].row);
+        b->spans[i] = (nb_span){.text = t, .ids = parts[i].ids, .position = t->length, .n = parts[i].n};
+        memcpy(ids_of(b, parts[i].row) + t->length, parts[i].ids, parts[i].n * sizeof *parts[i].ids);
+        nb_kv_extend(&b->kv, t, parts[i].n);
     }
     nb_forward_chunk(&b->forward, b->spans, n_parts);
+    for (size_t i = 0; i < n_parts; i++) keep_prefix(b, &parts[i]);
     return NB_OK;
 }
 
-void nb_batch_compute(nb_batch *b, uint32_t first, uint32_t n) { nb_forward_logits(&b->forward, first, n); }
+void nb_batch_compute_at(nb_batch *b, const uint32_t *tokens, uint32_t n) { nb_forward_logits(&b->forward, tokens, n); }
+
+void nb_batch_compute(nb_batch *b, uint32_t first, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) b->tokens[i] = first + i;
+    nb_batch_compute_at(b, b->tokens, n);
+}
+
 const float *nb_batch_logits(const nb_batch *b, size_t i) { return b->forward.logits + i * b->forward.stride_vocab; }
 
 uint32_t nb_batch_chunk(const nb_batch *b) { return b->n_chunk; }
 uint32_t nb_batch_logit_rows(const nb_batch *b) { return b->n_logits; }
 uint32_t nb_batch_room(const nb_batch *b) { return b->n_ctx; }
-uint32_t nb_batch_length(const nb_batch *b, uint32_t row) { return b->kv.texts[row].length; }
+uint32_t nb_batch_length(const nb_batch *b, uint32_t row) { return text_of(b, row)->length; }
+const int32_t *nb_batch_ids(const nb_batch *b, uint32_t row) { return ids_of(b, row); }
 const nb_model *nb_batch_model(const nb_batch *b) { return b->model; }
-void nb_batch_rewind(nb_batch *b, uint32_t row, uint32_t length) {
-    nb_kv_rewind(&b->kv, &b->kv.texts[row], length);
+nb_team *nb_batch_team(const nb_batch *b) { return b->forward.team; }
+
+/* ---- what rows have in common */
+
+void nb_batch_rewind(nb_batch *b, uint32_t row, uint32_t length) { nb_kv_rewind(&b->kv, text_of(b, row), length); }
+
+void nb_batch_share(nb_batch *b, uint32_t to, uint32_t from, uint32_t length) {
+    if (to == from) {
+        nb_batch_rewind(b, to, length);
+        return;
+    }
+    nb_batch_rewind(b, to, 0);
+    nb_kv_share(&b->kv, text_of(b, to), text_of(b, from), length);
+    memcpy(ids_of(b, to), ids_of(b, from), length * sizeof(int32_t));
 }
+
+static size_t common(const int32_t *a, const int32_t *b, size_t n) {
+    size_t i = 0;
+    while (i < n && a[i] == b[i]) i++;
+    return i;
+}
+
+/* How much of ids[n] a row has, at most, and which. */
+static size_t known_to_rows(const nb_batch *b, const int32_t *ids, size_t n, uint32_t *row) {
+    size_t longest = 0;
+    for (uint32_t other = 0; other < b->n_rows; other++) {
+        size_t alike = common(ids, ids_of(b, other), nb_min_size(n, nb_batch_length(b, other)));
+        if (alike <= longest) continue;
+        longest = alike;
+        *row = other;
+    }
+    return longest;
+}
+
+static size_t known_to_index(const nb_batch *b, const int32_t *ids, size_t n) {
+    return b->prefixes ? nb_prefix_match(b->prefixes, ids, n) : 0;
+}
+
+uint32_t nb_batch_known(const nb_batch *b, const int32_t *ids, size_t n) {
+    uint32_t row;
+    return (uint32_t)nb_max_size(known_to_rows(b, ids, n, &row), known_to_index(b, ids, n));
+}
+
+uint32_t nb_batch_recall(nb_batch *b, uint32_t row, const int32_t *ids, size_t n) {
+    uint32_t from = row;
+    size_t by_row = known_to_rows(b, ids, n, &from), by_index = known_to_index(b, ids, n);
+    if (by_index > by_row) {
+        nb_prefix_take(b->prefixes, text_of(b, row), ids, by_index);
+        memcpy(ids_of(b, row), ids, by_index * sizeof *ids);
+    } else if (by_row) {
+        nb_batch_share(b, row, from, (uint32_t)by_row);
+    }
+    return nb_batch_length(b, row);
+}
+
+int nb_batch_compare(const nb_batch *b, uint32_t row, uint32_t other) {
+    const nb_kv_text *x = text_of(b, row), *y = text_of(b, other);
+    size_t pages = nb_div_up(nb_min_size(x->length, y->length), NB_KV_PAGE);
+    for (size_t p = 0; p < pages; p++) /* of the first layer, whose pages are shared when the others' are */
+        if (x->table[p] != y->table[p]) return x->table[p] < y->table[p] ? -1 : 1;
+    return (x->length > y->length) - (x->length < y->length);
+}
+
+size_t nb_batch_kv_bytes(const nb_batch *b) { return (b->kv.n_leaves - nb_kv_left(&b->kv)) * nb_kv_leaf_bytes(&b->kv); }

@@ -1,6 +1,7 @@
 /* Texts of one model side by side: what they are given in a step goes through each weight matrix together, so a step with
- * eight rows reads the weights once. A row's logits are, bit for bit, those that it would have alone. One thread at a time
- * per batch; its team works for it. */
+ * eight rows reads the weights once. A row's logits are, bit for bit, those that it would have alone, also when it has taken
+ * the beginning of its text from another row or from the index of prefixes. Rows share pages of the KV cache as long as
+ * they have the same text. One thread at a time per batch; its team works for it. */
 #ifndef NB_CORE_BATCH_H
 #define NB_CORE_BATCH_H
 
@@ -16,7 +17,8 @@ typedef struct nb_batch_part {
     const int32_t *ids; /* [n] */
 } nb_batch_part;
 
-/* n_rows empty rows, 1 to NB_BATCH_ROWS_MAX; options->n_ctx is the room of each. */
+/* n_rows empty rows, 1 to NB_BATCH_ROWS_MAX; options->n_ctx is the room of each. Address space is taken for all of them,
+ * memory as their pages are written. */
 nb_status nb_batch_create(nb_batch **batch, const nb_model *model, uint32_t n_rows, const nb_session_options *options,
                           nb_error *err);
 void nb_batch_free(nb_batch *b); /* accepts NULL */
@@ -31,15 +33,33 @@ nb_status nb_batch_check(const nb_batch *b, uint32_t row, const int32_t *ids, si
 /* Compute the logits after tokens first..first+n-1 of the last append, counted through its parts; n is at most
  * nb_batch_logit_rows. Row i of the result, [vocab_size], is at nb_batch_logits until the next call. */
 void nb_batch_compute(nb_batch *b, uint32_t first, uint32_t n);
+void nb_batch_compute_at(nb_batch *b, const uint32_t *tokens, uint32_t n); /* the same for any tokens of the last append */
 const float *nb_batch_logits(const nb_batch *b, size_t i);
 
 uint32_t nb_batch_chunk(const nb_batch *b);      /* most tokens per append */
 uint32_t nb_batch_logit_rows(const nb_batch *b); /* at least the number of rows */
 uint32_t nb_batch_room(const nb_batch *b);       /* positions of a row */
 uint32_t nb_batch_length(const nb_batch *b, uint32_t row);
+const int32_t *nb_batch_ids(const nb_batch *b, uint32_t row); /* [nb_batch_length], until the row changes */
 const nb_model *nb_batch_model(const nb_batch *b);
+nb_team *nb_batch_team(const nb_batch *b); /* NULL: one thread */
 
 /* Forget all but a row's first `length` tokens. */
 void nb_batch_rewind(nb_batch *b, uint32_t row, uint32_t length);
+
+/* The row `to`, whatever it held, becomes the first `length` tokens of the row `from`. Nothing is copied until one of them
+ * goes on. */
+void nb_batch_share(nb_batch *b, uint32_t to, uint32_t from, uint32_t length);
+
+/* How long a beginning of ids[n] a row or the index of prefixes has; an empty row takes it, and is as long then. */
+uint32_t nb_batch_known(const nb_batch *b, const int32_t *ids, size_t n);
+uint32_t nb_batch_recall(nb_batch *b, uint32_t row, const int32_t *ids, size_t n);
+
+/* An order of rows in which those that share pages are neighbours: below, equal to or above 0. An append in that order reads
+ * what they share once. */
+int nb_batch_compare(const nb_batch *b, uint32_t row, uint32_t other);
+
+/* Bytes of the KV cache that rows and the index of prefixes hold, what is shared once. */
+size_t nb_batch_kv_bytes(const nb_batch *b);
 
 #endif

@@ -225,12 +225,12 @@ void nb_forward_chunk(nb_forward *f, const nb_span *spans, size_t n_spans) {
     }
 }
 
-void nb_forward_logits(nb_forward *f, size_t first, size_t n) {
+void nb_forward_logits(nb_forward *f, const uint32_t *tokens, size_t n) {
     const nb_model_weights *w = nb_model_shared(f->model);
     const nb_weight *head = nb_model_head(f->model);
     for (size_t t = 0; t < n; t++) {
         float *xn = f->xn + t * f->stride_embd;
-        norm(f, xn, f->x + (first + t) * f->stride_embd, &w->norm_w, &w->norm_b);
+        norm(f, xn, f->x + tokens[t] * f->stride_embd, &w->norm_w, &w->norm_b);
         enter(f, head, xn, t);
     }
     multiply(f, head, f->xn, f->stride_embd, n, f->logits, f->stride_vocab);

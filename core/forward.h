@@ -65,7 +65,7 @@ void nb_forward_free(nb_forward *f); /* accepts a zeroed one */
 /* Run all blocks over the tokens of the spans, n_chunk at most. */
 void nb_forward_chunk(nb_forward *f, const nb_span *spans, size_t n_spans);
 
-/* Logits of tokens first..first+n-1 of the last chunk, n <= n_logits: f->logits, [n][stride_vocab]. */
-void nb_forward_logits(nb_forward *f, size_t first, size_t n);
+/* Logits of tokens[n] of the last chunk, n <= n_logits: f->logits, [n][stride_vocab]. */
+void nb_forward_logits(nb_forward *f, const uint32_t *tokens, size_t n);
 
 #endif

@@ -1,6 +1,5 @@
 #include "core/kv.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -128,6 +127,14 @@ void nb_kv_share(nb_kv *kv, nb_kv_text *to, const nb_kv_text *from, uint32_t len
         to->first[layer] = from->first[layer];
     }
     to->length = length;
+}
+
+void nb_kv_push(nb_kv *kv, nb_kv_text *t, const uint32_t *leaves) {
+    for (uint32_t layer = 0; layer < kv->n_layer; layer++) {
+        nb_kv_hold(kv, leaves[layer]);
+        row_of(kv, t, layer)[t->length / NB_KV_PAGE] = 1 + leaves[layer];
+    }
+    t->length += NB_KV_PAGE;
 }
 
 void nb_kv_rewind(nb_kv *kv, nb_kv_text *t, uint32_t length) {

@@ -1,7 +1,8 @@
 /* The KV cache: keys and values of all positions, in panels, so that attention (core/attend.h) is two more matrix products.
  *
  * A page holds 64 positions of one KV head of one layer: K as a panel matrix (rows = positions), then V as a panel matrix of
- * its transpose (rows = channels). What they look like in detail is the business of their forms (core/kv_form.h). The pages of all KV heads of a layer lie together: a leaf, the unit of allocation.
+ * its transpose (rows = channels). What they look like in detail is the business of their forms (core/kv_form.h). The pages
+ * of all KV heads of a layer lie together: a leaf, the unit of allocation.
  *
  * Leaves come from one arena, whose address space is taken at creation and whose memory is committed when a leaf is first
  * written. A text has a table of leaves per layer. Texts share leaves, which are counted: a prefix is shared without a copy,
@@ -11,6 +12,7 @@
 #ifndef NB_CORE_KV_H
 #define NB_CORE_KV_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/mem.h"
@@ -86,6 +88,9 @@ void nb_kv_rewind(nb_kv *kv, nb_kv_text *t, uint32_t length); /* forget the posi
 /* No position to come looks, in this layer, before `position`, but at the first n_sink pages: the pages between go. */
 void nb_kv_drop(nb_kv *kv, nb_kv_text *t, uint32_t layer, uint32_t position);
 
+/* A text of whole pages grows by one that others have: leaves[n_layer]. */
+void nb_kv_push(nb_kv *kv, nb_kv_text *t, const uint32_t *leaves);
+
 /* Another holder of a leaf than a table, and its end. */
 void nb_kv_hold(nb_kv *kv, uint32_t leaf);
 void nb_kv_release(nb_kv *kv, uint32_t leaf);
@@ -97,11 +102,18 @@ static inline uint8_t *nb_kv_leaf(const nb_kv *kv, uint32_t leaf) {
     return (uint8_t *)kv->region.data + leaf * nb_kv_leaf_bytes(kv);
 }
 
+/* The leaf of a text's positions 64 * page and on; false where there is none. */
+static inline bool nb_kv_leaf_at(const nb_kv *kv, const nb_kv_text *t, uint32_t layer, uint32_t page, uint32_t *leaf) {
+    uint32_t entry = t->table[(size_t)layer * kv->n_pages + page];
+    *leaf = entry - 1;
+    return entry > 0;
+}
+
 /* The page of a text's positions 64 * page and on, or NULL where there is none: these positions are seen by nobody. Texts
  * that share it have the same pointer. */
 static inline uint8_t *nb_kv_page_at(const nb_kv *kv, const nb_kv_text *t, uint32_t layer, uint32_t head, uint32_t page) {
-    uint32_t entry = t->table[(size_t)layer * kv->n_pages + page];
-    return entry ? nb_kv_leaf(kv, entry - 1) + head * kv->shape.page_bytes : NULL;
+    uint32_t leaf;
+    return nb_kv_leaf_at(kv, t, layer, page, &leaf) ? nb_kv_leaf(kv, leaf) + head * kv->shape.page_bytes : NULL;
 }
 
 /* The first page from `page` on that is not in the gap of dropped ones. */

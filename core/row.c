@@ -152,18 +152,27 @@ nb_status nb_row_take(nb_row *row, int32_t id, bool last, nb_step *step, nb_erro
     return st;
 }
 
+int32_t nb_row_choose(const nb_row *row, nb_sampler *sampler, const float *logits) {
+    int32_t id;
+    return nb_row_forced(row, &id) ? id : nb_sampler_next(sampler, logits);
+}
+
+nb_status nb_row_follow(nb_row *row, nb_sampler *sampler, int32_t id, size_t room, nb_step *step, nb_error *err) {
+    uint32_t most = row->o->max_tokens;
+    nb_status st = nb_row_take(row, id, room <= 1 || (most && row->g->ids.size + 1 >= most), step, err);
+    if (!st) nb_sampler_accept(sampler, id);
+    return st;
+}
+
 nb_status nb_row_run(nb_row *row, nb_sampler *sampler, const nb_decoder *decoder, nb_error *err) {
     const nb_generate_options *o = row->o;
     nb_status st = NB_OK;
     if (decoder->room(decoder->self) == 0) st = nb_row_end(row, NB_FINISH_LENGTH, err);
     while (!st && !row->done) {
-        int32_t id;
         nb_step step;
-        if (!nb_row_forced(row, &id)) id = nb_sampler_next(sampler, decoder->logits(decoder->self));
-        bool last = decoder->room(decoder->self) == 1 || (o->max_tokens && row->g->ids.size + 1 >= o->max_tokens);
-        st = nb_row_take(row, id, last, &step, err);
+        int32_t id = nb_row_choose(row, sampler, decoder->logits(decoder->self));
+        st = nb_row_follow(row, sampler, id, decoder->room(decoder->self), &step, err);
         if (st) break;
-        nb_sampler_accept(sampler, id);
         bool cancelled = o->step && !o->step(o->user, &step); /* told first: the next logits take a while */
         if (!step.terminal) st = decoder->append(decoder->self, id, err);
         if (!st && cancelled) st = nb_row_end(row, NB_FINISH_CANCELLED, err);

@@ -36,6 +36,12 @@ nb_status nb_row_take(nb_row *row, int32_t id, bool last, nb_step *step, nb_erro
 /* End a row that is not done: its text becomes complete. */
 nb_status nb_row_end(nb_row *row, nb_finish finish, nb_error *err);
 
+/* The next token is chosen: the forced one, or sampled from the logits. The sampler's stream moves on. */
+int32_t nb_row_choose(const nb_row *row, nb_sampler *sampler, const float *logits);
+
+/* nb_row_take and what goes with it: the sampler counts the token, and `room` says how many tokens the text can still take. */
+nb_status nb_row_follow(nb_row *row, nb_sampler *sampler, int32_t id, size_t room, nb_step *step, nb_error *err);
+
 /* What nb_generate needs of a session: append a token, the logits after the last one, and how many more fit. */
 typedef struct nb_decoder {
     void *self;

@@ -24,6 +24,7 @@ typedef struct nb_session_options {
     uint32_t n_chunk; /* most tokens per forward pass, up to NB_SESSION_CHUNK_MAX; 0: 256 */
     uint32_t n_logits; /* most positions whose logits are computed together, up to NB_SESSION_CHUNK_MAX; 0: 8 */
     nb_kv_type kv;
+    uint32_t n_prefix; /* pages of 64 positions that a batch keeps of texts that have ended, for others that begin alike */
     nb_team *team;    /* may be NULL: one thread */
 } nb_session_options;
 
