@@ -19,10 +19,11 @@ typedef struct bench {
     nb_batch *batch; /* of as many rows as the largest test has */
     nb_batch_part *parts;
     nb_prober prober;
-    nb_kv_type kv_now; /* of the batch */
+    const char *kv_now; /* of the batch, as it is named in the list */
     bench_report report;
     uint64_t threads[LIST_MOST], rows[LIST_MOST];
-    nb_kv_type kv[LIST_MOST];
+    nb_kv_types kv[LIST_MOST];
+    char kv_names[LIST_MOST][24];
     size_t n_threads, n_rows, n_kv;
     uint32_t most_rows;
     int32_t *ids; /* [depth + the longer test]: any will do */
@@ -224,6 +225,14 @@ static size_t parse_numbers(const char *list, uint64_t most, uint64_t *numbers) 
     return n;
 }
 
+/* "q8" for keys and values, or "q8/f16" for each. */
+static bool parse_kv(const char *item, nb_kv_types *types) {
+    char keys[24];
+    const char *slash = strchr(item, '/');
+    snprintf(keys, sizeof keys, "%.*s", (int)(slash ? (size_t)(slash - item) : strlen(item)), item);
+    return nb_kv_type_by_name(keys, &types->keys) && nb_kv_type_by_name(slash ? slash + 1 : item, &types->values);
+}
+
 static int parse_lists(bench *b) {
     char item[24];
     b->n_threads = parse_numbers(b->o->thread_list, NB_TEAM_MAX, b->threads);
@@ -237,11 +246,9 @@ static int parse_lists(bench *b) {
                            NB_BATCH_ROWS_MAX, b->o->row_list);
     for (size_t i = 0; i < b->n_rows; i++) b->most_rows = b->rows[i] > b->most_rows ? (uint32_t)b->rows[i] : b->most_rows;
     for (; list_item(b->o->kv_list, b->n_kv, item, sizeof item); b->n_kv++) {
-        size_t type = 0;
-        while (kv_choice(type) && strcmp(kv_choice(type), item) != 0) type++;
-        if (b->n_kv == LIST_MOST || !kv_choice(type))
+        if (b->n_kv == LIST_MOST || !parse_kv(item, &b->kv[b->n_kv]))
             return usage_error("bench: --kv takes a list of what --kv of 'run' takes, not '%s'", b->o->kv_list);
-        b->kv[b->n_kv] = (nb_kv_type)type;
+        memcpy(b->kv_names[b->n_kv], item, sizeof item);
     }
     if (!b->o->prefill && !b->o->max_tokens) return usage_error("bench: nothing to measure with -p 0 -n 0");
     if (b->o->json + b->o->csv + b->o->md > 1) return usage_error("bench: give one of --json, --csv and --md");
@@ -254,7 +261,7 @@ static int parse_lists(bench *b) {
 static nb_status measure_test(bench *b, size_t test, uint32_t tokens, uint32_t rows) {
     bench_row *row = &b->report.rows[b->report.n++];
     *row = (bench_row){.test = tests[test].name,
-                       .kv = kv_choice(b->kv_now),
+                       .kv = b->kv_now,
                        .tokens = tokens,
                        .rows = rows,
                        .depth = (uint32_t)b->o->depth,
@@ -268,12 +275,13 @@ static nb_status measure_test(bench *b, size_t test, uint32_t tokens, uint32_t r
 }
 
 /* The tests with one number of threads and one type of cache. */
-static nb_status measure(bench *b, const nb_model *model, int threads, nb_kv_type kv) {
+static nb_status measure(bench *b, const nb_model *model, int threads, size_t kv) {
     const options *o = b->o;
     uint64_t longer = o->prefill > o->max_tokens ? o->prefill : o->max_tokens;
     nb_status st = nb_team_create(&b->team, threads, b->err);
-    const nb_session_options how = {.n_ctx = (uint32_t)(o->depth + longer), .n_chunk = (uint32_t)o->chunk, .kv = kv, .team = b->team};
-    b->kv_now = kv;
+    const nb_session_options how = {.n_ctx = (uint32_t)(o->depth + longer), .n_chunk = (uint32_t)o->chunk,
+                                    .kv = b->kv[kv], .team = b->team};
+    b->kv_now = b->kv_names[kv];
     if (!st) st = nb_batch_create(&b->batch, model, b->most_rows, &how, b->err);
     for (uint32_t row = 0; !st && row < b->most_rows; row++) st = read_into(b, row, b->ids, (uint32_t)o->depth);
     if (!st && o->prefill) st = measure_test(b, PREFILL, (uint32_t)o->prefill, 1);
@@ -300,7 +308,7 @@ static nb_status measure_all(bench *b, const nb_model *model) {
     b->bar.counts = true;
     nb_status st = measure_machine(b, nb_model_kernels(model));
     for (size_t t = 0; !st && t < b->n_threads; t++)
-        for (size_t k = 0; !st && k < b->n_kv; k++) st = measure(b, model, (int)b->threads[t], b->kv[k]);
+        for (size_t k = 0; !st && k < b->n_kv; k++) st = measure(b, model, (int)b->threads[t], k);
     progress_end(&b->bar);
     return st;
 }

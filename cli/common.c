@@ -272,7 +272,8 @@ const nb_tokenizer *need_tokenizer(const nb_model *model, const char *path, nb_e
 
 nb_session_options session_options(const engine *e, const options *o, uint64_t n_ctx) {
     nb_session_options how = {.n_ctx = (uint32_t)n_ctx, .n_chunk = (uint32_t)o->chunk, .team = e->team};
-    while (kv_choice(how.kv) && strcmp(kv_choice(how.kv), o->kv) != 0) how.kv++;
+    (void)nb_kv_type_by_name(o->kv_k ? o->kv_k : o->kv, &how.kv.keys); /* the option's list has checked them */
+    (void)nb_kv_type_by_name(o->kv_v ? o->kv_v : o->kv, &how.kv.values);
     return how;
 }
 
@@ -329,10 +330,5 @@ const char *type_choice(size_t i) {
 
 const char *store_choice(size_t i) {
     static const char *const names[] = {[NB_STORE_ZSTD] = "zstd", [NB_STORE_RAW] = "raw"};
-    return i < sizeof names / sizeof *names ? names[i] : NULL;
-}
-
-const char *kv_choice(size_t i) {
-    static const char *const names[] = {[NB_KV_F32] = "f32", [NB_KV_Q8] = "q8"};
     return i < sizeof names / sizeof *names ? names[i] : NULL;
 }

@@ -98,9 +98,8 @@ typedef struct speed {
 } speed;
 void print_speed(const speed *s); /* on stderr */
 
-/* Values of --type, --store and --kv for options.def: NULL past the end. */
+/* Values of --type and --store for options.def: NULL past the end. */
 const char *type_choice(size_t i);
 const char *store_choice(size_t i);
-const char *kv_choice(size_t i);
 
 #endif

@@ -231,7 +231,7 @@ static nb_status open_batch(nb_batch **batch, measure *m, const engine *e, bool 
     size_t longest = nb_max_size(2, nb_min_size(m->ctx, m->ids.size));
     nb_session_options how = session_options(e, m->o, longest);
     how.n_logits = LOGIT_ROWS;
-    if (reference) how.kv = NB_KV_F32;
+    if (reference) how.kv = (nb_kv_types){NB_KV_F32, NB_KV_F32};
     m->n_rows = nb_max_size(1, nb_min_size(m->o->chunk / longest, m->n_windows));
     return nb_batch_create(batch, e->model, (uint32_t)m->n_rows, &how, err);
 }

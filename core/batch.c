@@ -47,7 +47,7 @@ static nb_status take_memory(nb_batch *b, const nb_session_options *o, nb_error 
         !nb_mul_size(b->n_rows, (size_t)b->n_ctx * sizeof(int32_t), &count))
         return nb_fail(err, NB_LIMIT, "%u rows of %u tokens and %u pages of prefixes are too many", b->n_rows, b->n_ctx,
                        o->n_prefix);
-    nb_kv_plan plan = {.n_texts = b->n_rows, .n_positions = b->n_ctx, .n_pages = (uint32_t)pages + o->n_prefix, .type = o->kv};
+    nb_kv_plan plan = {.n_texts = b->n_rows, .n_positions = b->n_ctx, .n_pages = (uint32_t)pages + o->n_prefix, .types = o->kv};
     st = nb_kv_create(&b->kv, nb_model_hparams(b->model), &plan, err);
     if (!st && o->n_prefix) st = nb_prefix_create(&b->prefixes, &b->kv, o->n_prefix, err);
     if (!st) st = nb_region_reserve(&b->ids, count, "the tokens of a batch", err);

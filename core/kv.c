@@ -27,10 +27,27 @@ static nb_status take_tables(nb_kv *kv, nb_error *err) {
     return NB_OK;
 }
 
-void nb_kv_shape_init(nb_kv_shape *shape, const nb_hparams *h, nb_kv_type keys, nb_kv_type values) {
-    static const nb_kv_key_form *const key_forms[] = {[NB_KV_F32] = &nb_kv_keys_f32, [NB_KV_Q8] = &nb_kv_keys_q8};
-    static const nb_kv_value_form *const value_forms[] = {[NB_KV_F32] = &nb_kv_values_f32, [NB_KV_Q8] = &nb_kv_values_q8};
-    *shape = (nb_kv_shape){.keys = key_forms[keys], .values = value_forms[values], .n_kv_head = h->n_kv_head,
+static const struct {
+    const char *name;
+    const nb_kv_key_form *keys;
+    const nb_kv_value_form *values;
+} forms[] = {
+#define KV_TYPE(NAME, name) [NB_KV_##NAME] = {#name, &nb_kv_keys_##name, &nb_kv_values_##name},
+#include "core/kv_types.def"
+#undef KV_TYPE
+};
+
+const char *nb_kv_type_name(size_t type) { return type < sizeof forms / sizeof *forms ? forms[type].name : NULL; }
+
+bool nb_kv_type_by_name(const char *name, nb_kv_type *type) {
+    size_t i = 0;
+    while (nb_kv_type_name(i) && strcmp(nb_kv_type_name(i), name) != 0) i++;
+    if (nb_kv_type_name(i)) *type = (nb_kv_type)i;
+    return nb_kv_type_name(i) != NULL;
+}
+
+void nb_kv_shape_init(nb_kv_shape *shape, const nb_hparams *h, nb_kv_types types) {
+    *shape = (nb_kv_shape){.keys = forms[types.keys].keys, .values = forms[types.values].values, .n_kv_head = h->n_kv_head,
                            .head_dim = h->head_dim};
     shape->key_cols = (uint32_t)nb_round_up(h->head_dim, NB_BLOCK_COLS);
     shape->value_rows = (uint32_t)nb_round_up(h->head_dim, NB_PANEL_ROWS);
@@ -41,7 +58,7 @@ void nb_kv_shape_init(nb_kv_shape *shape, const nb_hparams *h, nb_kv_type keys, 
 nb_status nb_kv_create(nb_kv *kv, const nb_hparams *h, const nb_kv_plan *plan, nb_error *err) {
     *kv = (nb_kv){.n_layer = h->n_layer, .n_texts = plan->n_texts, .n_sink = plan->n_sink,
                   .n_pages = (uint32_t)nb_div_up(plan->n_positions, NB_KV_PAGE)};
-    nb_kv_shape_init(&kv->shape, h, plan->type, plan->type);
+    nb_kv_shape_init(&kv->shape, h, plan->types);
     size_t pages = plan->n_pages, leaves = 0, bytes = 0;
     if ((!pages && !nb_mul_size(kv->n_pages, plan->n_texts, &pages)) || !nb_mul_size(pages, h->n_layer, &leaves) ||
         leaves > MOST_LEAVES || !nb_mul_size(nb_kv_leaf_bytes(kv), leaves, &bytes))

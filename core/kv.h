@@ -35,7 +35,7 @@ typedef struct nb_kv_shape {
     size_t key_bytes, page_bytes;  /* of one page: K, and all of it; multiples of NB_ALIGN */
 } nb_kv_shape;
 
-void nb_kv_shape_init(nb_kv_shape *shape, const nb_hparams *h, nb_kv_type keys, nb_kv_type values);
+void nb_kv_shape_init(nb_kv_shape *shape, const nb_hparams *h, nb_kv_types types);
 
 /* One text's part of the cache. Belongs to its nb_kv. */
 typedef struct nb_kv_text {
@@ -64,7 +64,7 @@ typedef struct nb_kv_plan {
     uint32_t n_positions; /* of a text, at most */
     uint32_t n_pages;     /* of all texts together, in every layer; 0: every text has its own for all positions */
     uint32_t n_sink;
-    nb_kv_type type;
+    nb_kv_types types;
 } nb_kv_plan;
 
 nb_status nb_kv_create(nb_kv *kv, const nb_hparams *h, const nb_kv_plan *plan, nb_error *err);

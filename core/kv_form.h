@@ -26,6 +26,7 @@ typedef struct nb_attend_work {
 } nb_attend_work;
 
 struct nb_kv_key_form {
+    nb_type type; /* of its elements */
     size_t (*bytes)(const nb_kv_shape *s);             /* of a page's keys */
     size_t (*room)(const nb_kv_shape *s, size_t rows); /* bytes of nb_attend_work.key_room */
     void (*store)(const nb_kv_shape *s, const nb_kernels *k, uint8_t *keys, size_t at, const float *key);
@@ -35,6 +36,7 @@ struct nb_kv_key_form {
 };
 
 struct nb_kv_value_form {
+    nb_type type;
     size_t (*bytes)(const nb_kv_shape *s);
     size_t (*room)(const nb_kv_shape *s, size_t rows);
     void (*store)(const nb_kv_shape *s, const nb_kernels *k, uint8_t *values, size_t at, const float *value);
@@ -42,7 +44,10 @@ struct nb_kv_value_form {
     void (*mix)(const nb_kv_shape *s, const nb_kernels *k, const uint8_t *values, nb_attend_work *w, size_t first, size_t end);
 };
 
-extern const nb_kv_key_form nb_kv_keys_f32, nb_kv_keys_q8;
-extern const nb_kv_value_form nb_kv_values_f32, nb_kv_values_q8;
+#define KV_TYPE(NAME, name)                      \
+    extern const nb_kv_key_form nb_kv_keys_##name; \
+    extern const nb_kv_value_form nb_kv_values_##name;
+#include "core/kv_types.def"
+#undef KV_TYPE
 
 #endif

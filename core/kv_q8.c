@@ -126,7 +126,7 @@ static void scores(const nb_kv_shape *s, const nb_kernels *k, const uint8_t *key
     k->matmul_q8(&product, 0, nb_div_up(to, NB_PANEL_ROWS));
 }
 
-const nb_kv_key_form nb_kv_keys_q8 = {key_bytes, key_room, store_key, enter, scores};
+const nb_kv_key_form nb_kv_keys_q8 = {NB_TYPE_Q8, key_bytes, key_room, store_key, enter, scores};
 
 /* Exponentials times V's scales, 0 where nothing is seen: then V's codes there do not matter. */
 static void mix(const nb_kv_shape *s, const nb_kernels *k, const uint8_t *values, nb_attend_work *w, size_t first, size_t end) {
@@ -148,4 +148,4 @@ static void mix(const nb_kv_shape *s, const nb_kernels *k, const uint8_t *values
     }
 }
 
-const nb_kv_value_form nb_kv_values_q8 = {value_bytes, value_room, store_value, mix};
+const nb_kv_value_form nb_kv_values_q8 = {NB_TYPE_Q8, value_bytes, value_room, store_value, mix};

@@ -6,6 +6,7 @@
 #ifndef NB_CORE_SESSION_H
 #define NB_CORE_SESSION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/status.h"
@@ -14,8 +15,19 @@
 
 typedef struct nb_session nb_session;
 
-/* Element types of the KV cache. */
-typedef enum nb_kv_type { NB_KV_F32, NB_KV_Q8 } nb_kv_type;
+/* Element types of the KV cache, of keys and of values independently. */
+typedef enum nb_kv_type {
+#define KV_TYPE(NAME, name) NB_KV_##NAME,
+#include "core/kv_types.def"
+#undef KV_TYPE
+} nb_kv_type;
+
+const char *nb_kv_type_name(size_t type);                      /* NULL past the end */
+bool nb_kv_type_by_name(const char *name, nb_kv_type *type); /* false: no such type */
+
+typedef struct nb_kv_types {
+    nb_kv_type keys, values;
+} nb_kv_types;
 
 enum { NB_SESSION_CHUNK_MAX = 4096 };
 
@@ -23,7 +35,7 @@ typedef struct nb_session_options {
     uint32_t n_ctx;   /* room for this many positions; 0: the model's n_ctx; more than that is refused with learned positions */
     uint32_t n_chunk; /* most tokens per forward pass, up to NB_SESSION_CHUNK_MAX; 0: 256 */
     uint32_t n_logits; /* most positions whose logits are computed together, up to NB_SESSION_CHUNK_MAX; 0: 8 */
-    nb_kv_type kv;
+    nb_kv_types kv;
     uint32_t n_prefix; /* pages of 64 positions that a batch keeps of texts that have ended, for others that begin alike */
     nb_team *team;    /* may be NULL: one thread */
 } nb_session_options;

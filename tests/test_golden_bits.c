@@ -112,7 +112,7 @@ static nb_status run_texts(const char *path, const nb_kernels *k, nb_kv_type kv,
     nb_batch_part *parts = nb_calloc(s->rows, sizeof *parts);
     nb_status st = nb_team_create(&team, s->threads, err);
     if (!st) st = nb_model_open(&model, path, &(nb_model_options){.team = team, .kernels = k}, err);
-    const nb_session_options how = {.n_chunk = s->chunk, .kv = kv, .team = team};
+    const nb_session_options how = {.n_chunk = s->chunk, .kv = {kv, kv}, .team = team};
     if (!st) st = nb_batch_create(&batch, model, s->rows, &how, err);
     for (size_t i = 0; !st && i < TOKENS; i++)
         ids[i] = (int32_t)((i * 37 + i * i * 11 + 3) % nb_model_hparams(model)->vocab_size);

@@ -68,9 +68,9 @@ static void any_order(void **state) {
     nb_hparams h = tiny_hparams("n_layer=2 n_head=4 n_kv_head=2");
     nb_error err = {0};
     const uint64_t start = unit_seed();
-    for (int type = NB_KV_F32; type <= NB_KV_Q8; type++) {
+    for (int type = NB_KV_F32; nb_kv_type_name((size_t)type); type++) {
         nb_kv kv;
-        const nb_kv_plan plan = {.n_texts = TEXTS, .n_positions = POSITIONS, .n_sink = SINK, .type = (nb_kv_type)type};
+        const nb_kv_plan plan = {.n_texts = TEXTS, .n_positions = POSITIONS, .n_sink = SINK, .types = {(nb_kv_type)type, (nb_kv_type)type}};
         expected texts[TEXTS] = {0};
         uint64_t seed = start;
         assert_int_equal(nb_kv_create(&kv, &h, &plan, &err), NB_OK);

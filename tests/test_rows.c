@@ -50,7 +50,7 @@ static void make_text(text *t, uint64_t stream, uint32_t vocab, uint64_t *seed) 
 static void generate_alone(const nb_model *model, nb_kv_type kv, text *t) {
     nb_error err = {0};
     nb_session *s = NULL;
-    nb_status st = nb_session_create(&s, model, &(nb_session_options){.kv = kv}, &err);
+    nb_status st = nb_session_create(&s, model, &(nb_session_options){.kv = {kv, kv}}, &err);
     if (!st) st = nb_session_append(s, t->prompt, t->n, NULL, NULL, &err);
     if (!st) st = nb_generate(s, t->prompt, t->n, &t->options, &t->alone, &err);
     if (st) fail_msg("%s", err.text);
@@ -107,7 +107,7 @@ static void run_together(const nb_model *model, nb_kv_type kv, text *texts, uint
     nb_team *team;
     const uint32_t chunks[] = {ROWS, 20, 300};
     assert_int_equal(nb_team_create(&team, 2, &err), NB_OK);
-    const nb_session_options how = {.kv = kv, .n_prefix = (uint32_t)(unit_random(seed) % 4), .team = team,
+    const nb_session_options how = {.kv = {kv, kv}, .n_prefix = (uint32_t)(unit_random(seed) % 4), .team = team,
                                     .n_chunk = chunks[unit_random(seed) % COUNT_OF(chunks)]};
     assert_int_equal(nb_engine_create(&e, model, ROWS, &how, &err), NB_OK);
     size_t joined = 0;

@@ -37,7 +37,7 @@ if json tests.4 <bench.json >key.log 2>&1; then flunk 'four tests' bench.json; e
 check 'bytes per token' test "$(json tests.0.weight_bytes_per_token <bench.json)" -gt $((4128 * 192 + 512 * 192))
 
 # ---- the other forms, one run each: measuring the machine takes a while
-NIBBLE_THREADS=1 bench -p 4 -n 1 --chunk 3 --csv >bench.csv 2>bench.err || flunk 'bench --csv' bench.err
+NIBBLE_THREADS=1 bench -p 4 -n 1 --chunk 3 --kv q8/f16 --csv >bench.csv 2>bench.err || flunk 'bench --csv' bench.err
 check_same 'lines of CSV' "$(wc -l <bench.csv | tr -d ' ')" 3
 check_same 'columns of CSV' "$(awk -F, '{print NF}' bench.csv | sort -u)" 16
 check_same 'rows' "$(NIBBLE_THREADS=1 bench -p 0 -n 1 --depth 3 --rows 1,5 --csv 2>bench.err | cut -d, -f3,5 | tr '\n' ' ')" \

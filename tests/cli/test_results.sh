@@ -168,6 +168,10 @@ check 'bits per byte' awk -v ce="$(json cross_entropy <bpb.json)" -v n="$(json t
 # The reference reads with K and V in f32, whatever the model does.
 "$nibble" perplexity $model --text text.in --ctx 64 --kv q8 --reference $model --json >kv.json
 check 'the divergence of a q8 cache' awk -v kl="$(json kl_mean <kv.json)" 'BEGIN {exit !(kl > 0 && kl < 0.01)}'
+"$nibble" perplexity $model --text text.in --ctx 64 --kv f16 --kv-k q8 --reference $model --json >kq8.json
+"$nibble" perplexity $model --text text.in --ctx 64 --kv-k q8 --kv-v f16 --reference $model --json >kvf16.json
+check_same '--kv-k and --kv-v before --kv' "$(json kl_mean <kq8.json)" "$(json kl_mean <kvf16.json)"
+check 'keys alone in q8 are another cache' awk -v a="$(json kl_mean <kq8.json)" -v b="$(json kl_mean <kv.json)" 'BEGIN {exit !(a > 0 && a != b)}'
 # Windows side by side, and threads, change nothing.
 for how in '--chunk 1' '--chunk 7 --threads 1' '--chunk 64' '--chunk 4096 --threads 3'; do
     # shellcheck disable=SC2086

@@ -50,6 +50,7 @@ done <<'TABLE'
 2|--json takes no value|run m -p x --json=yes
 2|--max-tokens needs a value|run m -p x -n
 2|--kv takes .*not 'q3'|run m -p x --kv q3
+2|--kv-k takes .*not 'q3'|run m -p x --kv-k q3
 2|--type takes one of f32, .*not 'q5'|convert a --type q5
 2|--store takes one of zstd, raw, not 'gzip'|convert a --store gzip
 2|--level takes a whole number from 1 to 22|convert a --level 23
@@ -77,6 +78,7 @@ done <<'TABLE'
 2|--threads takes .*not '1,0'|bench m --threads 1,0
 2|--threads takes .*not '1,'|bench m --threads 1,
 2|--kv takes a list.*not 'f32,q2'|bench m --kv f32,q2
+2|--kv takes a list.*not 'q8/q2'|bench m --kv q8/q2
 2|nothing to measure|bench m -p 0 -n 0
 2|one of --json, --csv and --md|bench m --json --csv
 1|nofile.nbl|inspect nofile.nbl
