@@ -17,6 +17,8 @@ const nb_arch *const nb_archs[] = {
     &nb_arch_mistral,
     &nb_arch_qwen2,
     &nb_arch_qwen3,
+    &nb_arch_phi3,
+    &nb_arch_gemma,
     &nb_arch_meta,
     &nb_arch_block,
     &nb_arch_tutorial,
@@ -90,12 +92,24 @@ void nb_arch_source_name(const char *pattern, uint32_t layer, char *buf, size_t 
     buf[used] = 0;
 }
 
-/* The tensor whose name fits a pattern, that of block 0 where there are several. */
+/* The tensor whose name fits a pattern, that of the first block where there are several. */
 static const nb_source_tensor *find_tensor(const nb_source *s, const char *pattern) {
-    uint32_t layer;
+    const nb_source_tensor *first = NULL;
+    uint32_t layer, least = UINT32_MAX;
     if (!pattern || !pattern[strcspn(pattern, "{%")]) return pattern ? nb_source_find(s, pattern) : NULL;
-    for (size_t i = 0; i < s->n_tensors; i++)
-        if (nb_arch_match(pattern, s->tensors[i].name, &layer) && !layer) return &s->tensors[i];
+    for (size_t i = 0; i < s->n_tensors; i++) {
+        if (!nb_arch_match(pattern, s->tensors[i].name, &layer) || layer >= least) continue;
+        first = &s->tensors[i];
+        least = layer;
+    }
+    return first;
+}
+
+const nb_era *nb_arch_era(const nb_arch *arch, const nb_source *s) {
+    for (const nb_era *e = arch->eras; e < arch->eras + arch->n_eras; e++) {
+        const nb_source_tensor *t = find_tensor(s, e->tensor);
+        if (!e->tensor || (t && (!e->cols || e->cols == nb_source_cols(t)))) return e;
+    }
     return NULL;
 }
 
@@ -106,7 +120,6 @@ typedef struct facts {
     const nb_arch_input *in;
     nb_hparams *h;
     uint64_t known; /* bit i: nb_hparam_list[i] has its value */
-    uint64_t given; /* by a setting */
     nb_error *err;
 } facts;
 
@@ -137,16 +150,6 @@ static nb_status assign(facts *f, const char *name, double value) {
     return NB_OK;
 }
 
-static double value_of(const facts *f, const char *name) {
-    const nb_hparam_info *p = &nb_hparam_list[find_hparam(name)];
-    const char *field = (const char *)f->h + p->offset;
-    float number;
-    uint32_t count;
-    memcpy(&number, field, sizeof number);
-    memcpy(&count, field, sizeof count);
-    return p->kind == NB_HPARAM_F32 ? (double)number : count;
-}
-
 static nb_status apply_settings(facts *f) {
     for (size_t i = 0; i < f->in->n_settings; i++) {
         const nb_setting *s = &f->in->settings[i];
@@ -154,7 +157,6 @@ static nb_status apply_settings(facts *f) {
         if (st) return st;
         f->known |= UINT64_C(1) << find_hparam(s->key);
     }
-    f->given = f->known;
     return NB_OK;
 }
 
@@ -203,7 +205,6 @@ static nb_status evaluate(facts *f, const nb_fact *fact, double *value, bool *fo
     switch (fact->how) {
     case NB_FACT_IS: *value = fact->value; break;
     case NB_FACT_KEY:
-    case NB_FACT_MOST:
         v = nb_value_path(f->in->config, fact->text);
         *found = v && v->kind != NB_VALUE_NONE;
         if (*found && !nb_value_number(v, value))
@@ -235,15 +236,13 @@ static nb_status evaluate(facts *f, const nb_fact *fact, double *value, bool *fo
     return st;
 }
 
-static nb_status apply_facts(facts *f) {
-    for (size_t i = 0; i < f->arch->n_facts; i++) {
-        const nb_fact *fact = &f->arch->facts[i];
+static nb_status apply_facts(facts *f, const nb_fact *list, size_t n) {
+    for (const nb_fact *fact = list; fact < list + n; fact++) {
         double value = 0;
         bool found = false;
-        bool most = fact->how == NB_FACT_MOST;
-        if (most ? f->given >> find_hparam(fact->hparam) & 1 : known(f, fact->hparam)) continue;
+        if (known(f, fact->hparam)) continue;
         nb_status st = evaluate(f, fact, &value, &found);
-        if (!st && found && (!most || value < value_of(f, fact->hparam))) st = assign(f, fact->hparam, value);
+        if (!st && found) st = assign(f, fact->hparam, value);
         if (st) return st;
     }
     return NB_OK;
@@ -307,10 +306,11 @@ static nb_status check_demands(const nb_arch *arch, const nb_value *config, nb_e
 nb_status nb_arch_hparams(const nb_arch *arch, const nb_arch_input *in, nb_hparams *h, nb_error *err) {
     facts f = {.arch = arch, .in = in, .h = h, .err = err};
     nb_hparams_default(h);
-    nb_status st = arch->refuse ? arch->refuse(in->source, err) : NB_OK;
-    if (!st) st = check_demands(arch, in->config, err);
+    const nb_era *era = nb_arch_era(arch, in->source);
+    nb_status st = check_demands(arch, in->config, err);
     if (!st) st = apply_settings(&f);
-    if (!st) st = apply_facts(&f);
+    if (!st && era) st = apply_facts(&f, era->facts, era->n_facts);
+    if (!st) st = apply_facts(&f, arch->facts, arch->n_facts);
     if (!st) st = derive(&f);
     for (size_t i = 0; !st && i < nb_hparam_count; i++)
         if (nb_hparam_list[i].required && !(f.known >> i & 1)) st = ask_for(&f, nb_hparam_list[i].name, 0);

@@ -41,9 +41,8 @@ typedef struct nb_map_row {
 typedef enum nb_fact_how {
     NB_FACT_IS,     /* `value` */
     NB_FACT_KEY,    /* number under the key `text` of the configuration; keys of keys are separated by '/' */
-    NB_FACT_MOST,   /* NB_FACT_KEY, but only where it is less than what is known already; --set is left alone */
     NB_FACT_NAME,   /* `value` when the text under the key `text` is `other` */
-    NB_FACT_ROWS,   /* rows of tensor `text` (a pattern; of layer 0) */
+    NB_FACT_ROWS,   /* rows of tensor `text` (a pattern; of the first layer that has it) */
     NB_FACT_COLS,   /* its columns */
     NB_FACT_LAYERS, /* largest layer number in the names that match pattern `text`, plus 1 */
     NB_FACT_HAS,    /* 1 when it exists, else 0 */
@@ -56,6 +55,27 @@ typedef struct nb_fact {
     const char *text, *other;
     double value;
 } nb_fact;
+
+/* Which blocks attend over windows, and how far they look. */
+typedef enum nb_windows_how {
+    NB_WINDOWS_NONE,
+    NB_WINDOWS_SLIDING, /* Hugging Face: `sliding_window` in all blocks, or in those that `layer_types` names */
+    NB_WINDOWS_ASKED,   /* the same where use_sliding_window is true, from block max_window_layers on */
+    NB_WINDOWS_PATTERN  /* nanochat: `window_pattern` of S and L, and what the era says of S */
+} nb_windows_how;
+
+/* A generation of a family whose constants are not in the checkpoint: the first that fits counts, and its facts come before
+ * those of the family. */
+typedef struct nb_era {
+    const char *when;
+    const char *tensor; /* pattern of one that it has; NULL: fits always */
+    uint32_t cols;      /* of that tensor; 0: any */
+    const nb_fact *facts;
+    size_t n_facts;
+    /* A short window looks back context / short_share positions, rounded up to whole short_unit (0: rounded down). A share of 0:
+     * there are no windows. */
+    uint32_t short_share, short_unit;
+} nb_era;
 
 /* What the configuration must not contradict: under `key` there is one of `values` (texts, separated by '|'), null or
  * nothing. Numbers and booleans are compared as JSON writes them. */
@@ -86,14 +106,15 @@ typedef struct nb_arch {
     size_t n_facts;
     const nb_demand *demands;
     size_t n_demands;
+    const nb_era *eras;
+    size_t n_eras;
+    nb_windows_how windows;
     float rope_sign;   /* -1: its rotation runs backwards */
     float norm_offset; /* added to the weights of its norms, which are stored without it */
     /* Its embeddings are scaled by sqrt(n_embd): the embedding is stored scaled, and what the head, if it is the embedding,
      * makes too large is taken out of the final norm. */
     bool embed_gain;
     const char *hint; /* what helps to answer when a hyperparameter is asked for; may be NULL */
-    /* Relatives of the family that it cannot read; may be NULL. */
-    nb_status (*refuse)(const nb_source *s, nb_error *err);
 } nb_arch;
 
 /* All families; NULL at the end. */
@@ -109,6 +130,9 @@ void nb_arch_names(nb_buf *names);
 bool nb_arch_match(const char *pattern, const char *name, uint32_t *layer);
 /* The name that `pattern` gives for a layer, with the first of alternatives, into buf[n]. */
 void nb_arch_source_name(const char *pattern, uint32_t layer, char *buf, size_t n);
+
+/* The era of a checkpoint; NULL for a family without any. */
+const nb_era *nb_arch_era(const nb_arch *arch, const nb_source *s);
 
 /* The hyperparameters of a checkpoint: settings, facts, what follows from them; checked. */
 nb_status nb_arch_hparams(const nb_arch *arch, const nb_arch_input *in, nb_hparams *h, nb_error *err);

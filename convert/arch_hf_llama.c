@@ -62,9 +62,6 @@ static const nb_map_row map[] = {
     {"tied", NB_FACT_IS, NULL, NULL, otherwise}
 
 static const nb_fact llama_facts[] = {FACTS, OPTIONAL_BIAS, CONTEXT, TIED(0)};
-/* Within a sliding window attention is the full one: that much context is exact. */
-#define WINDOW {"n_ctx", NB_FACT_MOST, "sliding_window", NULL, 0}
-static const nb_fact window_facts[] = {FACTS, OPTIONAL_BIAS, CONTEXT, WINDOW, TIED(0)}; /* Mistral, Phi-3 */
 static const nb_fact gemma_facts[] = {
     {"act", NB_FACT_IS, NULL, NULL, NB_ACT_GELU_TANH}, /* also where hidden_act says gelu, as its first files do */
     FACTS,
@@ -82,12 +79,12 @@ static const nb_fact qwen3_facts[] = {
     TIED(0),
 };
 
-static const nb_demand demands[] = {
-    {"hidden_act", "silu"},
-    {"use_sliding_window", "false"},
-    {"partial_rotary_factor", "1"},
-    {"rope_parameters/partial_rotary_factor", "1"},
-};
+#define DEMANDS                                \
+    {"hidden_act", "silu"},                    \
+    {"partial_rotary_factor", "1"},            \
+    {"rope_parameters/partial_rotary_factor", "1"}
+static const nb_demand demands[] = {DEMANDS};
+static const nb_demand llama_demands[] = {DEMANDS, {"use_sliding_window", "false"}};
 static const nb_demand gemma_demands[] = {
     {"hidden_activation", "gelu_pytorch_tanh"},
     {"hidden_act", "gelu|gelu_pytorch_tanh"},
@@ -102,9 +99,9 @@ static const nb_demand gemma_demands[] = {
      .n_demands = sizeof(its_demands) / sizeof *(its_demands),  \
      .rope_sign = 1,                                            \
      __VA_ARGS__}
-const nb_arch nb_arch_llama = ARCH("llama", llama_facts, demands, .norm_offset = 0);
-const nb_arch nb_arch_mistral = ARCH("mistral", window_facts, demands, .norm_offset = 0);
-const nb_arch nb_arch_qwen2 = ARCH("qwen2", qwen2_facts, demands, .norm_offset = 0);
-const nb_arch nb_arch_qwen3 = ARCH("qwen3", qwen3_facts, demands, .norm_offset = 0);
-const nb_arch nb_arch_phi3 = ARCH("phi3", window_facts, demands, .norm_offset = 0);
+const nb_arch nb_arch_llama = ARCH("llama", llama_facts, llama_demands, .windows = NB_WINDOWS_NONE);
+const nb_arch nb_arch_mistral = ARCH("mistral", llama_facts, demands, .windows = NB_WINDOWS_SLIDING);
+const nb_arch nb_arch_qwen2 = ARCH("qwen2", qwen2_facts, demands, .windows = NB_WINDOWS_ASKED);
+const nb_arch nb_arch_qwen3 = ARCH("qwen3", qwen3_facts, demands, .windows = NB_WINDOWS_ASKED);
+const nb_arch nb_arch_phi3 = ARCH("phi3", llama_facts, demands, .windows = NB_WINDOWS_SLIDING);
 const nb_arch nb_arch_gemma = ARCH("gemma", gemma_facts, gemma_demands, .norm_offset = 1, .embed_gain = true);

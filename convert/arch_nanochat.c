@@ -1,5 +1,5 @@
-/* nanochat until early January 2026: RMS norms without weights, backwards RoPE and then a norm of q and k, ReLU
- * squared. */
+/* nanochat: RMS norms without weights, backwards RoPE and then a norm of q and k, ReLU squared; since 2026 also what its tensors
+ * show: mixed residuals, value embeddings, smear, backout, windows. */
 #include "convert/arch.h"
 
 #define LAYER "transformer.h.%u."
@@ -12,6 +12,13 @@ static const nb_map_row map[] = {
     {LAYER "attn.c_proj.weight", NB_SPEC_out_w, NB_PART_WHOLE, NB_MAP_SAME},
     {LAYER "mlp.c_fc.weight", NB_SPEC_up_w, NB_PART_WHOLE, NB_MAP_SAME},
     {LAYER "mlp.c_proj.weight", NB_SPEC_down_w, NB_PART_WHOLE, NB_MAP_SAME},
+    {"value_embeds.%u.weight", NB_SPEC_value_embed, NB_PART_WHOLE, NB_MAP_CROP},
+    {LAYER "attn.ve_gate.weight", NB_SPEC_value_gate, NB_PART_WHOLE, NB_MAP_SAME},
+    {"resid_lambdas", NB_SPEC_resid_lambdas, NB_PART_WHOLE, NB_MAP_SAME},
+    {"x0_lambdas", NB_SPEC_x0_lambdas, NB_PART_WHOLE, NB_MAP_SAME},
+    {"smear_gate.weight", NB_SPEC_smear_gate, NB_PART_WHOLE, NB_MAP_SAME},
+    {"smear_lambda", NB_SPEC_smear_lambda, NB_PART_WHOLE, NB_MAP_SAME},
+    {"backout_lambda", NB_SPEC_backout_lambda, NB_PART_WHOLE, NB_MAP_SAME},
     {"cos", 0, 0, NB_MAP_IGNORE}, /* rotary tables; not persistent in any known version, harmless if saved */
     {"sin", 0, 0, NB_MAP_IGNORE},
 };
@@ -32,34 +39,33 @@ static const nb_fact facts[] = {
     {"norm_weight", NB_FACT_IS, NULL, NULL, 0},
     {"embed_norm", NB_FACT_IS, NULL, NULL, 1},
     {"pos", NB_FACT_IS, NULL, NULL, NB_POS_ROPE},
-    {"rope_theta", NB_FACT_IS, NULL, NULL, 10000},
-    {"rope_bf16", NB_FACT_IS, NULL, NULL, 1},
     {"qk_norm", NB_FACT_IS, NULL, NULL, NB_QKNORM_AFTER_ROPE},
     {"act", NB_FACT_IS, NULL, NULL, NB_ACT_RELU2},
     {"softcap", NB_FACT_IS, NULL, NULL, 15},
+    {"residual_mix", NB_FACT_HAS, "resid_lambdas", NULL, 0},
+    {"smear_channels", NB_FACT_COLS, "smear_gate.weight", NULL, 0},
+    {"value_channels", NB_FACT_COLS, LAYER "attn.ve_gate.weight", NULL, 0},
+    {"backout", NB_FACT_HAS, "backout_lambda", NULL, 0},
 };
 
-/* Tensors that only later versions have, newest first. */
-static const struct {
-    const char *pattern, *when;
-} later[] = {
-    {"smear_gate.weight", "of March 14, 2026 or later"},
-    {LAYER "attn.ve_gate.weight", "of January 17 to March 14, 2026"},
-    {"value_embeds.%u.weight", "of January 17, 2026 or later"},
-    {"resid_lambdas", "of January 11, 2026 or later"},
+/* Constants that stand in nanochat's code and not in its checkpoints, newest first: dates are those of its history. */
+#define SINCE_JANUARY {"rope_theta", NB_FACT_IS, NULL, NULL, 10000}, {"rope_bf16", NB_FACT_IS, NULL, NULL, 1}
+#define SINCE_MARCH_9 {"rope_theta", NB_FACT_IS, NULL, NULL, 100000}
+#define VALUES(gain) {"value_every", NB_FACT_IS, NULL, NULL, 2}, {"value_gain", NB_FACT_IS, NULL, NULL, gain}
+#define QK_SCALE(factor) {"qk_scale", NB_FACT_IS, NULL, NULL, factor}
+static const nb_fact smeared[] = {SINCE_MARCH_9, VALUES(3), QK_SCALE(1.2)};
+static const nb_fact sharp[] = {SINCE_MARCH_9, VALUES(3), QK_SCALE(1.15)};
+static const nb_fact valued[] = {SINCE_JANUARY, VALUES(2)};
+static const nb_fact first[] = {SINCE_JANUARY};
+#define FACTS(list) list, sizeof(list) / sizeof *(list)
+static const nb_era eras[] = {
+    /* when, a tensor that shows it and its columns, facts, share and unit of a short window */
+    {"March 14, 2026 and later", "smear_gate.weight", 0, FACTS(smeared), 4, 128},
+    {"March 9 to 14, 2026", LAYER "attn.ve_gate.weight", 12, FACTS(sharp), 3, 128},
+    {"January 17 to March 9, 2026", LAYER "attn.ve_gate.weight", 32, FACTS(valued), 2, 0},
+    {"January 11 to 16, 2026", "resid_lambdas", 0, FACTS(first), 2, 0},
+    {"before January 11, 2026", NULL, 0, FACTS(first), 0, 0},
 };
-
-static nb_status refuse(const nb_source *s, nb_error *err) {
-    uint32_t layer;
-    for (size_t row = 0; row < sizeof later / sizeof *later; row++)
-        for (size_t i = 0; i < s->n_tensors; i++)
-            if (nb_arch_match(later[row].pattern, s->tensors[i].name, &layer))
-                return nb_fail(err, NB_UNSUPPORTED,
-                               "the checkpoint is from nanochat %s (it has '%s'), which this version does not read; "
-                               "it reads nanochat from November 2025 to early January 2026",
-                               later[row].when, s->tensors[i].name);
-    return NB_OK;
-}
 
 const nb_arch nb_arch_nanochat = {
     .name = "nanochat",
@@ -67,5 +73,7 @@ const nb_arch nb_arch_nanochat = {
     .tokenizer_files = {"tokenizer.pkl"},
     NB_ARCH_TABLES(map, facts),
     .rope_sign = -1,
-    .refuse = refuse,
+    .eras = eras,
+    .n_eras = sizeof eras / sizeof *eras,
+    .windows = NB_WINDOWS_PATTERN,
 };

@@ -20,6 +20,7 @@
 #include "convert/rope.h"
 #include "convert/synthetic.h"
 #include "convert/tok.h"
+#include "convert/windows.h"
 #include "core/chat.h"
 #include "core/hparams.h"
 #include "core/vocab.h"
@@ -30,7 +31,7 @@ typedef struct job {
     nb_input input;
     const nb_arch *arch;
     nb_hparams hparams;
-    float inv_freq[NB_ROPE_MAX];
+    float inv_freq[NB_ROPE_MAX], windows[NB_WINDOWS_MAX];
     nb_plan plan;
     nb_vocab vocab;
     bool has_vocab;
@@ -138,6 +139,12 @@ static void say_found(const job *j) {
              j->input.form->title, nb_name_base(j->input.path), (unsigned)h->n_layer, (unsigned)h->n_embd,
              (unsigned)h->n_head, (unsigned)h->n_kv_head, (unsigned)h->vocab_size, (unsigned)h->n_ctx);
     say(j, text);
+    const nb_era *era = nb_arch_era(j->arch, j->input.source);
+    if (era) {
+        snprintf(text, sizeof text, "its tensors are those of %s %s: constants that it does not store are of that time", j->arch->name,
+                 era->when);
+        say(j, text);
+    }
     size_t n = (size_t)snprintf(text, sizeof text, "the plan: ");
     nb_choice_text(&j->plan, text + n, sizeof text - n);
     n = strlen(text);
@@ -176,6 +183,7 @@ static nb_status prepare(job *j, const char *source) {
                               .n_settings = o->n_settings};
     st = nb_arch_hparams(j->arch, &in, &j->hparams, j->err);
     if (!st) st = nb_rope_make(j->inv_freq, j->arch, &in, &j->hparams, j->err);
+    if (!st) st = nb_windows_make(j->windows, j->arch, &in, &j->hparams, j->err);
     if (!st) st = nb_plan_make(&j->plan, j->arch, &j->hparams, j->input.source, j->err);
     if (!st) st = nb_choose_types(&j->plan, o, j->err);
     if (!st) st = nb_plan_bytes(&j->plan, &j->plan_bytes, j->err);
@@ -237,7 +245,8 @@ static nb_status write_all(job *j, const char *target, nb_convert_report *report
                         .progress = o->progress,
                         .total = j->plan.source_elements,
                         .total_bytes = j->source_bytes,
-                        .inv_freq = j->inv_freq};
+                        .inv_freq = j->inv_freq,
+                        .windows = j->windows};
     if (j->has_vocab) st = emit_vocab(j);
     for (size_t i = 0; !st && i < j->plan.n; i++) st = nb_emit_tensor(&j->emit, &j->plan.tensors[i], j->err);
     return st ? st : commit(j, report);

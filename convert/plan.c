@@ -131,9 +131,8 @@ static const nb_map_row *find_row(const maker *m, const char *name, uint32_t *la
         const nb_map_row *row = &m->arch->map[i];
         if (!nb_arch_match(row->pattern, name, layer)) continue;
         if (row->how == NB_MAP_IGNORE) return row;
-        const nb_tensor_spec *spec = &m->specs[row->spec];
-        if (spec->scope == NB_SCOPE_LAYER && *layer >= m->h->n_layer) continue;
-        if (spec->present || row->how == NB_MAP_TIED) return row;
+        if (m->specs[row->spec].scope == NB_SCOPE_LAYER && *layer >= m->h->n_layer) continue;
+        if (nb_tensor_present(m->h, row->spec, *layer) || row->how == NB_MAP_TIED) return row;
     }
     return NULL;
 }
@@ -151,7 +150,7 @@ static nb_status place_all(maker *m, nb_buf *unknown, size_t *n_unknown) {
     return NB_OK;
 }
 
-static bool generated(int spec) { return spec == NB_SPEC_inv_freq; }
+static bool generated(int spec) { return spec == NB_SPEC_inv_freq || spec == NB_SPEC_windows; }
 
 /* The rows of the map that could fill what is missing of a slot; ours when the map has none. */
 static void list_missing_parts(const maker *m, int spec, uint32_t layer, uint8_t filled, nb_buf *missing, size_t *n) {
@@ -174,7 +173,8 @@ static void find_missing(const maker *m, nb_buf *missing, size_t *n) {
     for (uint32_t scope = 0; scope <= m->h->n_layer; scope++)
         for (int spec = 0; spec < NB_SPEC_COUNT; spec++) {
             uint32_t layer = scope ? scope - 1 : 0;
-            if (!m->specs[spec].present || generated(spec) || (m->specs[spec].scope == NB_SCOPE_LAYER) != (scope > 0))
+            if (generated(spec) || (m->specs[spec].scope == NB_SCOPE_LAYER) != (scope > 0) ||
+                !nb_tensor_present(m->h, spec, layer))
                 continue;
             const slot *s = slot_of(m, spec, layer);
             uint64_t have = 0;
@@ -216,13 +216,14 @@ static nb_status collect(const maker *m, nb_plan *plan) {
     for (size_t i = 0; i < n_slots; i++) {
         int id = (int)(i % NB_SPEC_COUNT);
         const nb_tensor_spec *spec = &m->specs[id];
-        if (!spec->present || (spec->scope == NB_SCOPE_LAYER) != (i >= NB_SPEC_COUNT)) continue;
+        uint32_t layer = (uint32_t)(i / NB_SPEC_COUNT) - (i >= NB_SPEC_COUNT);
+        if ((spec->scope == NB_SCOPE_LAYER) != (i >= NB_SPEC_COUNT) || !nb_tensor_present(m->h, id, layer)) continue;
         nb_plan_tensor *t = &plan->tensors[plan->n++];
         t->spec = *spec;
         t->id = id;
         t->n_parts = m->slots[i].n_parts;
         memcpy(t->parts, m->slots[i].parts, sizeof t->parts);
-        nb_tensor_name(spec, (uint32_t)(i / NB_SPEC_COUNT) - (i >= NB_SPEC_COUNT), t->name);
+        nb_tensor_name(spec, layer, t->name);
         for (size_t p = 0; p < t->n_parts; p++) /* in range: openers count elements, and there are few parts */
             plan->source_elements += nb_source_rows(t->parts[p].tensor) * nb_source_cols(t->parts[p].tensor);
     }

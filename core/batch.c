@@ -118,8 +118,10 @@ nb_status nb_batch_append(nb_batch *b, const nb_batch_part *parts, size_t n_part
     if (st) return st;
     for (size_t i = 0; i < n_parts; i++) {
         nb_kv_text *t = text_of(b, parts[i].row);
-        b->spans[i] = (nb_span){.text = t, .ids = parts[i].ids, .position = t->length, .n = parts[i].n};
-        memcpy(ids_of(b, parts[i].row) + t->length, parts[i].ids, parts[i].n * sizeof *parts[i].ids);
+        int32_t *ids = ids_of(b, parts[i].row) + t->length;
+        b->spans[i] = (nb_span){.text = t, .ids = parts[i].ids, .before = t->length ? ids[-1] : 0, .position = t->length,
+                                .n = parts[i].n};
+        memcpy(ids, parts[i].ids, parts[i].n * sizeof *ids);
         nb_kv_extend(&b->kv, t, parts[i].n);
     }
     nb_forward_chunk(&b->forward, b->spans, n_parts);

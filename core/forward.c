@@ -96,6 +96,28 @@ static void norm_heads(const nb_forward *f, float *heads, uint32_t n, const nb_w
     }
 }
 
+/* How far a gate is open: the sigmoid of w [n] times the first n channels of x, summed in their order. */
+static float gate(const nb_forward *f, const float *w, const float *x, size_t n) {
+    float z = 0.0f;
+    for (size_t i = 0; i < n; i++) z = fmaf(w[i], x[i], z);
+    float e = -z;
+    f->k->exp_sum(&e, 0.0f, 1);
+    return 1.0f / (1.0f + e);
+}
+
+/* v += gain * gate of the head * its part of the token's value embedding (Zhou et al. 2024). */
+static void add_value_embed(nb_forward *f, size_t t, float *v) {
+    const nb_weight *w = &f->w->value_embed;
+    size_t d = f->h->head_dim, n = f->h->value_channels;
+    if (!w->data) return;
+    float *embedding = f->att + t * f->stride_att; /* [G][D], in the place of what attention is about to write */
+    nb_dequantize_row(w->type, w->codebook, w->data, (size_t)f->ids[t], (size_t)w->cols, embedding);
+    for (size_t i = 0; i < f->h->n_kv_head; i++) {
+        float open = gate(f, vector(&f->w->value_gate) + i * n, f->xn + t * f->stride_embd, n);
+        f->k->blend(v + i * d, 1.0f, embedding + i * d, f->h->value_gain * open, d);
+    }
+}
+
 /* Bias, norms, rotation and scale of a token's q, k, v; k and v go to the cache. */
 static void place_qkv(nb_forward *f, size_t t) {
     const nb_hparams *h = f->h;
@@ -104,6 +126,7 @@ static void place_qkv(nb_forward *f, size_t t) {
     float *k = q + h->n_head * d;          /* [G][D] */
     float *v = k + h->n_kv_head * d;       /* [G][D] */
     add_bias(f, q, &f->w->qkv_b);
+    add_value_embed(f, t, v);
     if (h->qk_norm == NB_QKNORM_BEFORE_ROPE) {
         norm_heads(f, q, h->n_head, &f->w->q_norm_w);
         norm_heads(f, k, h->n_kv_head, &f->w->k_norm_w);
@@ -123,10 +146,11 @@ static void place_qkv(nb_forward *f, size_t t) {
 static void attend_share(void *arg, size_t begin, size_t end, int member) {
     nb_forward *f = arg;
     uint32_t heads = f->h->n_kv_head, group = f->h->n_head / heads, most = nb_attend_tile(group);
+    uint32_t window = nb_model_window(f->model, f->layer);
     for (size_t i = begin; i < end; i++) {
         size_t first = i / heads * most;
         nb_attention a = {.kv = f->kv, .layer = f->layer, .head = (uint32_t)(i % heads), .group = group,
-                          .n = (uint32_t)nb_min_size(most, f->n_tokens - first), .readers = f->readers + first};
+                          .window = window, .n = (uint32_t)nb_min_size(most, f->n_tokens - first), .readers = f->readers + first};
         nb_attend(&a, f->k, f->kv_scratch + (size_t)member * f->scratch_stride);
     }
 }
@@ -165,24 +189,51 @@ static void residual(nb_forward *f, size_t t, const nb_weight *bias) {
     add_bias(f, f->y + t * f->stride_embd, bias);
     f->k->add(f->x + t * f->stride_embd, f->y + t * f->stride_embd, f->h->n_embd);
 }
-static void enter_attn(nb_forward *f, size_t t) { enter_norm(f, t, &f->w->attn_norm_w, &f->w->attn_norm_b, &f->w->qkv_w); }
+static void enter_attn(nb_forward *f, size_t t) {
+    const nb_model_weights *w = nb_model_shared(f->model);
+    if (f->h->residual_mix)
+        f->k->blend(f->x + t * f->stride_embd, vector(&w->resid_lambdas)[f->layer], f->x0 + t * f->stride_embd,
+                    vector(&w->x0_lambdas)[f->layer], f->h->n_embd);
+    enter_norm(f, t, &f->w->attn_norm_w, &f->w->attn_norm_b, &f->w->qkv_w);
+}
 static void enter_mlp(nb_forward *f, size_t t) {
     residual(f, t, &f->w->out_b);
     enter_norm(f, t, &f->w->mlp_norm_w, &f->w->mlp_norm_b, &f->w->up_w);
 }
-static void leave_mlp(nb_forward *f, size_t t) { residual(f, t, &f->w->down_b); }
+static void leave_mlp(nb_forward *f, size_t t) {
+    float *x = f->x + t * f->stride_embd, *mid = f->mid + t * f->stride_embd;
+    size_t n = f->h->n_embd;
+    residual(f, t, &f->w->down_b);
+    if (!f->h->backout) return;
+    if (f->layer == f->h->n_layer / 2) memcpy(mid, x, n * sizeof *mid);
+    if (f->layer + 1 == f->h->n_layer) f->k->blend(x, 1.0f, mid, -*vector(&nb_model_shared(f->model)->backout_lambda), n);
+}
 
 /* ---- the pass ---- */
 
-static void embed(nb_forward *f) {
+static void embedding(const nb_forward *f, int32_t id, uint32_t position, float *x) {
     const nb_model_weights *w = nb_model_shared(f->model);
-    for (size_t t = 0; t < f->n_tokens; t++) {
-        float *x = f->x + t * f->stride_embd;
-        nb_dequantize_row(w->embed.type, w->embed.codebook, w->embed.data, (size_t)f->ids[t], f->h->n_embd, x);
-        if (f->h->pos == NB_POS_LEARNED)
-            f->k->add(x, vector(&w->pos) + (size_t)f->position[t] * f->h->n_embd, f->h->n_embd);
-        if (f->h->embed_norm) f->k->rmsnorm(x, x, NULL, f->h->n_embd, f->h->norm_eps);
-    }
+    nb_dequantize_row(w->embed.type, w->embed.codebook, w->embed.data, (size_t)id, f->h->n_embd, x);
+    if (f->h->pos == NB_POS_LEARNED) f->k->add(x, vector(&w->pos) + (size_t)position * f->h->n_embd, f->h->n_embd);
+    if (f->h->embed_norm) f->k->rmsnorm(x, x, NULL, f->h->n_embd, f->h->norm_eps);
+}
+
+/* x += lambda * gate * the embedding of the token before, which is looked up once more: a text has no state but its tokens. */
+static void smear(nb_forward *f, size_t t) {
+    const nb_model_weights *w = nb_model_shared(f->model);
+    float *x = f->x + t * f->stride_embd, *last = f->y + t * f->stride_embd;
+    if (!f->h->smear_channels || f->position[t] == 0) return;
+    embedding(f, f->before[t], f->position[t] - 1, last);
+    float open = gate(f, vector(&w->smear_gate), x, f->h->smear_channels);
+    f->k->blend(x, 1.0f, last, *vector(&w->smear_lambda) * open, f->h->n_embd);
+}
+
+static void embed(nb_forward *f, size_t t) {
+    float *x = f->x + t * f->stride_embd;
+    embedding(f, f->ids[t], f->position[t], x);
+    smear(f, t);
+    if (f->h->residual_mix) memcpy(f->x0 + t * f->stride_embd, x, f->h->n_embd * sizeof *x);
+    if (f->h->pos == NB_POS_ROPE) rotary_table(f, t);
 }
 
 static void block(nb_forward *f) {
@@ -209,6 +260,7 @@ static void lay_out(nb_forward *f, const nb_span *spans, size_t n_spans) {
             size_t t = f->n_tokens++;
             f->text[t] = s->text;
             f->ids[t] = s->ids[i];
+            f->before[t] = i ? s->ids[i - 1] : s->before;
             f->position[t] = s->position + i;
             f->readers[t] = (nb_reader){.text = s->text, .position = s->position + i, .q = f->qkv + t * f->stride_qkv,
                                         .out = f->att + t * f->stride_att};
@@ -217,8 +269,7 @@ static void lay_out(nb_forward *f, const nb_span *spans, size_t n_spans) {
 
 void nb_forward_chunk(nb_forward *f, const nb_span *spans, size_t n_spans) {
     lay_out(f, spans, n_spans);
-    embed(f);
-    if (f->h->pos == NB_POS_ROPE) each_token(f, rotary_table);
+    each_token(f, embed);
     for (f->layer = 0; f->layer < f->h->n_layer; f->layer++) {
         f->w = nb_model_layer(f->model, f->layer);
         block(f);
@@ -258,6 +309,8 @@ static size_t plan(nb_forward *f, size_t n_chunk, size_t n_logits) {
     f->qkv = carve(f, &used, n_chunk * f->stride_qkv);
     f->att = carve(f, &used, n_chunk * f->stride_att);
     f->ff = carve(f, &used, n_chunk * f->stride_ff);
+    f->x0 = carve(f, &used, h->residual_mix ? n_chunk * f->stride_embd : 0);
+    f->mid = carve(f, &used, h->backout ? n_chunk * f->stride_embd : 0);
     f->cos = carve(f, &used, n_chunk * half);
     f->sin = carve(f, &used, n_chunk * half);
     f->logits = carve(f, &used, n_logits * f->stride_vocab);
@@ -268,6 +321,7 @@ static size_t plan(nb_forward *f, size_t n_chunk, size_t n_logits) {
     f->q_start = carve_bytes(f, &used, rows * f->stride_start * sizeof *f->q_start);
     f->text = carve_bytes(f, &used, n_chunk * sizeof *f->text);
     f->ids = carve_bytes(f, &used, n_chunk * sizeof *f->ids);
+    f->before = carve_bytes(f, &used, n_chunk * sizeof *f->before);
     f->position = carve_bytes(f, &used, n_chunk * sizeof *f->position);
     f->readers = carve_bytes(f, &used, n_chunk * sizeof *f->readers);
     return used;
@@ -281,6 +335,7 @@ nb_status nb_forward_create(nb_forward *f, const nb_model *model, const nb_kv *k
     const nb_hparams *h = nb_model_hparams(model);
     *f = (nb_forward){.model = model, .h = h, .k = nb_model_kernels(model), .kv = kv, .team = team};
     f->scale = h->attn_scale > 0.0f ? h->attn_scale : 1.0f / sqrtf((float)h->head_dim);
+    f->scale *= h->qk_scale * h->qk_scale; /* a factor on keys does not change what they are to each other: q takes both */
     f->stride_embd = padded_row(h->n_embd);
     f->stride_qkv = padded_row((size_t)(h->n_head + 2 * h->n_kv_head) * h->head_dim);
     f->stride_att = padded_row((size_t)h->n_head * h->head_dim);

@@ -22,6 +22,7 @@ enum { NB_LOGIT_ROWS = 8 };
 typedef struct nb_span {
     nb_kv_text *text;   /* which has leaves for them */
     const int32_t *ids; /* [n] below vocab_size */
+    int32_t before;     /* the token before them; any value when position is 0 */
     uint32_t position;  /* of the first */
     uint32_t n;         /* >= 1 */
 } nb_span;
@@ -35,7 +36,7 @@ typedef struct nb_forward {
     size_t n_tokens;        /* in the chunk */
     const nb_kv *kv;
     const nb_kv_text **text; /* [n_tokens] which text a token continues */
-    int32_t *ids;           /* [n_tokens] */
+    int32_t *ids, *before;  /* [n_tokens]; the token before each in its text, where position > 0 */
     uint32_t *position;     /* [n_tokens] in its text */
     nb_reader *readers;     /* [n_tokens] what attends, in the chunk's order: neighbours attend together */
     const nb_layer_weights *w; /* the block being computed */
@@ -47,6 +48,7 @@ typedef struct nb_forward {
     float *qkv;             /* stride_qkv */
     float *att;             /* heads' outputs: stride_att */
     float *ff;              /* hidden layer of the MLP: stride_ff */
+    float *x0, *mid;        /* the input of block 0, the output of block n_layer / 2, where the model needs them: stride_embd */
     float *cos, *sin;       /* rotary table of the chunk: [n_chunk][head_dim / 2] */
     float *logits;          /* [n_logits][stride_vocab] */
     float *kv_scratch;      /* [team size][scratch_stride] */

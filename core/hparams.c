@@ -111,6 +111,11 @@ nb_status nb_hparams_check(const nb_hparams *h, nb_error *err) {
         return nb_fail(err, NB_ARGUMENT, "norm_bias is set, but RMS norms have no bias");
     if (h->qk_norm == NB_QKNORM_NONE && h->qk_norm_weight)
         return nb_fail(err, NB_ARGUMENT, "qk_norm_weight is set, but qk_norm is none");
+    if (h->smear_channels > h->n_embd || h->value_channels > h->n_embd)
+        return nb_fail(err, NB_ARGUMENT, "gates over %u and %u channels were asked for, but there are %u", h->smear_channels,
+                       h->value_channels, h->n_embd);
+    if (!h->value_every != !h->value_channels)
+        return nb_fail(err, NB_ARGUMENT, "value_every is %u, but value_channels %u", h->value_every, h->value_channels);
     return NB_OK;
 }
 

@@ -1,6 +1,7 @@
 #include "core/model.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -139,6 +140,7 @@ static nb_status bind_all(binder *b, nb_error *err) {
         if (!specs[i].present) continue;
         uint32_t copies = specs[i].scope == NB_SCOPE_MODEL ? 1 : m->hparams.n_layer;
         for (uint32_t layer = 0; layer < copies; layer++) {
+            if (!nb_tensor_present(&m->hparams, (int)i, layer)) continue;
             char *base = specs[i].scope == NB_SCOPE_MODEL ? (char *)&m->shared : (char *)&m->layers[layer];
             nb_status st = bind_one(b, &specs[i], layer, (nb_weight *)(void *)(base + weight_offset[i]), err);
             if (st) return st;
@@ -168,6 +170,16 @@ static nb_status load_all(binder *b, const nb_model_options *options, nb_error *
     return st;
 }
 
+/* What is used as a count must be one. */
+static nb_status check_windows(const nb_model *m, nb_error *err) {
+    const float *windows = (const float *)(const void *)m->shared.windows.data;
+    for (uint32_t i = 0; windows && i < m->hparams.n_layer; i++)
+        if (!(windows[i] >= 0.0f && windows[i] <= 0x1p24f) || windows[i] != floorf(windows[i]))
+            return nb_fail(err, NB_FORMAT, "tensor 'attn.windows': block %u has a window of %g, expected a whole number up to 2^24", i,
+                           (double)windows[i]);
+    return NB_OK;
+}
+
 nb_status nb_model_open(nb_model **model, const char *path, const nb_model_options *options, nb_error *err) {
     static const nb_model_options none = {0};
     if (!options) options = &none;
@@ -188,6 +200,7 @@ nb_status nb_model_open(nb_model **model, const char *path, const nb_model_optio
         goto out;
     }
     st = load_all(&b, options, err);
+    if (!st && (st = check_windows(m, err))) st = nb_context(err, st, "'%s'", path);
 out:
     nb_free(b.list);
     if (st) nb_model_free(m);
@@ -208,6 +221,10 @@ const nb_hparams *nb_model_hparams(const nb_model *m) { return &m->hparams; }
 const nb_model_weights *nb_model_shared(const nb_model *m) { return &m->shared; }
 const nb_layer_weights *nb_model_layer(const nb_model *m, uint32_t layer) { return &m->layers[layer]; }
 const nb_weight *nb_model_head(const nb_model *m) { return m->hparams.tied ? &m->shared.embed : &m->shared.head; }
+uint32_t nb_model_window(const nb_model *m, uint32_t layer) {
+    const float *windows = (const float *)(const void *)m->shared.windows.data;
+    return windows ? (uint32_t)windows[layer] : 0;
+}
 const nb_kernels *nb_model_kernels(const nb_model *m) { return &m->kernels; }
 const nb_tokenizer *nb_model_tokenizer(const nb_model *m) { return m->tokenizer; }
 const char *nb_model_architecture(const nb_model *m) { return m->architecture; }

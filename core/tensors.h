@@ -18,7 +18,7 @@ typedef struct nb_tensor_spec {
     nb_tensor_scope scope;
     nb_tensor_kind kind;
     uint64_t rows, cols;
-    bool present; /* this model has it */
+    bool present; /* this model has it; with scope LAYER: in its last block, which has all that any block has */
 } nb_tensor_spec;
 
 enum {
@@ -30,6 +30,9 @@ enum {
 
 /* Fill specs[NB_SPEC_COUNT] in the order of tensors.def (index: NB_SPEC_<field>). `h` has passed nb_hparams_check. */
 void nb_tensor_specs(const nb_hparams *h, nb_tensor_spec specs[NB_SPEC_COUNT]);
+
+/* Whether block `layer` has tensor NB_SPEC_<field>; `layer` is ignored for MODEL scope. */
+bool nb_tensor_present(const nb_hparams *h, int spec, uint32_t layer);
 
 /* The tensor's name in the file: buf takes NB_TENSOR_NAME bytes. `layer` is ignored for MODEL scope. */
 enum { NB_TENSOR_NAME = 64 };

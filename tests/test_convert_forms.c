@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include "convert/arch.h"
 #include "convert/names.h"
+#include "core/model.h"
 #include "tests/support/safetensors.h"
 
 static void expect(fixture *f, const char *arch, const char *sentence, const char *architecture) {
@@ -95,28 +96,68 @@ static void the_configuration_names_the_family(void **state) {
     assert_non_null(strstr(nb_buf_str(&f->sentences), "'config.json' is not beside the checkpoint"));
 }
 
-static void a_window_limits_the_context(void **state) {
+static void add_qkv_bias(torch_model *m, unsigned layer) {
+    static const char parts[] = "qkv";
+    for (const char *part = parts; *part; part++) {
+        char name[64];
+        snprintf(name, sizeof name, "model.layers.%u.self_attn.%c_proj.bias", layer, *part);
+        torch_add(m, name, 0, *part == 'q' ? 16 : 8);
+    }
+}
+
+/* The window of each of two blocks, as attention wants it (core/attend.h); -1: the model has none. */
+static void windows_are_those_of_the_configuration(void **state) {
     fixture *f = *state;
     static const struct {
-        const char *config, *setting, *context;
+        const char *config;
+        float windows[2];
     } cases[] = {
-        {"\"sliding_window\":48", NULL, "context 48"},
-        {"\"sliding_window\":null", NULL, "context 64"},
-        {"\"sliding_window\":100", NULL, "context 64"},
-        {"\"sliding_window\":48", "60", "context 60"},
+        {"\"model_type\":\"mistral\",\"sliding_window\":48", {47, 47}},
+        {"\"model_type\":\"mistral\",\"sliding_window\":null", {-1}},
+        {"\"model_type\":\"mistral\",\"sliding_window\":9,\"layer_types\":[\"full_attention\",\"sliding_attention\"]", {0, 8}},
+        {"\"model_type\":\"llama\",\"sliding_window\":48", {-1}},
+        {"\"model_type\":\"qwen2\",\"sliding_window\":48,\"use_sliding_window\":false,\"max_window_layers\":0", {-1}},
+        {"\"model_type\":\"qwen2\",\"sliding_window\":48,\"use_sliding_window\":true,\"max_window_layers\":1", {0, 47}},
+        {"\"model_type\":\"qwen2\",\"sliding_window\":48,\"use_sliding_window\":true,\"max_window_layers\":2", {-1}},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        char config[100];
-        const nb_setting n_ctx = {"n_ctx", cases[i].setting};
         nb_convert_options o = options_for(f, NB_TYPE_F32);
+        nb_error err;
+        nb_model *m;
         o.tokenizer = "none";
-        o.settings = &n_ctx;
-        o.n_settings = cases[i].setting ? 1 : 0;
+        torch_model_free(&f->model);
+        for (unsigned layer = 0; strstr(cases[i].config, "qwen2") && layer < 2; layer++) add_qkv_bias(&f->model, layer);
+        make_hf(f, cases[i].config);
+        convert_ok(f, &o, NULL);
+        if (nb_model_open(&m, f->target, NULL, &err)) fail_msg("%s", err.text);
+        const float *windows = (const float *)(const void *)nb_model_shared(m)->windows.data;
+        assert_int_equal(windows != NULL, cases[i].windows[0] >= 0);
+        if (windows) assert_memory_equal(windows, cases[i].windows, sizeof cases[i].windows);
+        assert_int_equal(nb_model_hparams(m)->n_ctx, 64);
+        nb_model_free(m);
+    }
+}
+
+static void windows_that_make_no_sense_are_refused(void **state) {
+    fixture *f = *state;
+    static const struct {
+        const char *config, *sentence;
+    } cases[] = {
+        {"\"sliding_window\":-1", "'sliding_window' in the checkpoint's configuration is not a whole number"},
+        {"\"sliding_window\":1", "a sliding_window of 1"},
+        {"\"sliding_window\":2.5", "not a whole number"},
+        {"\"sliding_window\":\"48\"", "not a whole number"},
+        {"\"sliding_window\":16777216", "not a whole number from 0 to 16777215"},
+        {"\"sliding_window\":8,\"layer_types\":[\"full_attention\"]", "not a list of 2 texts"},
+        {"\"sliding_window\":8,\"layer_types\":[\"full_attention\",\"chunked_attention\"]", "not a list of 2 texts"},
+        {"\"sliding_window\":8,\"layer_types\":7", "not a list of 2 texts"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char config[200];
         snprintf(config, sizeof config, "\"model_type\":\"mistral\",%s", cases[i].config);
         torch_model_free(&f->model);
         make_hf(f, config);
-        convert_ok(f, &o, NULL);
-        assert_non_null(strstr(nb_buf_str(&f->sentences), cases[i].context));
+        expect(f, NULL, cases[i].sentence, NULL);
     }
 }
 
@@ -256,7 +297,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CONVERSION_TEST(two_checkpoints_in_a_folder_are_named),
         CONVERSION_TEST(the_configuration_names_the_family),
-        CONVERSION_TEST(a_window_limits_the_context),
+        CONVERSION_TEST(windows_are_those_of_the_configuration),
+        CONVERSION_TEST(windows_that_make_no_sense_are_refused),
         CONVERSION_TEST(shards_of_a_folder_are_one_checkpoint),
         CONVERSION_TEST(bare_state_dictionaries_can_be_several_things),
         cmocka_unit_test(names_match_patterns),

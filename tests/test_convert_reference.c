@@ -14,6 +14,8 @@ static const struct {
     {"nanochat_nov25/plain", NULL, "nanochat", true},
     {"nanochat_nov25/plain/model_000123.pt", NULL, "nanochat", true},
     {"nanochat_nov25/orig_mod", NULL, "nanochat", true},
+    {"nanochat_head/plain", NULL, "nanochat", true},
+    {"nanochat_head/orig_mod", NULL, "nanochat", true},
     {"nanogpt_trained", NULL, "nanogpt", true},
     {"nanogpt_random_bias/ckpt.pt", NULL, "nanogpt", false},
     {"nanogpt_random_nobias_odd", NULL, "nanogpt", false},
@@ -23,7 +25,6 @@ static const struct {
 static const struct {
     const char *path, *sentence;
 } refusals[] = {
-    {"nanochat_head/plain", "from nanochat of March 14, 2026 or later"},
     {"minigpt", "--set n_head=N, N one of 1, 2, 4, 8, 16, 32, 64"},
 };
 

@@ -68,16 +68,23 @@ static void known_buffers_are_ignored(void **state) {
     convert_ok(f, &o, NULL);
 }
 
-static void later_nanochat_is_named(void **state) {
+/* What only later generations of nanochat have is recognised by its tensors, which then are wanted in full. */
+static void later_nanochat_wants_its_tensors(void **state) {
     fixture *f = *state;
     nb_convert_options o = options_for(f, NB_TYPE_Q4);
     make_nanochat(f, "000010");
     torch_add(&f->model, "resid_lambdas", 0, 2);
     torch_save(&f->model, f->source, NULL, NULL);
-    expect_failure(f, &o, NB_UNSUPPORTED, "of January 11, 2026 or later (it has 'resid_lambdas')");
+    expect_failure(f, &o, NB_MISSING, "lacks 1 tensor of a nanochat model: x0_lambdas");
+    torch_add(&f->model, "x0_lambdas", 0, 3);
+    torch_save(&f->model, f->source, NULL, NULL);
+    expect_failure(f, &o, NB_FORMAT, "'x0_lambdas' has the shape [3], expected [2]");
     torch_add(&f->model, "smear_gate.weight", 1, 24);
     torch_save(&f->model, f->source, NULL, NULL);
-    expect_failure(f, &o, NB_UNSUPPORTED, "of March 14, 2026 or later");
+    expect_failure(f, &o, NB_ARGUMENT, "value_every is 2, but value_channels 0");
+    torch_add(&f->model, "transformer.h.1.attn.ve_gate.weight", 1, 13);
+    torch_save(&f->model, f->source, NULL, NULL);
+    expect_failure(f, &o, NB_FORMAT, "'x0_lambdas' has the shape [3], expected [2]");
 }
 
 static void wrong_shapes_and_settings_are_refused(void **state) {
@@ -271,7 +278,7 @@ int main(void) {
         CONVERSION_TEST(unknown_and_missing_tensors_are_listed),
         CONVERSION_TEST(a_missing_part_is_named),
         CONVERSION_TEST(known_buffers_are_ignored),
-        CONVERSION_TEST(later_nanochat_is_named),
+        CONVERSION_TEST(later_nanochat_wants_its_tensors),
         CONVERSION_TEST(wrong_shapes_and_settings_are_refused),
         CONVERSION_TEST(weights_must_be_finite),
         CONVERSION_TEST(what_is_no_checkpoint_is_refused),

@@ -21,6 +21,8 @@ static const struct {
     {"qwen2", "glu=1 act=silu qkv_bias=1 n_kv_head=1"},
     {"qwen3", "glu=1 act=silu qk_norm=before_rope qk_norm_weight=1 head_dim=48 n_head=3 n_kv_head=3 n_embd=80 tied=1"},
     {"odd", "n_embd=50 n_head=2 n_kv_head=1 head_dim=10 n_ff=77 vocab_size=61 act=gelu_tanh attn_scale=0.2"},
+    {"nanochat 2026", "norm_weight=0 embed_norm=1 qk_norm=after_rope act=relu2 softcap=15 n_head=6 n_kv_head=2 norm_eps=1e-6 n_layer=3 "
+                      "qk_scale=1.2 residual_mix=1 smear_channels=24 value_every=2 value_channels=12 value_gain=3 backout=1 windows=1"},
     {"wide heads", "n_embd=48 n_head=2 n_kv_head=2 head_dim=80 n_ff=40 mlp_bias=1 glu=1"},
 };
 
@@ -255,6 +257,25 @@ static void test_session_limits(void **state) {
     unit_scratch_free(dir);
 }
 
+static void test_windows_are_counts(void **state) {
+    (void)state;
+    static const float wrong[] = {-1.0f, 2.5f, 0x1p25f, NAN, INFINITY};
+    char *dir = unit_scratch_new(), path[UNIT_PATH];
+    unit_path(path, dir, "tiny.nbl");
+    nb_hparams h = tiny_hparams("windows=1");
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        tiny_model m = tiny_new(&h, 1);
+        m.tensors[NB_SPEC_windows * h.n_layer][1] = wrong[i];
+        tiny_write(&m, path, NB_TYPE_F32, 0);
+        nb_error err;
+        nb_model *model = NULL;
+        assert_int_equal(nb_model_open(&model, path, NULL, &err), NB_FORMAT);
+        assert_non_null(strstr(err.text, "tensor 'attn.windows': block 1 has a window of"));
+        tiny_free(&m);
+    }
+    unit_scratch_free(dir);
+}
+
 /* Opening with the n-th allocation failing, for all n: an error each time, and nothing leaks (AddressSanitizer). */
 static void test_no_memory(void **state) {
     (void)state;
@@ -286,6 +307,7 @@ int main(void) {
         cmocka_unit_test(test_formulas),       cmocka_unit_test(test_kv_types),
         cmocka_unit_test(test_same_bits), cmocka_unit_test(test_long_context),
         cmocka_unit_test(test_session_limits), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_windows_are_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -220,7 +220,7 @@ static void check_family(const char *root, const char *name, const char *scratch
         engine e = {0};
         snprintf(source, sizeof source, "%s/%s", dir, json_string_value(json_array_get(sources, i)));
         snprintf(what, sizeof what, "%s/%s", name, json_string_value(json_array_get(sources, i)));
-        engine_open(&e, source, NULL, NB_TYPE_F32, scratch);
+        engine_open(&e, source, json_string_value(json_object_get(golden, "set")), NB_TYPE_F32, scratch);
         check_prompts(what, &e, dir, json_object_get(golden, "prompts"));
         engine_close(&e);
     }
@@ -247,6 +247,8 @@ static const struct {
 } cases[] = {
     {"nanochat_nov25", "plain", "plain", NULL},
     {"nanochat_nov25", "orig_mod", "orig_mod", NULL},
+    {"nanochat_head", "plain", "plain", NULL},
+    {"nanochat_head", "orig_mod", "orig_mod", NULL},
     {"nanogpt_trained", "fp32", ".", NULL},
     {"nanogpt_random_bias", "fp32", ".", NULL},
     {"nanogpt_random_nobias_odd", "fp32", ".", NULL},

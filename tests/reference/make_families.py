@@ -3,9 +3,9 @@ library computes for it.
 
     python make_families.py [NAME ...]        with torch, transformers, safetensors and gguf
 
-The tutorial's GPTs are written here: no library defines them.
+The tutorial's GPTs are written here: no library defines them. nanochat's generations are in nanochat_eras.py.
 
-A folder holds the checkpoint and golden.json: `sources` are what to convert (all are the same model), `prompts` have the form of the
+A folder holds the checkpoint and golden.json: `sources` are what to convert (all are the same model), with the settings in `set`; `prompts` have the form of the
 other goldens. Weights are rounded to what is stored before anything is computed; logits are computed in f64 where the library
 lets us.
 """
@@ -39,6 +39,8 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
 )
+
+from nanochat_eras import ERAS, NanoChat
 
 VOCAB, CONTEXT = 48, 512
 LENGTHS = (1, 17, 300)
@@ -88,6 +90,7 @@ MODELS = {  # the place in this list is the seed: new ones come last
                             "long_factor": [1.0, 2.0, 4.0, 8.0]}})), torch.bfloat16),
     "hf-gemma": (lambda: GemmaForCausalLM(GemmaConfig(**{**BASE, "head_dim": 16, "num_key_value_heads": 1,
                                                          "tie_word_embeddings": True})), torch.bfloat16),
+    **{f"nanochat-{era}": (lambda era=era: NanoChat(era, VOCAB, CONTEXT), torch.bfloat16) for era in ERAS},
 }
 
 
@@ -207,7 +210,8 @@ def write_golden(model, folder: Path, sources: list[str], seed: int) -> None:
         prompts.append({"ids": ids, "positions": positions, "logits_file": f"golden_p{i}.f32", "ce": [round(c, 6) for c in ce],
                         "greedy": greedy, "greedy_margin": margins})
     with open(folder / "golden.json", "w") as f:
-        f.write(json.dumps({"sources": sources, "prompts": prompts}).replace('{"ids"', '\n {"ids"') + "\n")
+        setting = {"set": model.settings} if getattr(model, "settings", None) else {}
+        f.write(json.dumps({"sources": sources} | setting | {"prompts": prompts}).replace('{"ids"', '\n {"ids"') + "\n")
 
 
 # ---------------------------------------------------------------- Hugging Face
@@ -367,7 +371,8 @@ def make(name: str, folder: Path, seed: int) -> None:
     with torch.no_grad():
         for p in model.parameters():
             p.copy_(p.to(dtype).to(p.dtype))
-    save = {"gguf": save_gguf, "hf": save_hf, "tutorial": lambda model, folder, dtype: save_tutorial(model, folder)}
+    save = {"gguf": save_gguf, "hf": save_hf, "tutorial": lambda model, folder, dtype: save_tutorial(model, folder),
+            "nanochat": lambda model, folder, dtype: model.save(folder)}
     sources = save[name.split("-")[0]](model, folder, dtype)
     write_golden(model, folder, sources, seed)
 

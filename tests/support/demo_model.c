@@ -4,20 +4,27 @@
 #include "convert/convert.h"
 #include "tests/support/unit.h"
 
+enum { SETTINGS = 8 };
+
+/* "key=value key=value ..." in `text`, which is cut up. */
+static size_t split_settings(char *text, nb_setting pairs[SETTINGS]) {
+    size_t n = 0;
+    for (char *pair, *rest = text; n < SETTINGS && (pair = strtok_r(rest, " ", &rest)); n++) {
+        char *equals = strchr(pair, '=');
+        *equals = 0;
+        pairs[n] = (nb_setting){pair, equals + 1};
+    }
+    return n;
+}
+
 void engine_open(engine *e, const char *source, const char *setting, nb_type type, const char *scratch) {
     nb_error err = {0};
     nb_convert_report report;
-    nb_setting pair = {0};
-    char path[UNIT_PATH], copy[64];
+    nb_setting pairs[SETTINGS];
+    char path[UNIT_PATH], copy[200] = "";
     nb_status st = nb_team_create(&e->team, 2, &err);
-    nb_convert_options o = {.type = type, .overwrite = true, .team = e->team, .settings = &pair};
-    if (setting) {
-        snprintf(copy, sizeof copy, "%s", setting);
-        char *equals = strchr(copy, '=');
-        *equals = 0;
-        pair = (nb_setting){copy, equals + 1};
-        o.n_settings = 1;
-    }
+    if (setting) snprintf(copy, sizeof copy, "%s", setting);
+    nb_convert_options o = {.type = type, .overwrite = true, .team = e->team, .settings = pairs, .n_settings = split_settings(copy, pairs)};
     unit_path(path, scratch, "golden.nbl");
     if (!st) st = nb_convert(source, path, &o, &report, &err);
     if (!st) st = nb_model_open(&e->model, path, &(nb_model_options){.team = e->team}, &err);

@@ -19,7 +19,7 @@ typedef struct engine {
     uint32_t vocab;
 } engine;
 
-/* Convert `source` into `scratch` and open the result; `setting` is "key=value" for what the checkpoint does not store, or
+/* Convert `source` into `scratch` and open the result; `setting` is "key=value key=value ..." for what the checkpoint does not store, or
  * NULL. Failures fail the test. */
 void engine_open(engine *e, const char *source, const char *setting, nb_type type, const char *scratch);
 void engine_close(engine *e);

@@ -19,6 +19,7 @@ const float *tiny_tensor(const tiny_model *m, size_t spec, uint32_t layer) { ret
 
 static float value(const tiny_model *m, size_t spec, const nb_tensor_spec *s, size_t i, uint64_t *seed) {
     if (spec == NB_SPEC_inv_freq) return (float)nb_pow(100.0, -2.0 * (double)i / m->h.head_dim) * (i % 2 ? -1.0f : 1.0f);
+    if (spec == NB_SPEC_windows) return i % 2 ? 0.0f : 37.0f; /* the last of two blocks sees everything */
     double r = normal(seed);
     if (s->kind == NB_KIND_MATRIX) return (float)(r * 1.5 / sqrt((double)s->cols));
     if (s->kind == NB_KIND_EMBED || s->kind == NB_KIND_ROWS) return (float)r;
@@ -51,7 +52,8 @@ tiny_model tiny_new(const nb_hparams *h, uint64_t seed) {
     nb_tensor_specs(h, specs);
     m.tensors = nb_calloc(NB_SPEC_COUNT * (size_t)h->n_layer, sizeof *m.tensors);
     for (size_t i = 0; i < NB_SPEC_COUNT; i++)
-        for (uint32_t l = 0; specs[i].present && l < (specs[i].scope == NB_SCOPE_LAYER ? h->n_layer : 1); l++) {
+        for (uint32_t l = 0; l < (specs[i].scope == NB_SCOPE_LAYER ? h->n_layer : 1); l++) {
+            if (!nb_tensor_present(h, (int)i, l)) continue;
             size_t n = (size_t)(specs[i].rows * specs[i].cols);
             float *t = *slot(&m, i, l) = nb_alloc(n * sizeof *t);
             for (size_t j = 0; j < n; j++) t[j] = value(&m, i, &specs[i], j, &seed);
@@ -99,7 +101,8 @@ void tiny_write(const tiny_model *m, const char *path, nb_type type, int raw) {
     nb_tensor_spec specs[NB_SPEC_COUNT];
     nb_tensor_specs(&m->h, specs);
     for (size_t i = 0; i < NB_SPEC_COUNT; i++)
-        for (uint32_t l = 0; specs[i].present && l < (specs[i].scope == NB_SCOPE_LAYER ? m->h.n_layer : 1); l++) {
+        for (uint32_t l = 0; l < (specs[i].scope == NB_SCOPE_LAYER ? m->h.n_layer : 1); l++) {
+            if (!nb_tensor_present(&m->h, (int)i, l)) continue;
             char name[NB_TENSOR_NAME];
             nb_tensor_name(&specs[i], l, name);
             write_tensor(w, &specs[i], name, tiny_tensor(m, i, l), type);
@@ -121,6 +124,8 @@ typedef struct plain {
     uint32_t layer;
     double *k, *v; /* [n_layer][n][n_kv_head][head_dim] */
     size_t n;
+    const int32_t *ids;
+    double *x0, *mid; /* [n_embd] the input of block 0, the output of block n_layer / 2 */
 } plain;
 
 static void product(const plain *p, size_t spec, uint32_t layer, size_t rows, size_t cols, const double *x, double *y) {
@@ -185,15 +190,33 @@ static void attend_head(const plain *p, const double *q, size_t position, size_t
     const double *k = p->k + p->layer * p->n * width + kv_head * d, *v = p->v + p->layer * p->n * width + kv_head * d;
     double scale = h->attn_scale > 0 ? (double)h->attn_scale : 1 / sqrt((double)d), sum = 0, largest = -1e300;
     double *e = nb_calloc(position + 1, sizeof *e);
-    for (size_t j = 0; j <= position; j++) {
+    size_t window = h->windows ? (size_t)tiny_tensor(p->m, NB_SPEC_windows, 0)[p->layer] : 0;
+    size_t first = window && window < position ? position - window : 0;
+    scale *= pow((double)h->qk_scale, 2);
+    for (size_t j = first; j <= position; j++) {
         for (size_t i = 0; i < d; i++) e[j] += q[i] * k[j * width + i] * scale;
         largest = fmax(largest, e[j]);
     }
     memset(out, 0, d * sizeof *out);
-    for (size_t j = 0; j <= position; j++) sum += e[j] = exp(e[j] - largest);
-    for (size_t j = 0; j <= position; j++)
+    for (size_t j = first; j <= position; j++) sum += e[j] = exp(e[j] - largest);
+    for (size_t j = first; j <= position; j++)
         for (size_t i = 0; i < d; i++) out[i] += e[j] / sum * v[j * width + i];
     nb_free(e);
+}
+
+static double gate(const float *w, const double *x, size_t n) {
+    double z = 0;
+    for (size_t i = 0; i < n; i++) z += (double)w[i] * x[i];
+    return 1 / (1 + exp(-z));
+}
+
+static void add_value_embed(const plain *p, size_t position, const double *xn, double *v) {
+    const nb_hparams *h = p->h;
+    size_t d = h->head_dim, n = h->value_channels;
+    const float *embed = tiny_tensor(p->m, NB_SPEC_value_embed, p->layer), *w = tiny_tensor(p->m, NB_SPEC_value_gate, p->layer);
+    for (size_t i = 0; embed && i < h->n_kv_head * d; i++)
+        v[i] += (double)h->value_gain * gate(w + i / d * n, xn, n) *
+                (double)embed[(size_t)p->ids[position] * h->n_kv_head * d + i];
 }
 
 static void attention(const plain *p, size_t position, const double *xn, double *y) {
@@ -203,6 +226,7 @@ static void attention(const plain *p, size_t position, const double *xn, double 
     product(p, NB_SPEC_qkv_w, p->layer, all, h->n_embd, xn, qkv);
     add_vector(p, NB_SPEC_qkv_b, p->layer, all, qkv);
     double *k = qkv + h->n_head * d, *v = k + width;
+    add_value_embed(p, position, xn, v);
     for (size_t i = 0; i < h->n_head; i++) place_head(p, qkv + i * d, position, NB_SPEC_q_norm_w);
     for (size_t i = 0; i < h->n_kv_head; i++) place_head(p, k + i * d, position, NB_SPEC_k_norm_w);
     memcpy(p->k + (p->layer * p->n + position) * width, k, width * sizeof *k);
@@ -235,22 +259,51 @@ static void mlp(const plain *p, const double *xn, double *y) {
     nb_free(hidden);
 }
 
-static void token(plain *p, size_t position, int32_t id, double *logits) {
+static void embedding(const plain *p, size_t position, double *x) {
     const nb_hparams *h = p->h;
     size_t e = h->n_embd;
-    double *x = nb_calloc(3 * e, sizeof *x), *xn = x + e, *y = xn + e;
-    for (size_t i = 0; i < e; i++) x[i] = (double)tiny_tensor(p->m, NB_SPEC_embed, 0)[(size_t)id * e + i];
+    for (size_t i = 0; i < e; i++) x[i] = (double)tiny_tensor(p->m, NB_SPEC_embed, 0)[(size_t)p->ids[position] * e + i];
     if (h->pos == NB_POS_LEARNED)
         for (size_t i = 0; i < e; i++) x[i] += (double)tiny_tensor(p->m, NB_SPEC_pos, 0)[position * e + i];
     if (h->embed_norm) normalise(x, e, 0, (double)h->norm_eps, NULL, NULL, x);
+}
+
+static void smear(const plain *p, size_t position, double *x) {
+    size_t e = p->h->n_embd;
+    if (!p->h->smear_channels || position == 0) return;
+    double *last = nb_calloc(e, sizeof *last);
+    embedding(p, position - 1, last);
+    double open = (double)*tiny_tensor(p->m, NB_SPEC_smear_lambda, 0) *
+                  gate(tiny_tensor(p->m, NB_SPEC_smear_gate, 0), x, p->h->smear_channels);
+    for (size_t i = 0; i < e; i++) x[i] += open * last[i];
+    nb_free(last);
+}
+
+/* x = a x + b other */
+static void mix(double *x, double a, double b, const double *other, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] = a * x[i] + b * other[i];
+}
+
+static void token(plain *p, size_t position, double *logits) {
+    const nb_hparams *h = p->h;
+    size_t e = h->n_embd;
+    double *x = nb_calloc(3 * e, sizeof *x), *xn = x + e, *y = xn + e;
+    embedding(p, position, x);
+    smear(p, position, x);
+    memcpy(p->x0, x, e * sizeof *x);
     for (p->layer = 0; p->layer < h->n_layer; p->layer++) {
+        if (h->residual_mix)
+            mix(x, (double)tiny_tensor(p->m, NB_SPEC_resid_lambdas, 0)[p->layer],
+                (double)tiny_tensor(p->m, NB_SPEC_x0_lambdas, 0)[p->layer], p->x0, e);
         norm_spec(p, NB_SPEC_attn_norm_w, NB_SPEC_attn_norm_b, p->layer, x, xn);
         attention(p, position, xn, y);
         for (size_t i = 0; i < e; i++) x[i] += y[i];
         norm_spec(p, NB_SPEC_mlp_norm_w, NB_SPEC_mlp_norm_b, p->layer, x, xn);
         mlp(p, xn, y);
         for (size_t i = 0; i < e; i++) x[i] += y[i];
+        if (p->layer == h->n_layer / 2) memcpy(p->mid, x, e * sizeof *x);
     }
+    if (h->backout) mix(x, 1, -(double)*tiny_tensor(p->m, NB_SPEC_backout_lambda, 0), p->mid, e);
     norm_spec(p, NB_SPEC_norm_w, NB_SPEC_norm_b, 0, x, xn);
     product(p, h->tied ? NB_SPEC_embed : NB_SPEC_head, 0, h->vocab_size, e, xn, logits);
     for (size_t i = 0; h->softcap > 0 && i < h->vocab_size; i++)
@@ -260,8 +313,11 @@ static void token(plain *p, size_t position, int32_t id, double *logits) {
 
 void tiny_logits(const tiny_model *m, const int32_t *ids, size_t n, double *logits) {
     size_t cells = (size_t)m->h.n_layer * n * m->h.n_kv_head * m->h.head_dim;
-    plain p = {.m = m, .h = &m->h, .n = n, .k = nb_calloc(cells, sizeof(double)), .v = nb_calloc(cells, sizeof(double))};
-    for (size_t t = 0; t < n; t++) token(&p, t, ids[t], logits + t * m->h.vocab_size);
+    plain p = {.m = m, .h = &m->h, .n = n, .ids = ids, .k = nb_calloc(cells, sizeof(double)), .v = nb_calloc(cells, sizeof(double)),
+               .x0 = nb_calloc(m->h.n_embd, sizeof(double)), .mid = nb_calloc(m->h.n_embd, sizeof(double))};
+    for (size_t t = 0; t < n; t++) token(&p, t, logits + t * m->h.vocab_size);
+    nb_free(p.x0);
+    nb_free(p.mid);
     nb_free(p.k);
     nb_free(p.v);
 }
