@@ -282,13 +282,16 @@ nb_status session_open(nb_session **session, const engine *e, const options *o, 
     return nb_session_create(session, e->model, &how, err);
 }
 
+nb_status check_room(size_t n, size_t held, size_t room, nb_error *err) {
+    if (n <= room - held) return NB_OK;
+    return nb_fail(err, NB_LIMIT,
+                   "the text has %zu tokens, but the context has room for %zu%s: shorten it or give a larger --ctx", n,
+                   room - held, held ? " more" : "");
+}
+
 nb_status feed(nb_session *s, const int32_t *ids, size_t n, size_t chunk, nb_error *err) {
-    size_t room = nb_session_room(s) - nb_session_length(s);
-    if (n > room) {
-        return nb_fail(err, NB_LIMIT,
-                       "the text has %zu tokens, but the context has room for %zu%s: shorten it or give a larger --ctx",
-                       n, room, nb_session_length(s) ? " more" : "");
-    }
+    nb_status full = check_room(n, nb_session_length(s), nb_session_room(s), err);
+    if (full) return full;
     for (size_t at = 0; at < n; at += chunk) {
         if (interrupted()) return nb_fail(err, NB_CANCELLED, "interrupted");
         nb_status st = nb_session_append(s, ids + at, n - at < chunk ? n - at : chunk, NULL, NULL, err);

@@ -85,6 +85,8 @@ const nb_tokenizer *need_tokenizer(const nb_model *model, const char *path, nb_e
 /* Room for n_ctx tokens (0: the model's), cache type and chunk as the options say; and a session like that. */
 nb_session_options session_options(const engine *e, const options *o, uint64_t n_ctx);
 nb_status session_open(nb_session **session, const engine *e, const options *o, uint64_t n_ctx, nb_error *err);
+/* NB_LIMIT, and what to do, when n tokens more than the `held` ones are more than there is room for. */
+nb_status check_room(size_t n, size_t held, size_t room, nb_error *err);
 /* Append ids chunk by chunk; NB_CANCELLED when a signal came between two, NB_LIMIT when they do not fit. */
 nb_status feed(nb_session *s, const int32_t *ids, size_t n, size_t chunk, nb_error *err);
 

@@ -1,23 +1,36 @@
-/* nibble run: continue a prompt, once or several times from one reading of it. */
+/* nibble run: continue a prompt, once or several times side by side from one reading of it. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/checked.h"
 #include "base/file.h"
+#include "base/mem.h"
 #include "cli/common.h"
-#include "core/generate.h"
+#include "core/engine.h"
+
+enum { ROWS_MOST = 64 }; /* samples side by side: more of them read no weights less often that would show */
+
+typedef struct sample {
+    nb_generated g;
+    bool done;
+} sample;
 
 typedef struct job {
     const options *o;
     engine e;
     const nb_tokenizer *t; /* NULL: the model has none, ids are printed instead of text */
-    nb_session *session;
+    nb_engine *rows;
+    uint32_t n_rows;
     nb_sampler_params sampling;
     nb_ids prompt;
     speed speed;
-    json_t *samples; /* with --json */
-    /* of the sample at work */
-    size_t printed; /* bytes of its text */
+    size_t kv_bytes; /* of the KV cache, at most */
+    sample *samples; /* [o->samples] */
+    uint64_t joined; /* of them */
+    uint64_t shown;  /* the sample that is being printed: those before it have been */
+    bool begun;      /* it has a heading, where there are any */
+    size_t printed;  /* bytes of its text, or ids */
     bool output_failed;
 } job;
 
@@ -33,7 +46,7 @@ static nb_status add_text(job *j, const char *text, size_t n, nb_error *err) {
 /* Text is taken only when the model can turn it into ids. */
 static nb_status read_prompt(job *j, nb_error *err) {
     const char *text = j->o->prompt;
-    if (!text) return NB_OK; /* --tokens */
+    if (!text) return NB_OK; /* ids */
     if (!need_tokenizer(j->e.model, j->o->args[0], err)) return NB_MISSING;
     if (strcmp(text, "-") != 0) return add_text(j, text, strlen(text), err);
     nb_buf input = {0};
@@ -42,20 +55,6 @@ static nb_status read_prompt(job *j, nb_error *err) {
     if (!st) st = add_text(j, nb_buf_str(&input), input.size - (input.size && input.data[input.size - 1] == '\n'), err);
     nb_buf_free(&input);
     return st;
-}
-
-static bool take_step(void *user, const nb_step *step) {
-    job *j = user;
-    if (!j->o->json && j->t) {
-        j->output_failed |= !put_text(step->text, step->text_size);
-        j->printed += step->text_size;
-    } else if (!j->o->json && !step->terminal) {
-        char id[16];
-        int n = snprintf(id, sizeof id, "%s%" PRId32, j->printed ? " " : "", step->id);
-        j->output_failed |= !put_text(id, (size_t)n);
-        j->printed += (size_t)n;
-    }
-    return !interrupted() && !j->output_failed;
 }
 
 static json_t *sample_json(const job *j, const nb_generated *g) {
@@ -69,67 +68,142 @@ static json_t *sample_json(const job *j, const nb_generated *g) {
                      json_stringn(nb_buf_str(&g->text), g->text.size), "finish_reason", nb_finish_name(g->finish));
 }
 
-/* What the stream held back when the text ended, and the end of the line. */
-static void finish_text(job *j, const nb_generated *g) {
-    if (j->t && g->text.size > j->printed) put_text(nb_buf_str(&g->text) + j->printed, g->text.size - j->printed);
-    put_text("\n", 1);
+/* ---- printing: samples grow side by side, and are printed one after the other */
+
+static bool print_ids(const nb_ids *ids, size_t from) {
+    bool ok = true;
+    for (size_t i = from; ok && i < ids->size; i++) {
+        char id[16];
+        int n = snprintf(id, sizeof id, "%s%" PRId32, i ? " " : "", ids->data[i]);
+        ok = put_text(id, (size_t)n);
+    }
+    return ok;
 }
 
-static nb_status one_sample(job *j, uint64_t number, nb_error *err) {
-    const options *o = j->o;
-    if (o->samples > 1 && !o->json) printf("%s--- sample %" PRIu64 "\n", number ? "\n" : "", number);
-    j->printed = 0;
-    nb_generate_options how = {.sampling = j->sampling,
-                               .stream = number,
-                               .max_tokens = (uint32_t)o->max_tokens,
-                               .stops = o->stops.v,
-                               .n_stops = o->stops.n,
-                               .tools = true,
-                               .step = take_step,
-                               .user = j};
-    nb_generated g = {0};
-    double begin = seconds_now();
-    nb_status st = nb_generate(j->session, j->prompt.data, j->prompt.size, &how, &g, err);
-    j->speed.decode_seconds += seconds_now() - begin;
-    j->speed.decode_tokens += g.ids.size;
-    if (!st && o->json)
-        json_array_append_new(j->samples, sample_json(j, &g));
-    else if (!st)
-        finish_text(j, &g);
-    nb_generated_free(&g);
+/* Whatever there is of the sample whose turn it is, and of those behind it when it is complete. */
+static void print_more(job *j) {
+    for (bool done = true; done && !j->o->json && j->shown < j->joined && !j->output_failed;) {
+        sample *s = &j->samples[j->shown];
+        if (!j->begun && j->o->samples > 1) printf("%s--- sample %" PRIu64 "\n", j->shown ? "\n" : "", j->shown);
+        j->begun = true;
+        if (j->t) {
+            j->output_failed |= !put_text(nb_buf_str(&s->g.text) + j->printed, s->g.text.size - j->printed);
+            j->printed = s->g.text.size;
+        } else {
+            j->output_failed |= !print_ids(&s->g.ids, j->printed);
+            j->printed = s->g.ids.size;
+        }
+        done = s->done;
+        if (!done) break;
+        j->output_failed |= !put_text("\n", 1);
+        nb_generated_free(&s->g);
+        j->begun = false;
+        j->printed = 0;
+        j->shown++;
+    }
+}
+
+/* ---- generating */
+
+/* Samples take the rows that are free. */
+static nb_status join_samples(job *j, nb_error *err) {
+    nb_generate_options how[ROWS_MOST];
+    nb_generated *generated[ROWS_MOST];
+    uint32_t rows[ROWS_MOST], n = 0;
+    for (uint32_t most = nb_engine_free_rows(j->rows); n < most && j->joined + n < j->o->samples; n++) {
+        how[n] = (nb_generate_options){.sampling = j->sampling,
+                                       .stream = j->joined + n,
+                                       .max_tokens = (uint32_t)j->o->max_tokens,
+                                       .stops = j->o->stops.v,
+                                       .n_stops = j->o->stops.n,
+                                       .tools = true};
+        generated[n] = &j->samples[j->joined + n].g;
+    }
+    nb_status st = nb_engine_join(j->rows, j->prompt.data, j->prompt.size, how, n, generated, rows, err);
+    if (!st) j->joined += n;
     return st;
+}
+
+static nb_status cancel_all(job *j, nb_error *err) {
+    nb_status st = NB_OK;
+    for (uint32_t row = 0; !st && row < j->n_rows; row++) st = nb_engine_cancel(j->rows, row, err);
+    for (uint64_t i = j->shown; i < j->joined; i++) j->samples[i].done = true;
+    return st;
+}
+
+static sample *sample_of(nb_generated *g) { return (sample *)(void *)g; } /* its first member */
+
+/* A step's time is that of the prompts as far as its tokens are theirs. */
+static void count_step(job *j, const nb_column *column, double seconds) {
+    double share = (double)column->n_read / (double)(column->n_read + column->n_continued);
+    j->speed.prefill_seconds += seconds * share;
+    j->speed.decode_seconds += seconds * (1 - share);
+    j->speed.prefill_tokens += column->n_read;
+    for (size_t i = 0; i < column->n; i++) j->speed.decode_tokens += !column->items[i].step.terminal;
+    j->kv_bytes = nb_max_size(j->kv_bytes, nb_batch_kv_bytes(nb_engine_batch(j->rows)));
 }
 
 static nb_status all_samples(job *j, nb_error *err) {
-    double begin = seconds_now();
-    nb_status st = feed(j->session, j->prompt.data, j->prompt.size, j->o->chunk, err);
-    j->speed.prefill_seconds = seconds_now() - begin;
-    j->speed.prefill_tokens = j->prompt.size;
-    size_t last = j->prompt.size - 1;
-    for (uint64_t i = 0; i < j->o->samples && !st && !interrupted() && !j->output_failed; i++) {
-        if (i) {
-            /* Back to the prompt. Logits depend on the tokens alone, so its last token gives the same ones again. */
-            nb_session_rewind(j->session, (uint32_t)last);
-            st = nb_session_append(j->session, j->prompt.data + last, 1, NULL, NULL, err);
-        }
-        if (!st) st = one_sample(j, i, err);
+    nb_status st = join_samples(j, err);
+    bool speaking = false;
+    while (!st && nb_engine_busy(j->rows)) {
+        nb_column column;
+        double begin = seconds_now();
+        st = nb_engine_step(j->rows, &column, err);
+        if (st) break;
+        count_step(j, &column, seconds_now() - begin);
+        speaking |= column.n > 0;
+        for (size_t i = 0; i < column.n; i++)
+            sample_of(column.items[i].generated)->done |= column.items[i].done;
+        print_more(j);
+        if (interrupted() && !speaking) st = nb_fail(err, NB_CANCELLED, "interrupted");
+        else if (interrupted() || j->output_failed) st = cancel_all(j, err);
+        else st = join_samples(j, err);
     }
+    print_more(j);
     return st;
 }
 
+/* Rows with room for the prompt and what is asked for. */
+static nb_status open_rows(job *j, nb_error *err) {
+    const options *o = j->o;
+    uint32_t room = 0;
+    nb_status st = nb_batch_context(j->e.model, (uint32_t)o->ctx, &room, err);
+    if (!st) st = check_room(j->prompt.size, 0, room, err);
+    if (st) return st;
+    nb_session_options how = session_options(&j->e, o, room);
+    if (o->max_tokens && j->prompt.size + o->max_tokens < room) how.n_ctx = (uint32_t)(j->prompt.size + o->max_tokens);
+    j->n_rows = (uint32_t)nb_min_size((size_t)o->samples, ROWS_MOST);
+    if (o->samples > j->n_rows) how.n_prefix = (uint32_t)nb_div_up(j->prompt.size, 64);
+    j->samples = nb_calloc(o->samples, sizeof *j->samples);
+    if (!j->samples) return nb_oom(err, "samples", o->samples * sizeof *j->samples);
+    return nb_engine_create(&j->rows, j->e.model, j->n_rows, &how, err);
+}
+
 static int print_results(job *j) {
+    json_t *samples = json_array();
+    for (uint64_t i = 0; i < j->joined; i++) json_array_append_new(samples, sample_json(j, &j->samples[i].g));
     json_t *stats =
-        json_pack("{sI,so,sI,so}", "prefill_tokens", (json_int_t)j->speed.prefill_tokens, "prefill_seconds",
+        json_pack("{sI,so,sI,so,sI,sI}", "prefill_tokens", (json_int_t)j->speed.prefill_tokens, "prefill_seconds",
                   json_number(j->speed.prefill_seconds), "decode_tokens", (json_int_t)j->speed.decode_tokens,
-                  "decode_seconds", json_number(j->speed.decode_seconds));
-    return print_json(json_pack("{so,sO,so}", "prompt_ids", json_ids(j->prompt.data, j->prompt.size), "samples",
-                                j->samples, "stats", stats));
+                  "decode_seconds", json_number(j->speed.decode_seconds), "rows", (json_int_t)j->n_rows, "kv_bytes",
+                  (json_int_t)j->kv_bytes);
+    return print_json(json_pack("{so,so,so}", "prompt_ids", json_ids(j->prompt.data, j->prompt.size), "samples", samples,
+                                "stats", stats));
+}
+
+static void print_stats(const job *j) {
+    char size[SIZE_TEXT];
+    print_speed(&j->speed);
+    fprintf(stderr, "%" PRIu32 " row%s side by side, KV cache %s\n", j->n_rows, j->n_rows == 1 ? "" : "s",
+            size_text(j->kv_bytes, size));
 }
 
 int cmd_run(const options *o) {
-    if (!o->prompt == !o->tokens) return usage_error("run: give either a prompt with -p or token ids with --tokens");
+    if ((o->prompt != NULL) + (o->tokens != NULL) + (o->tokens_file != NULL) != 1)
+        return usage_error("run: give either a prompt with -p or token ids with --tokens or --tokens-file");
     nb_error err = {0};
-    job j = {.o = o, .samples = o->json ? json_array() : NULL};
+    job j = {.o = o};
     int code = EXIT_SUCCESS;
     nb_status st = sampling_params(o, &j.sampling, &err);
     if (!st && o->tokens) st = ids_from_options(o->tokens, NULL, &j.prompt, &err);
@@ -142,17 +216,19 @@ int cmd_run(const options *o) {
         j.t = nb_model_tokenizer(j.e.model);
         st = read_prompt(&j, &err);
     }
-    if (!st) st = session_open(&j.session, &j.e, o, o->ctx, &err);
+    if (!st && o->tokens_file) st = ids_from_options(NULL, o->tokens_file, &j.prompt, &err);
+    if (!st) st = open_rows(&j, &err);
     if (!st) st = all_samples(&j, &err);
     if (st)
         code = fail(&err);
     else if (o->json)
         code = print_results(&j);
-    if (!code && o->stats) print_speed(&j.speed);
+    if (!code && o->stats) print_stats(&j);
     if (!code && interrupted()) code = EXIT_INTERRUPTED;
 out:
-    json_decref(j.samples);
-    nb_session_free(j.session);
+    nb_engine_free(j.rows);
+    for (uint64_t i = 0; i < j.joined; i++) nb_generated_free(&j.samples[i].g);
+    nb_free(j.samples);
     engine_close(&j.e);
     nb_ids_free(&j.prompt);
     return code;

@@ -21,12 +21,17 @@ struct nb_batch {
 
 enum { CHUNK_DEFAULT = 256 };
 
+nb_status nb_batch_context(const nb_model *model, uint32_t n_ctx, uint32_t *room, nb_error *err) {
+    const nb_hparams *h = nb_model_hparams(model);
+    *room = n_ctx ? n_ctx : h->n_ctx;
+    if (h->pos != NB_POS_LEARNED || *room <= h->n_ctx) return NB_OK;
+    return nb_fail(err, NB_ARGUMENT, "a context of %u tokens was asked for, but the model has learned positions for %u", n_ctx,
+                   h->n_ctx);
+}
+
 static nb_status plan_context(nb_batch *b, const nb_session_options *o, nb_error *err) {
-    const nb_hparams *h = nb_model_hparams(b->model);
-    b->n_ctx = o->n_ctx ? o->n_ctx : h->n_ctx;
-    if (h->pos == NB_POS_LEARNED && b->n_ctx > h->n_ctx)
-        return nb_fail(err, NB_ARGUMENT, "a context of %u tokens was asked for, but the model has learned positions for %u",
-                       b->n_ctx, h->n_ctx);
+    nb_status st = nb_batch_context(b->model, o->n_ctx, &b->n_ctx, err);
+    if (st) return st;
     b->n_chunk = o->n_chunk ? o->n_chunk : CHUNK_DEFAULT;
     if (b->n_chunk > NB_SESSION_CHUNK_MAX)
         return nb_fail(err, NB_ARGUMENT, "a chunk of %u tokens was asked for; at most %d are possible", b->n_chunk,

@@ -17,6 +17,9 @@ typedef struct nb_batch_part {
     const int32_t *ids; /* [n] */
 } nb_batch_part;
 
+/* The room of a row for options->n_ctx: NB_ARGUMENT when the model has no positions for so many. */
+nb_status nb_batch_context(const nb_model *model, uint32_t n_ctx, uint32_t *room, nb_error *err);
+
 /* n_rows empty rows, 1 to NB_BATCH_ROWS_MAX; options->n_ctx is the room of each. Address space is taken for all of them,
  * memory as their pages are written. */
 nb_status nb_batch_create(nb_batch **batch, const nb_model *model, uint32_t n_rows, const nb_session_options *options,

@@ -271,7 +271,7 @@ static nb_status take_tokens(nb_engine *e, nb_column *column, nb_error *err) {
 }
 
 nb_status nb_engine_step(nb_engine *e, nb_column *column, nb_error *err) {
-    *column = (nb_column){.items = e->items};
+    *column = (nb_column){.items = e->items, .n_continued = e->n_speaking};
     e->n_parts = e->n_tokens = e->n_logits = 0;
     sort_speaking(e);
     for (uint32_t i = 0; i < e->n_speaking; i++) {

@@ -42,6 +42,7 @@ typedef struct nb_column {
     size_t n;
     const nb_column_item *items; /* [n], the engine's, until its next call; rows with common pages are neighbours */
     size_t n_read, n_recalled;   /* tokens of prompts that this step read, and that it found known */
+    size_t n_continued;          /* tokens of rows that spoke before: what it took through the model besides */
 } nb_column;
 
 /* One step; *column may be without items while prompts are read. After a failure the engine can only be freed. */

@@ -87,7 +87,9 @@ check_same 'a prompt begins with BOS' "$(json prompt_ids <run.json | tr -d '[],'
     "$("$nibble" inspect $model --json | json tokenizer.bos) $("$nibble" tokenize $model "$prompt" --ids)"
 tokens=$(json prompt_ids <run.json | tr -d '[] ')
 check_same 'ids instead of text' "$("$nibble" run $model --tokens "$tokens" -n 24 --seed 3)" "$(cat text.txt)"
-has run.json prompt_ids samples.0.{ids,mask,text,finish_reason} stats.{prefill,decode}_{tokens,seconds}
+has run.json prompt_ids samples.0.{ids,mask,text,finish_reason} stats.{{prefill,decode}_{tokens,seconds},rows,kv_bytes}
+echo "$tokens" >prompt.ids
+check_same 'ids from a file' "$("$nibble" run $model --tokens-file prompt.ids -n 24 --seed 3)" "$(cat text.txt)"
 check_same 'one mask per id' \
     "$(json samples.0.mask <run.json | tr -cd , | wc -c)" "$(json samples.0.ids <run.json | tr -cd , | wc -c)"
 "$nibble" run $model -p "$prompt" -n 24 --seed 3 --temp 1 --samples 3 --json >samples.json
@@ -98,6 +100,12 @@ check 'samples differ' test "$(json samples.1.ids <samples.json)" != "$(json sam
 for i in 1 2; do
     check_same "greedy sample $i" "$(json samples.$i.ids <samples.json)" "$(json samples.0.ids <samples.json)"
 done
+"$nibble" run $model -p "$prompt" -n 5 --temp 1 --samples 70 --json >many.json # more than go side by side
+"$nibble" run $model -p "$prompt" -n 5 --temp 1 --samples 3 --json >few.json
+check_same 'as many samples as asked for' "$(grep -o finish_reason many.json | wc -l)" 70
+check_same 'the third sample has no neighbours to thank' "$(json samples.2.ids <many.json)" "$(json samples.2.ids <few.json)"
+check_same 'the last as text' "$("$nibble" run $model -p "$prompt" -n 5 --temp 1 --samples 70 | tail -n 1)" \
+    "$(json samples.69.text <many.json | tail -n 1)"
 check_same 'three samples as text' "$(run --samples 3 | grep -c '^--- sample [012]$')" 3
 check_same 'prefill once' "$(json stats.prefill_tokens <samples.json)" "$(json prompt_ids <samples.json | wc -w)"
 run -n 7 --temp 0 --json >short.json
