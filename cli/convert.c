@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/file.h"
 #include "base/mem.h"
 #include "cli/common.h"
+#include "cli/convert_report.h"
 #include "convert/convert.h"
 
 static void say(void *user, const char *sentence) {
@@ -78,22 +80,36 @@ static int make_rules(const options *o, nb_type_rule **rules, nb_error *err) {
     return 0;
 }
 
-static void print_report(const options *o, const char *target, const nb_convert_report *r) {
+static nb_status print_report(const conversion *c, nb_error *err) {
     char source[SIZE_TEXT], file[SIZE_TEXT], snr[48];
-    printf("%s: %s, %s, %" PRIu64 " parameters in %" PRIu32 " tensors\n", target, r->architecture, o->type, r->parameters,
-           r->n_tensors);
-    if (o->dry_run) {
+    const nb_convert_report *r = c->report;
+    printf("%s: %s, %s, %" PRIu64 " parameters in %" PRIu32 " tensors\n", c->target, r->architecture, c->o->type,
+           r->parameters, r->n_tensors);
+    if (c->o->dry_run) {
         printf("size      at most %s\nNothing was written.\n", size_text(r->raw_bytes, file));
-        return;
+        return NB_OK;
     }
+    nb_buf classes = {0};
+    nb_status st = conversion_text(c, &classes, err);
     if (isfinite(r->snr_db)) snprintf(snr, sizeof snr, "signal-to-noise ratio %.1f dB", r->snr_db);
     else snprintf(snr, sizeof snr, "exact");
     printf("size      %s from %s (%.2f times smaller; %.2f bits per parameter)\n"
-           "accuracy  %s\n"
+           "accuracy  %s\n%s"
            "identity  %016" PRIx64 "\n",
            size_text(r->file_bytes, file), size_text(r->source_bytes, source),
            r->file_bytes ? (double)r->source_bytes / (double)r->file_bytes : 0,
-           r->parameters ? 8 * (double)r->file_bytes / (double)r->parameters : 0, snr, r->identity);
+           r->parameters ? 8 * (double)r->file_bytes / (double)r->parameters : 0, snr, nb_buf_str(&classes), r->identity);
+    nb_buf_free(&classes);
+    return st;
+}
+
+static nb_status write_page(const conversion *c, nb_replace *file, nb_error *err) {
+    nb_buf page = {0};
+    nb_status st = conversion_html(c, &page, err);
+    if (!st) st = nb_replace_write(file, page.data, page.size, err);
+    if (!st) st = nb_replace_commit(file, err);
+    nb_buf_free(&page);
+    return st;
 }
 
 static nb_store store_by_name(const char *name) {
@@ -106,6 +122,7 @@ static int check_source(const options *o) {
         return usage_error("convert: SRC is missing (usage: nibble convert SRC [options])");
     if (o->n_args && o->synthetic)
         return usage_error("convert: '%s' is one argument too many: --synthetic takes no SRC", o->args[0]);
+    if (o->report && o->dry_run) return usage_error("convert: a --dry-run has nothing for a --report");
     if (o->arch && o->synthetic) return usage_error("convert: --synthetic takes no --arch: a shape has its own");
     return 0;
 }
@@ -124,6 +141,8 @@ int cmd_convert(const options *o) {
     nb_team *team = NULL;
     progress_bar bar = {0};
     nb_convert_report report = {0};
+    nb_convert_list list = {0};
+    nb_replace page = {0};
     char *target = o->output ? nb_strdup(o->output) : default_output(source);
     nb_status st =
         target ? split_settings(&o->settings, &settings, &err) : nb_oom(&err, "file name", strlen(source));
@@ -134,6 +153,7 @@ int cmd_convert(const options *o) {
         return usage_error("convert: %s", err.text);
     }
     if (!st) st = team_open(&team, o, &err);
+    if (!st && o->report) st = nb_replace_begin(&page, o->report, true, &err); /* before the long work: it may fail */
     if (!st) {
         nb_convert_options how = {.store = store_by_name(o->store),
                                   .level = (int)o->level,
@@ -150,12 +170,17 @@ int cmd_convert(const options *o) {
                                   .team = team,
                                   .progress = progress_begin(&bar),
                                   .say = say,
-                                  .user = &bar};
+                                  .user = &bar,
+                                  .list = &list};
         nb_type_by_name(o->type, &how.type);
         st = nb_convert(source, target, &how, &report, &err);
         progress_end(&bar);
     }
-    if (!st) print_report(o, target, &report);
+    const conversion done = {.o = o, .source = source, .target = target, .report = &report, .list = &list};
+    if (!st && o->report) st = write_page(&done, &page, &err);
+    if (!st) st = print_report(&done, &err);
+    nb_replace_abandon(&page);
+    nb_convert_list_free(&list);
     nb_team_free(team);
     nb_free(settings);
     nb_free(rules);

@@ -39,6 +39,7 @@ typedef struct job {
     nb_buf chat_template; /* as the checkpoint has it; may be empty */
     nb_writer *writer;
     nb_emit emit;
+    nb_convert_list list; /* of the tensors written so far */
     nb_hasher *hasher; /* NULL: weights are made up, and their hash is 0 */
     uint64_t source_bytes, source_hash, plan_bytes;
     char *model_json, *provenance_json; /* jansson's, released with free */
@@ -231,6 +232,13 @@ static nb_status commit(job *j, nb_convert_report *report) {
                                  j->err);
 }
 
+static nb_status write_tensor(job *j, const nb_plan_tensor *t) {
+    uint64_t before = j->emit.raw_bytes;
+    j->emit.error = (nb_quant_error){0};
+    nb_status st = nb_emit_tensor(&j->emit, t, j->err);
+    return st ? st : nb_convert_list_add(&j->list, t, j->emit.raw_bytes - before, &j->emit.error, j->err);
+}
+
 static nb_status write_all(job *j, const char *target, nb_convert_report *report) {
     const nb_convert_options *o = j->options;
     if (is_source(j->input.source, target))
@@ -248,7 +256,7 @@ static nb_status write_all(job *j, const char *target, nb_convert_report *report
                         .inv_freq = j->inv_freq,
                         .windows = j->windows};
     if (j->has_vocab) st = emit_vocab(j);
-    for (size_t i = 0; !st && i < j->plan.n; i++) st = nb_emit_tensor(&j->emit, &j->plan.tensors[i], j->err);
+    for (size_t i = 0; !st && i < j->plan.n; i++) st = write_tensor(j, &j->plan.tensors[i]);
     return st ? st : commit(j, report);
 }
 
@@ -258,7 +266,8 @@ static void fill_report(const job *j, nb_convert_report *r) {
     for (size_t i = 0; i < j->plan.n; i++)
         if (j->plan.tensors[i].n_parts) r->parameters += j->plan.tensors[i].spec.rows * j->plan.tensors[i].spec.cols;
     r->n_tensors = (uint32_t)(j->plan.n + j->n_vocab_tensors);
-    r->snr_db = nb_quant_error_snr(&j->emit.error);
+    nb_quant_error total = nb_convert_total(&j->list);
+    r->snr_db = nb_quant_error_snr(&total);
     snprintf(r->architecture, sizeof r->architecture, "%s", architecture(j));
     snprintf(r->form, sizeof r->form, "%s", j->input.form->title);
 }
@@ -277,6 +286,8 @@ nb_status nb_convert(const char *source, const char *target, const nb_convert_op
     nb_status st = prepare(&j, source);
     if (!st && !options->dry_run) st = write_all(&j, target, report);
     if (!st) fill_report(&j, report);
+    if (!st && options->list) *options->list = j.list;
+    else nb_convert_list_free(&j.list);
     nb_hasher_free(j.hasher);
     nb_writer_close(j.writer);
     free(j.model_json);

@@ -11,6 +11,7 @@
 #include "base/progress.h"
 #include "base/status.h"
 #include "base/team.h"
+#include "convert/report.h"
 #include "format/writer.h"
 #include "quant/types.h"
 
@@ -42,6 +43,7 @@ typedef struct nb_convert_options {
     const nb_progress *progress; /* may be NULL; units are source bytes */
     void (*say)(void *user, const char *sentence); /* may be NULL: form found, warnings; no newline */
     void *user;
+    nb_convert_list *list; /* may be NULL; a zeroed one, to which every tensor of the model is added that was written */
 } nb_convert_options;
 
 typedef struct nb_convert_report {

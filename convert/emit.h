@@ -20,7 +20,7 @@ typedef struct nb_emit {
     uint64_t total_bytes;        /* what `total` elements count as in the progress */
     const float *inv_freq; /* [head_dim / 2], of a model with rotary positions */
     const float *windows;  /* [n_layer], of a model that has them */
-    nb_quant_error error; /* of the matrices that are not f32 */
+    nb_quant_error error; /* added to by matrices that are not f32 */
     uint64_t raw_bytes;
 } nb_emit;
 

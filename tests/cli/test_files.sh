@@ -51,6 +51,22 @@ for other in raw level; do
         "$("$nibble" logits $model --tokens 1,2,3)"
 done
 expect 1 '' 'nowhere' "$nibble" convert source -o nowhere/x.nbl
+# The page of a conversion: the same for any number of threads, whole in itself, names escaped, every tensor in its table.
+mkdir pages
+for n in 1 4; do
+    expect 0 '^  mlp.down +[0-9.]+ dB +[0-9.]+ bits +[0-9.]+ % of the parameters$' '*' \
+        "$nibble" convert source -o 'pages/<a>&b.nbl' --force --threads $n --report report$n.html
+done
+check 'the same page' cmp report1.html report4.html
+check 'an escaped name' grep -q '<h1>&lt;a&gt;&amp;b.nbl</h1>' report1.html
+check 'its identity' grep -q "$("$nibble" inspect 'pages/<a>&b.nbl' --json | "$helper" json identity)" report1.html
+check 'nothing from elsewhere' test -z "$(grep -E '(src|href)=|url\(|://|<script|@import' report1.html)"
+check_same 'a row for every tensor' "$(grep -c '<tr><td>[a-z_]*\.' report1.html)" \
+    "$("$nibble" inspect $model --tensors | grep -c '^\(embed\|head\|rope\|blocks\)\.')"
+check_same 'three plots with a point for every matrix' "$(grep -o '<circle' report1.html | wc -l)" \
+    $((3 * $(grep -c '<td>q[48]<td>' report1.html)))
+expect 1 '' 'nowhere' "$nibble" convert source -o page.nbl --report nowhere/r.html
+check 'no file without its page' test ! -e page.nbl
 expect 1 '' 'nonesuch' "$nibble" convert source -o set.nbl --set nonesuch=1
 mkdir empty
 expect 1 '' 'empty' "$nibble" convert empty

@@ -71,6 +71,7 @@ done <<'TABLE'
 2|either --tokens or --tokens-file|logits m
 2|either --tokens or --tokens-file|logits m --tokens 1 --tokens-file f
 2|'1.5' is not a token id|logits m --tokens 1.5
+2|nothing for a --report|convert m --dry-run --report r.html
 2|either --text or --tokens-file|perplexity m
 2|--stride must not be larger than --ctx|perplexity m --text f --ctx 8 --stride 9
 2|--ctx must be at least 2|perplexity m --text f --ctx 1
