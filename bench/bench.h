@@ -28,6 +28,7 @@ typedef struct bench_machine {
  * both arguments, live until the process ends. */
 void bench_add_kernels(const nb_kernels *tier);
 void bench_add_products(const nb_kernels *tier, bench_machine *machine);
+void bench_add_sampler(const nb_kernels *tier);
 
 /* What the machine does of `kind` with a tier's instructions just now, per second; `all`: on all threads. */
 double bench_limit(bench_machine *m, const nb_kernels *tier, nb_probe kind, bool all, double seconds);

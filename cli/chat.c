@@ -7,8 +7,8 @@
 #include "base/mem.h"
 #include "cli/common.h"
 #include "cli/editor.h"
+#include "cli/sampling.h"
 #include "core/chat.h"
-#include "core/generate.h"
 
 typedef struct talk {
     const options *o;
@@ -16,7 +16,7 @@ typedef struct talk {
     const nb_tokenizer *t;
     const nb_chat_style *style;
     nb_session *session;
-    nb_sampler_params sampling;
+    sampling how;
     nb_ids held;    /* what the session holds */
     nb_ids pending; /* what ends the last answer; it enters the session with the next message */
     uint64_t turn;  /* each answer draws from its own stream */
@@ -70,15 +70,11 @@ static nb_status read_message(talk *c, const char *message, nb_error *err) {
 }
 
 static nb_status answer(talk *c, nb_error *err) {
-    const options *o = c->o;
-    nb_generate_options how = {.sampling = c->sampling,
-                               .stream = c->turn++,
-                               .max_tokens = (uint32_t)o->max_tokens,
-                               .stops = o->stops.v,
-                               .n_stops = o->stops.n,
-                               .tools = nb_chat_style_has_tools(c->style, c->t),
-                               .step = take_step,
-                               .user = c};
+    nb_generate_options how = sampling_options(&c->how, c->o);
+    how.stream = c->turn++;
+    how.tools = nb_chat_style_has_tools(c->style, c->t);
+    how.step = take_step;
+    how.user = c;
     nb_generated g = {0};
     double begin = seconds_now();
     c->printed = 0;
@@ -154,7 +150,10 @@ static nb_status prepare(talk *c, nb_error *err) {
 int cmd_chat(const options *o) {
     nb_error err = {0};
     talk c = {.o = o};
-    if (sampling_params(o, &c.sampling, &err)) return usage_error("chat: %s", err.text);
+    if (sampling_read(&c.how, o, &err)) {
+        sampling_free(&c.how);
+        return usage_error("chat: %s", err.text);
+    }
     nb_status st = prepare(&c, &err);
     if (!st && isatty(STDIN_FILENO)) c.editor = editor_open("> ");
     if (!st) st = converse(&c, &err);
@@ -165,5 +164,6 @@ int cmd_chat(const options *o) {
     engine_close(&c.e);
     nb_ids_free(&c.held);
     nb_ids_free(&c.pending);
+    sampling_free(&c.how);
     return code;
 }

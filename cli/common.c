@@ -300,17 +300,6 @@ nb_status feed(nb_session *s, const int32_t *ids, size_t n, size_t chunk, nb_err
     return NB_OK;
 }
 
-nb_status sampling_params(const options *o, nb_sampler_params *p, nb_error *err) {
-    *p = nb_sampler_defaults;
-    p->temperature = (float)o->temp;
-    p->top_k = (uint32_t)o->top_k;
-    p->top_p = (float)o->top_p;
-    p->min_p = (float)o->min_p;
-    p->repeat_penalty = (float)o->repeat_penalty;
-    p->seed = o->seed;
-    return nb_sampler_params_check(p, err);
-}
-
 static double per_second(size_t n, double seconds) {
     return seconds > 0 ? (double)n / seconds : 0;
 }

@@ -12,7 +12,6 @@
 #include "base/team.h"
 #include "cli/options.h"
 #include "core/model.h"
-#include "core/sampler.h"
 #include "core/session.h"
 #include "core/tokenizer.h"
 #include "format/reader.h"
@@ -89,9 +88,6 @@ nb_status session_open(nb_session **session, const engine *e, const options *o, 
 nb_status check_room(size_t n, size_t held, size_t room, nb_error *err);
 /* Append ids chunk by chunk; NB_CANCELLED when a signal came between two, NB_LIMIT when they do not fit. */
 nb_status feed(nb_session *s, const int32_t *ids, size_t n, size_t chunk, nb_error *err);
-
-/* Sampling parameters from the options of run and chat, checked. */
-nb_status sampling_params(const options *o, nb_sampler_params *p, nb_error *err);
 
 /* Tokens read and generated, and the time they took. */
 typedef struct speed {

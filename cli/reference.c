@@ -83,20 +83,12 @@ nb_status reference_create(reference_writer *w, const char *path, const referenc
     return st;
 }
 
-/* The k likeliest tokens by ascending id: all above the k-th best logit, and the first of those that equal it. */
+/* The k likeliest tokens by ascending id. */
 static void choose(const reference_writer *w, struct reference_worker *worker, const float *logits) {
-    float least = -HUGE_VALF;
-    size_t n, equal = w->k, taken = 0;
-    if (w->k < w->key.n_vocab) {
-        const nb_candidate *best = nb_sampler_candidates(worker->sampler, logits, &n);
-        least = best[n - 1].logit;
-        for (equal = 0; equal < n && !(best[n - 1 - equal].logit > least);) equal++;
-    }
-    for (uint32_t i = 0; i < w->key.n_vocab && taken < w->k; i++) {
-        bool same = !(logits[i] < least) && !(logits[i] > least);
-        if (logits[i] > least || (same && equal)) worker->ids[taken++] = (int32_t)i;
-        equal -= same && equal;
-    }
+    if (w->k < w->key.n_vocab)
+        memcpy(worker->ids, nb_sampler_candidates(worker->sampler, logits).id, w->k * sizeof *worker->ids);
+    else
+        for (uint32_t i = 0; i < w->k; i++) worker->ids[i] = (int32_t)i;
 }
 
 void reference_record(reference_writer *w, size_t row, int member, const float *logits, double lse, int32_t target) {

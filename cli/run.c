@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "cli/common.h"
+#include "cli/sampling.h"
 #include "core/engine.h"
 
 enum { ROWS_MOST = 64 }; /* samples side by side: more of them read no weights less often that would show */
@@ -22,7 +23,7 @@ typedef struct job {
     const nb_tokenizer *t; /* NULL: the model has none, ids are printed instead of text */
     nb_engine *rows;
     uint32_t n_rows;
-    nb_sampler_params sampling;
+    sampling how;
     nb_ids prompt;
     speed speed;
     size_t kv_bytes; /* of the KV cache, at most */
@@ -111,12 +112,9 @@ static nb_status join_samples(job *j, nb_error *err) {
     nb_generated *generated[ROWS_MOST];
     uint32_t rows[ROWS_MOST], n = 0;
     for (uint32_t most = nb_engine_free_rows(j->rows); n < most && j->joined + n < j->o->samples; n++) {
-        how[n] = (nb_generate_options){.sampling = j->sampling,
-                                       .stream = j->joined + n,
-                                       .max_tokens = (uint32_t)j->o->max_tokens,
-                                       .stops = j->o->stops.v,
-                                       .n_stops = j->o->stops.n,
-                                       .tools = true};
+        how[n] = sampling_options(&j->how, j->o);
+        how[n].stream = j->joined + n;
+        how[n].tools = true;
         generated[n] = &j->samples[j->joined + n].g;
     }
     nb_status st = nb_engine_join(j->rows, j->prompt.data, j->prompt.size, how, n, generated, rows, err);
@@ -205,7 +203,7 @@ int cmd_run(const options *o) {
     nb_error err = {0};
     job j = {.o = o};
     int code = EXIT_SUCCESS;
-    nb_status st = sampling_params(o, &j.sampling, &err);
+    nb_status st = sampling_read(&j.how, o, &err);
     if (!st && o->tokens) st = ids_from_options(o->tokens, NULL, &j.prompt, &err);
     if (st) {
         code = usage_error("run: %s", err.text);
@@ -231,5 +229,6 @@ out:
     nb_free(j.samples);
     engine_close(&j.e);
     nb_ids_free(&j.prompt);
+    sampling_free(&j.how);
     return code;
 }

@@ -95,9 +95,9 @@ static nb_status start(nb_engine *e, engine_row *r, const int32_t *ids, size_t n
                        nb_error *err) {
     const nb_model *m = nb_batch_model(e->batch);
     r->options = *o;
-    nb_status st = nb_sampler_create(&r->sampler, &o->sampling, o->stream, nb_model_hparams(m)->vocab_size,
-                                     nb_model_kernels(m), err);
-    if (!st) st = nb_row_start(&r->row, nb_model_tokenizer(m), &r->options, g, err);
+    uint32_t vocab_size = nb_model_hparams(m)->vocab_size;
+    nb_status st = nb_sampler_create(&r->sampler, &o->sampling, o->stream, vocab_size, nb_model_kernels(m), err);
+    if (!st) st = nb_row_start(&r->row, nb_model_tokenizer(m), vocab_size, &r->options, g, err);
     for (size_t i = 0; !st && i < n; i++) nb_sampler_accept(r->sampler, ids[i]);
     return st;
 }

@@ -26,7 +26,9 @@ typedef struct nb_generate_options {
     uint32_t max_tokens;      /* 0: until the session's room ends */
     const char *const *stops; /* stop texts [n_stops]; the text ends before the first of them */
     size_t n_stops;
-    bool ignore_stop_tokens;
+    const int32_t *stop_tokens; /* [n_stop_tokens], besides those of the vocabulary */
+    size_t n_stop_tokens;
+    bool ignore_stop_tokens;    /* the vocabulary's */
     bool tools;               /* run tools whose control tokens the vocabulary has */
     bool (*step)(void *user, const nb_step *step); /* may be NULL; false cancels */
     void *user;

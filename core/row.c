@@ -3,14 +3,18 @@
 #include <string.h>
 #include "base/mem.h"
 
-nb_status nb_row_start(nb_row *row, const nb_tokenizer *t, const nb_generate_options *o, nb_generated *g,
-                       nb_error *err) {
+nb_status nb_row_start(nb_row *row, const nb_tokenizer *t, uint32_t vocab_size, const nb_generate_options *o,
+                       nb_generated *g, nb_error *err) {
     *row = (nb_row){.t = t, .o = o, .g = g};
     g->end_token = NB_NO_TOKEN;
     g->finish = NB_FINISH_LENGTH;
     if (o->n_stops && !t) return nb_fail(err, NB_ARGUMENT, "stop texts need a tokenizer, and the model has none");
     for (size_t i = 0; i < o->n_stops; i++)
         if (!o->stops[i] || !o->stops[i][0]) return nb_fail(err, NB_ARGUMENT, "stop text %zu is empty", i + 1);
+    for (size_t i = 0; i < o->n_stop_tokens; i++)
+        if (o->stop_tokens[i] < 0 || (uint32_t)o->stop_tokens[i] >= vocab_size)
+            return nb_fail(err, NB_ARGUMENT, "stop token %d: expected an id from 0 to %u", (int)o->stop_tokens[i],
+                           vocab_size - 1);
     return NB_OK;
 }
 
@@ -134,10 +138,17 @@ static nb_status take_ordinary(nb_row *row, int32_t id, bool sampled, nb_error *
     return st ? st : follow_tools(row, id, err);
 }
 
+static bool is_terminal(const nb_row *row, int32_t id) {
+    const nb_generate_options *o = row->o;
+    for (size_t i = 0; i < o->n_stop_tokens; i++)
+        if (o->stop_tokens[i] == id) return true;
+    return row->t && !o->ignore_stop_tokens && nb_token_is_stop(row->t, id);
+}
+
 nb_status nb_row_take(nb_row *row, int32_t id, bool last, nb_step *step, nb_error *err) {
     size_t before = row->g->text.size;
     bool forced = row->n_forced < row->forced.size;
-    bool terminal = row->t && !row->o->ignore_stop_tokens && nb_token_is_stop(row->t, id);
+    bool terminal = is_terminal(row, id);
     nb_status st;
     row->n_forced += forced;
     if (terminal) {

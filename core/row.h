@@ -20,9 +20,10 @@ typedef struct nb_row {
     size_t n_forced;
 } nb_row;
 
-/* *g is zeroed; `o` and `g` outlive the row. NB_ARGUMENT for an empty stop text, or stop texts without a tokenizer. */
-nb_status nb_row_start(nb_row *row, const nb_tokenizer *t, const nb_generate_options *o, nb_generated *g,
-                       nb_error *err);
+/* *g is zeroed; `o` and `g` outlive the row. NB_ARGUMENT for an empty stop text, stop texts without a
+ * tokenizer, or a stop token outside the vocabulary. */
+nb_status nb_row_start(nb_row *row, const nb_tokenizer *t, uint32_t vocab_size, const nb_generate_options *o,
+                       nb_generated *g, nb_error *err);
 void nb_row_free(nb_row *row); /* accepts a zeroed row */
 
 /* The row's next token is forced: it is *id, and nothing is to be sampled. */

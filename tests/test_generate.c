@@ -113,7 +113,7 @@ static nb_status generate(const run *r, fake *f, seen *s, nb_generated *g, nb_er
     o.step = listen;
     o.user = s;
     nb_status st = nb_sampler_create(&sampler, &o.sampling, 0, VOCAB, &kernels, err);
-    if (!st) st = nb_row_start(&row, tokenizer, &o, g, err);
+    if (!st) st = nb_row_start(&row, tokenizer, VOCAB, &o, g, err);
     if (!st) st = nb_row_run(&row, sampler, &decoder, err);
     nb_row_free(&row);
     nb_sampler_free(sampler);
@@ -226,9 +226,16 @@ static void tools(void **state) {
 static void ends(void **state) {
     (void)state;
     static const char *const stops[] = {"STOP", "\n\n", "TOPS", "\xc3\xa9"};
+    static const int32_t own[] = {'x', 'c'};
 #define STOPS .options = {.stops = stops, .n_stops = COUNT_OF(stops)}
     static const run runs[] = {
         {.script = "abc~Edef", .expected = "abc~E", .text = "abc", .end_token = 257},
+        {.script = "abcde", .options = {.stop_tokens = own, .n_stop_tokens = 2}, .expected = "abc", .text = "ab", .end_token = 'c'},
+        {.script = "ab~Ecde",
+         .options = {.stop_tokens = own, .n_stop_tokens = 2, .ignore_stop_tokens = true},
+         .expected = "ab~Ec",
+         .text = "ab",
+         .end_token = 'c'},
         {.script = "~B", .expected = "~B", .text = "", .end_token = 256},
         {.script = "ab~Ec~Bd",
          .options = {.ignore_stop_tokens = true, .max_tokens = 6},
@@ -297,7 +304,7 @@ static void text_is_streamed_whole(void **state) {
     } steps[] = {{'a', "a"}, {0xe4, ""}, {0xbd, ""},  {0xa0, "\xe4\xbd\xa0"},
                  {'x', ""},  {'x', "x"}, {'y', ""},   {'x', "xy"},
                  {258, ""},  {'y', ""},  {'!', "xy!"}};
-    assert_int_equal(nb_row_start(&row, tokenizer, &o, &g, &err), NB_OK);
+    assert_int_equal(nb_row_start(&row, tokenizer, VOCAB, &o, &g, &err), NB_OK);
     for (size_t i = 0; i < COUNT_OF(steps); i++) {
         assert_int_equal(nb_row_take(&row, steps[i].id, false, &step, &err), NB_OK);
         assert_int_equal(step.text_size, strlen(steps[i].text));
@@ -317,7 +324,7 @@ static void without_a_tokenizer(void **state) {
     nb_error err = {0};
     nb_step step;
     int32_t id;
-    assert_int_equal(nb_row_start(&row, NULL, &o, &g, &err), NB_OK);
+    assert_int_equal(nb_row_start(&row, NULL, VOCAB, &o, &g, &err), NB_OK);
     assert_int_equal(nb_row_take(&row, 257, false, &step, &err), NB_OK);
     assert_false(step.terminal || nb_row_forced(&row, &id));
     assert_int_equal(nb_row_take(&row, 3, true, &step, &err), NB_OK);
@@ -327,9 +334,13 @@ static void without_a_tokenizer(void **state) {
     nb_row_free(&row);
     nb_generated_free(&g);
     o = (nb_generate_options){.stops = (const char *const[]){"x"}, .n_stops = 1};
-    assert_int_equal(nb_row_start(&row, NULL, &o, &g, &err), NB_ARGUMENT);
+    assert_int_equal(nb_row_start(&row, NULL, VOCAB, &o, &g, &err), NB_ARGUMENT);
     o.stops = (const char *const[]){""};
-    assert_int_equal(nb_row_start(&row, tokenizer, &o, &g, &err), NB_ARGUMENT);
+    assert_int_equal(nb_row_start(&row, tokenizer, VOCAB, &o, &g, &err), NB_ARGUMENT);
+    for (int i = 0; i < 2; i++) {
+        o = (nb_generate_options){.stop_tokens = (const int32_t[]){i ? VOCAB : -1}, .n_stop_tokens = 1};
+        assert_int_equal(nb_row_start(&row, NULL, VOCAB, &o, &g, &err), NB_ARGUMENT);
+    }
 }
 
 static void no_room_at_all(void **state) {
@@ -341,7 +352,7 @@ static void no_room_at_all(void **state) {
     fake *f = calloc(1, sizeof *f);
     assert_non_null(f);
     nb_decoder decoder = {.self = f, .append = fake_append, .logits = fake_logits, .room = fake_room};
-    assert_int_equal(nb_row_start(&row, tokenizer, &o, &g, &err), NB_OK);
+    assert_int_equal(nb_row_start(&row, tokenizer, VOCAB, &o, &g, &err), NB_OK);
     assert_int_equal(nb_row_run(&row, NULL, &decoder, &err), NB_OK);
     assert_int_equal(g.finish, NB_FINISH_LENGTH);
     assert_int_equal(g.ids.size, 0);

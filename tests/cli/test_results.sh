@@ -120,6 +120,22 @@ case $(json samples.0.text <stop.json) in
 *) pass ;;
 esac
 check_same 'a stop text when streaming' "$(run --temp 0 --stop "$word")" "$(json samples.0.text <stop.json)"
+first=$(json samples.0.ids <short.json | tr -d '[] ' | cut -d, -f"$(($(json prompt_ids <short.json | wc -w) + 1))")
+run --temp 0 --logit-bias "$first=-inf" --json >banned.json
+check 'a banned token' test "$(json samples.0.ids <banned.json | tr -d '[],' | tr ' ' '\n' | grep -cx "$first")" \
+    -eq "$(json prompt_ids <banned.json | tr -d '[],' | tr ' ' '\n' | grep -cx "$first")"
+check_same 'a token of its own that stops' "$(run --temp 0 --stop-token 1,2 --stop-token "$first")" ''
+check_same 'a bias that decides' "$(run -n 3 --temp 2 --logit-bias 65=1000 --json | json samples.0.ids | grep -o '65\b' | wc -l)" 3
+for option in '--typical 0.01' '--top-p 0.01' '--min-p 1' '--top-k 1'; do
+    # shellcheck disable=SC2086
+    check_same "$option is greedy or typical" "$(run --seed 5 $option)" "$(run --seed 6 $option)"
+done
+check 'min-keep keeps more' test "$(run --seed 5 --temp 3 --top-p 0.01 --min-keep 100)" != "$(run --seed 6 --temp 3 --top-p 0.01 --min-keep 100)"
+check 'penalties change the text' test \
+    "$(run --temp 0 -n 100 --frequency-penalty 2 --presence-penalty 1 --repeat-last-n 100)" != "$(run --temp 0 -n 100)"
+check_same 'penalties over no tokens' "$(run --temp 0 -n 100 --frequency-penalty 2 --repeat-last-n 0)" "$(run --temp 0 -n 100)"
+expect 1 '' 'expected an id from 0' "$nibble" run $model -p x --stop-token 99999999
+expect 1 '' 'expected an id from 0' "$nibble" run $model -p x --logit-bias 99999999=1
 expect 0 '*' '^prefill [0-9]+ tokens in .* decode [0-9]+ tokens' "$nibble" run $model -p "$prompt" -n 3 --stats
 expect 1 '' 'larger --ctx' "$nibble" run $model -p "$prompt" --ctx 2
 "$nibble" run $model -p "$prompt" --ctx 12 -n 0 --temp 0 --json >full.json
