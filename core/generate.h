@@ -29,7 +29,9 @@ typedef struct nb_generate_options {
     const int32_t *stop_tokens; /* [n_stop_tokens], besides those of the vocabulary */
     size_t n_stop_tokens;
     bool ignore_stop_tokens;    /* the vocabulary's */
-    bool tools;               /* run tools whose control tokens the vocabulary has */
+    bool tools;               /* run the tools of the registry whose control tokens the vocabulary has */
+    const struct nb_tool *more_tools; /* [n_more_tools] the caller's own (core/tools.h), looked for behind those */
+    size_t n_more_tools;
     bool (*step)(void *user, const nb_step *step); /* may be NULL; false cancels */
     void *user;
 } nb_generate_options;

@@ -52,16 +52,18 @@ static nb_status answer_call(nb_row *row, nb_error *err) {
 
 /* The tool whose call this control token starts. */
 static const nb_tool *tool_started_by(const nb_row *row, const char *special) {
-    for (size_t i = 0; special && i < nb_tool_count; i++)
-        if (strcmp(nb_tools[i].call_start, special) == 0 && nb_tool_usable(&nb_tools[i], nb_tokenizer_vocab(row->t)))
-            return &nb_tools[i];
+    size_t own = row->o->tools ? nb_tool_count : 0;
+    for (size_t i = 0; special && i < own + row->o->n_more_tools; i++) {
+        const nb_tool *tool = i < own ? &nb_tools[i] : &row->o->more_tools[i - own];
+        if (strcmp(tool->call_start, special) == 0 && nb_tool_usable(tool, nb_tokenizer_vocab(row->t))) return tool;
+    }
     return NULL;
 }
 
 /* nanochat's Engine: a start inside a call starts it anew, an end outside is nothing, control tokens inside count as
  * their text. */
 static nb_status follow_tools(nb_row *row, int32_t id, nb_error *err) {
-    if (!row->t || !row->o->tools) return NB_OK;
+    if (!row->t || !(row->o->tools || row->o->n_more_tools)) return NB_OK;
     const char *special = nb_token_special_text(row->t, id);
     const nb_tool *started = tool_started_by(row, special);
     if (started) {

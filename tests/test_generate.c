@@ -6,8 +6,9 @@
 /* A byte vocabulary with nanochat's control tokens. In scripts and expectations below, control tokens are written as
  * these letters between tildes, every other character is one token. */
 static const char *const control[] = {"<|bos|>",        "<|assistant_end|>", "<|python_start|>",
-                                      "<|python_end|>", "<|output_start|>",  "<|output_end|>"};
-static const char letters[] = "BEPQOR";
+                                      "<|python_end|>", "<|output_start|>",  "<|output_end|>",
+                                      "<|shout_start|>", "<|shout_end|>"};
+static const char letters[] = "BEPQORST";
 enum { N_CONTROL = COUNT_OF(control), VOCAB = 256 + N_CONTROL, MAX_TOKENS = 300 };
 
 static nb_kernels kernels;
@@ -223,6 +224,39 @@ static void tools(void **state) {
                  .end_token = 257}); /* no tools asked for */
 }
 
+static bool shout(const char *text, size_t n, nb_buf *out) {
+    for (size_t i = 0; i < n; i++) nb_buf_byte(out, (uint8_t)(text[i] >= 'a' && text[i] <= 'z' ? text[i] - 32 : text[i]));
+    return n < 4;
+}
+
+/* Another tool is another row, beside the calculator or alone; one whose control tokens the vocabulary lacks does nothing. */
+static void another_tool(void **state) {
+    (void)state;
+    static const nb_tool rows[] = {
+        {.name = "missing", .call_start = "<|shout_start|>", .call_end = "<|nowhere|>", .output_start = "<|output_start|>",
+         .output_end = "<|output_end|>", .call = nb_calculate},
+        {.name = "shout", .call_start = "<|shout_start|>", .call_end = "<|shout_end|>", .output_start = "<|output_start|>",
+         .output_end = "<|output_end|>", .call = shout},
+    };
+#define SHOUT .more_tools = rows, .n_more_tools = COUNT_OF(rows)
+    static const run runs[] = {
+        {.script = "~Shey~Tabcdef~P1+1~Qghijk~E",
+         .options = {SHOUT, .tools = true},
+         .expected = "~Shey~T~OHEY~Rf~P1+1~Q~O2~Rjk~E",
+         .mask = "11111" "00000" "111111" "000" "111",
+         .text = "fjk",
+         .end_token = 257},
+        {.script = "~Shello~Tab~E", .options = {SHOUT}, .expected = "~Shello~Tab~E", .text = "ab", .end_token = 257},
+        {.script = "~Shi~Tabcdef~P1+1~Q~E",
+         .options = {SHOUT},
+         .expected = "~Shi~T~OHI~Ref~P1+1~Q~E",
+         .mask = "1111" "0000" "1111111" "1",
+         .text = "ef1+1",
+         .end_token = 257},
+    };
+    for (size_t i = 0; i < COUNT_OF(runs); i++) check(&runs[i]);
+}
+
 static void ends(void **state) {
     (void)state;
     static const char *const stops[] = {"STOP", "\n\n", "TOPS", "\xc3\xa9"};
@@ -390,6 +424,7 @@ static void names(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tools),
+        cmocka_unit_test(another_tool),
         cmocka_unit_test(ends),
         cmocka_unit_test(text_is_streamed_whole),
         cmocka_unit_test(without_a_tokenizer),

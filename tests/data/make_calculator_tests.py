@@ -80,6 +80,17 @@ def expression(rng: random.Random, depth: int) -> str:
     return expression(rng, depth - 1) + operator + expression(rng, depth - 1)
 
 
+def count(rng: random.Random) -> str:
+    """A string counted in another, as written by hand: quotes of every kind, literals side by side, parentheses."""
+    def literal(most: int) -> str:
+        text = "".join(rng.choice("aab bcAx1._") for _ in range(rng.randrange(most)))
+        quote = rng.choice(["'", '"', "'", '"', "\'\'\'", '"""'])
+        return rng.choice(["{}", "{}", "({})", " {} "]).format(quote + text + quote)
+    inner = literal(3) if rng.randrange(8) else literal(2) + literal(2)
+    outer = literal(20) if rng.randrange(6) else literal(9) + literal(9)
+    return outer + rng.choice([".count(", ".count( ", ". count(", ".count (", ".Count("][: 5 if rng.randrange(9) == 0 else 2]) + inner + ")"
+
+
 def main() -> None:
     warnings.simplefilter("ignore")
     rng = random.Random(11)
@@ -89,8 +100,8 @@ def main() -> None:
     cases += ["-" + nines + ".//2", "1/" + nines, "9" * 300 + "." + "9" * 200, f"1{zeros}.0*1{zeros}.0"]
     cases += ["1/1" + "0" * 323, "3/1" + "0" * 324]
     cases += ["9" * 255 + "*" + "9" * 255, "(" * 60 + "1" + ")" * 60, "-" * 500 + "1"]
-    while len(cases) < 650:
-        case = expression(rng, rng.randrange(1, 5))
+    while len(cases) < 5000:
+        case = expression(rng, rng.randrange(1, 7)) if rng.randrange(8) else count(rng)
         if len(case) <= 200:
             cases.append(case)
     for case in cases:
