@@ -19,12 +19,19 @@ const nb_arch *const nb_archs[] = {
     &nb_arch_qwen3,
     &nb_arch_phi3,
     &nb_arch_gemma,
+    &nb_arch_olmo,
+    &nb_arch_olmo2,
+    &nb_arch_nanochat_hf,
     &nb_arch_meta,
     &nb_arch_block,
     &nb_arch_tutorial,
     &nb_arch_gguf_llama,
     &nb_arch_gguf_qwen2,
     &nb_arch_gguf_qwen3,
+    &nb_arch_gguf_phi3,
+    &nb_arch_gguf_gemma,
+    &nb_arch_gguf_olmo,
+    &nb_arch_gguf_olmo2,
     &nb_arch_gguf_gpt2,
     NULL,
 };
@@ -210,6 +217,11 @@ static nb_status evaluate(facts *f, const nb_fact *fact, double *value, bool *fo
         if (*found && !nb_value_number(v, value))
             st = nb_fail(f->err, NB_FORMAT, "'%s' in the checkpoint's configuration is %s, expected a number",
                          fact->text, nb_value_kind_name(v->kind));
+        break;
+    case NB_FACT_NULL:
+        v = nb_value_path(f->in->config, fact->text);
+        *value = fact->value;
+        *found = v && v->kind == NB_VALUE_NONE;
         break;
     case NB_FACT_NAME:
         *value = fact->value;

@@ -41,6 +41,7 @@ typedef struct nb_map_row {
 typedef enum nb_fact_how {
     NB_FACT_IS,     /* `value` */
     NB_FACT_KEY,    /* number under the key `text` of the configuration; keys of keys are separated by '/' */
+    NB_FACT_NULL,   /* `value` when there is that key without a value */
     NB_FACT_NAME,   /* `value` when the text under the key `text` is `other` */
     NB_FACT_ROWS,   /* rows of tensor `text` (a pattern; of the first layer that has it) */
     NB_FACT_COLS,   /* its columns */
@@ -120,8 +121,10 @@ typedef struct nb_arch {
 /* All families; NULL at the end. */
 extern const nb_arch *const nb_archs[];
 extern const nb_arch nb_arch_nanochat, nb_arch_nanogpt, nb_arch_minigpt, nb_arch_mingpt, nb_arch_gpt2, nb_arch_llama,
-    nb_arch_mistral, nb_arch_qwen2, nb_arch_qwen3, nb_arch_phi3, nb_arch_gemma, nb_arch_meta, nb_arch_block, nb_arch_tutorial, nb_arch_gguf_llama,
-    nb_arch_gguf_qwen2, nb_arch_gguf_qwen3, nb_arch_gguf_gpt2;
+    nb_arch_mistral, nb_arch_qwen2, nb_arch_qwen3, nb_arch_phi3, nb_arch_gemma, nb_arch_olmo, nb_arch_olmo2, nb_arch_nanochat_hf, nb_arch_meta, nb_arch_block, nb_arch_tutorial,
+    nb_arch_gguf_llama,
+    nb_arch_gguf_qwen2, nb_arch_gguf_qwen3, nb_arch_gguf_phi3, nb_arch_gguf_gemma, nb_arch_gguf_olmo, nb_arch_gguf_olmo2,
+    nb_arch_gguf_gpt2;
 /* "nanochat, nanogpt, ..." appended to `names`. */
 void nb_arch_names(nb_buf *names);
 

@@ -1,5 +1,5 @@
-/* GGUF's architectures llama, qwen2, qwen3 and gpt2, with the tensor names of llama.cpp. Its converter interleaves the
- * rows of q and k of llama (also of Mistral), not those of the others. */
+/* GGUF's architectures, with the tensor names of llama.cpp. Its converter interleaves the rows of q and k of llama (also of
+ * Mistral) and olmo, not those of the others, and adds the 1 to gemma's norms. */
 #include "convert/arch.h"
 
 #define LAYER "blk.%u."
@@ -7,7 +7,6 @@
     {"token_embd.weight", NB_SPEC_embed, NB_PART_WHOLE, NB_MAP_SAME},             \
     {"output_norm.weight", NB_SPEC_norm_w, NB_PART_WHOLE, NB_MAP_SAME},           \
     {"output.weight", NB_SPEC_head, NB_PART_WHOLE, NB_MAP_TIED},                  \
-    {LAYER "attn_norm.weight", NB_SPEC_attn_norm_w, NB_PART_WHOLE, NB_MAP_SAME},  \
     {LAYER "attn_q.weight", NB_SPEC_qkv_w, NB_PART_Q, rotated},                   \
     {LAYER "attn_k.weight", NB_SPEC_qkv_w, NB_PART_K, rotated},                   \
     {LAYER "attn_v.weight", NB_SPEC_qkv_w, NB_PART_V, NB_MAP_SAME},               \
@@ -18,15 +17,26 @@
     {LAYER "attn_k_norm.weight", NB_SPEC_k_norm_w, NB_PART_WHOLE, NB_MAP_SAME},   \
     {LAYER "attn_output.weight", NB_SPEC_out_w, NB_PART_WHOLE, NB_MAP_SAME},      \
     {LAYER "attn_output.bias", NB_SPEC_out_b, NB_PART_WHOLE, NB_MAP_SAME},        \
-    {LAYER "ffn_norm.weight", NB_SPEC_mlp_norm_w, NB_PART_WHOLE, NB_MAP_SAME},    \
     {LAYER "ffn_gate.weight", NB_SPEC_up_w, NB_PART_GATE, NB_MAP_SAME},           \
     {LAYER "ffn_up.weight", NB_SPEC_up_w, NB_PART_UP, NB_MAP_SAME},               \
     {LAYER "ffn_down.weight", NB_SPEC_down_w, NB_PART_WHOLE, NB_MAP_SAME},        \
     {"rope_freqs.weight", 0, 0, NB_MAP_IGNORE}, /* read with the scaling of the rotary positions */ \
     {LAYER "attn_rot_embd", 0, 0, NB_MAP_IGNORE}
 
-static const nb_map_row pairs_map[] = {MAP(NB_MAP_PAIRS)};
-static const nb_map_row halves_map[] = {MAP(NB_MAP_SAME)};
+#define NORMS(of_attention, of_mlp)                                                   \
+    {LAYER of_attention ".weight", NB_SPEC_attn_norm_w, NB_PART_WHOLE, NB_MAP_SAME},  \
+    {LAYER of_mlp ".weight", NB_SPEC_mlp_norm_w, NB_PART_WHOLE, NB_MAP_SAME}
+
+static const nb_map_row pairs_map[] = {MAP(NB_MAP_PAIRS), NORMS("attn_norm", "ffn_norm")};
+static const nb_map_row halves_map[] = {MAP(NB_MAP_SAME), NORMS("attn_norm", "ffn_norm")};
+static const nb_map_row olmo2_map[] = {MAP(NB_MAP_SAME), NORMS("post_attention_norm", "post_ffw_norm")};
+static const nb_map_row phi3_map[] = {
+    {LAYER "attn_qkv.weight", NB_SPEC_qkv_w, NB_PART_WHOLE, NB_MAP_SAME},
+    {LAYER "ffn_up.weight", NB_SPEC_up_w, NB_PART_WHOLE, NB_MAP_SAME}, /* and the gate before it */
+    {"rope_factors_{long|short}.weight", 0, 0, NB_MAP_IGNORE},         /* as rope_freqs */
+    MAP(NB_MAP_SAME),
+    NORMS("attn_norm", "ffn_norm"),
+};
 static const nb_map_row gpt2_map[] = {
     {"token_embd.weight", NB_SPEC_embed, NB_PART_WHOLE, NB_MAP_SAME},
     {"position_embd.weight", NB_SPEC_pos, NB_PART_WHOLE, NB_MAP_SAME},
@@ -79,6 +89,20 @@ static const nb_fact qwen3_facts[] = {
     {"qk_norm", NB_FACT_IS, NULL, NULL, NB_QKNORM_BEFORE_ROPE},
     {"qk_norm_weight", NB_FACT_IS, NULL, NULL, 1},
 };
+static const nb_fact gemma_facts[] = {{"act", NB_FACT_IS, NULL, NULL, NB_ACT_GELU_TANH}, FACTS};
+static const nb_fact olmo_facts[] = {
+    {"norm", NB_FACT_IS, NULL, NULL, NB_NORM_LAYER},
+    {"norm_eps", NB_FACT_KEY, "attention.layer_norm_epsilon", NULL, 0},
+    {"norm_weight", NB_FACT_IS, NULL, NULL, 0},
+    {"clip_qkv", NB_FACT_KEY, "attention.clamp_kqv", NULL, 0},
+    FACTS,
+};
+static const nb_fact olmo2_facts[] = {
+    FACTS,
+    {"post_norm", NB_FACT_IS, NULL, NULL, 1},
+    {"qk_norm", NB_FACT_IS, NULL, NULL, NB_QKNORM_TOGETHER},
+    {"qk_norm_weight", NB_FACT_IS, NULL, NULL, 1},
+};
 static const nb_fact gpt2_facts[] = {
     SHAPE,
     {"norm", NB_FACT_IS, NULL, NULL, NB_NORM_LAYER},
@@ -98,7 +122,7 @@ static const nb_demand demands[] = {
     {"rope.scale_linear", "1"}, /* how scalings were written before rope.scaling.type */
 };
 
-#define ARCH(title, its_map, its_facts)                        \
+#define ARCH(title, its_map, its_facts, ...)                   \
     {.name = "gguf-" title,                                    \
      .architecture = title,                                    \
      .chat_style = "plain",                                    \
@@ -106,8 +130,12 @@ static const nb_demand demands[] = {
      NB_ARCH_TABLES(its_map, its_facts),                       \
      .demands = demands,                                       \
      .n_demands = sizeof demands / sizeof *demands,            \
-     .rope_sign = 1}
-const nb_arch nb_arch_gguf_llama = ARCH("llama", pairs_map, llama_facts);
-const nb_arch nb_arch_gguf_qwen2 = ARCH("qwen2", halves_map, llama_facts);
-const nb_arch nb_arch_gguf_qwen3 = ARCH("qwen3", halves_map, qwen3_facts);
-const nb_arch nb_arch_gguf_gpt2 = ARCH("gpt2", gpt2_map, gpt2_facts);
+     __VA_ARGS__}
+const nb_arch nb_arch_gguf_llama = ARCH("llama", pairs_map, llama_facts, .rope_sign = 1);
+const nb_arch nb_arch_gguf_qwen2 = ARCH("qwen2", halves_map, llama_facts, .rope_sign = 1);
+const nb_arch nb_arch_gguf_qwen3 = ARCH("qwen3", halves_map, qwen3_facts, .rope_sign = 1);
+const nb_arch nb_arch_gguf_phi3 = ARCH("phi3", phi3_map, llama_facts, .rope_sign = 1, .windows = NB_WINDOWS_SLIDING);
+const nb_arch nb_arch_gguf_gemma = ARCH("gemma", halves_map, gemma_facts, .rope_sign = 1, .embed_gain = true);
+const nb_arch nb_arch_gguf_olmo = ARCH("olmo", pairs_map, olmo_facts, .rope_sign = 1);
+const nb_arch nb_arch_gguf_olmo2 = ARCH("olmo2", olmo2_map, olmo2_facts, .rope_sign = 1);
+const nb_arch nb_arch_gguf_gpt2 = ARCH("gpt2", gpt2_map, gpt2_facts, .rope_sign = 1);

@@ -1,34 +1,43 @@
 /* Llama and its relatives with the names of Hugging Face's transformers: one map, of which each family uses what it
  * has. Llama (also TinyLlama, SmolLM2, ...), Mistral, Qwen2 (biases on q, k, v), Qwen3 (norms of q and k, free
- * head_dim), Phi-3 (fused projections), Gemma 1 (norms stored without their 1, scaled embeddings, GELU). */
+ * head_dim), Phi-3 (fused projections), Gemma 1 (norms stored without their 1, scaled embeddings, GELU), OLMo (LayerNorms
+ * without weights), OLMo 2 (norms behind attention and MLP), and nanochat's export, which has no norms' weights. */
 #include "convert/arch.h"
 
 #define LAYER "model.layers.%u."
-static const nb_map_row map[] = {
-    {"model.embed_tokens.weight", NB_SPEC_embed, NB_PART_WHOLE, NB_MAP_SAME},
-    {"model.norm.weight", NB_SPEC_norm_w, NB_PART_WHOLE, NB_MAP_SAME},
-    {"lm_head.weight", NB_SPEC_head, NB_PART_WHOLE, NB_MAP_TIED},
-    {LAYER "input_layernorm.weight", NB_SPEC_attn_norm_w, NB_PART_WHOLE, NB_MAP_SAME},
-    {LAYER "self_attn.q_proj.weight", NB_SPEC_qkv_w, NB_PART_Q, NB_MAP_SAME},
-    {LAYER "self_attn.k_proj.weight", NB_SPEC_qkv_w, NB_PART_K, NB_MAP_SAME},
-    {LAYER "self_attn.v_proj.weight", NB_SPEC_qkv_w, NB_PART_V, NB_MAP_SAME},
-    {LAYER "self_attn.qkv_proj.weight", NB_SPEC_qkv_w, NB_PART_WHOLE, NB_MAP_SAME},
-    {LAYER "self_attn.q_proj.bias", NB_SPEC_qkv_b, NB_PART_Q, NB_MAP_SAME},
-    {LAYER "self_attn.k_proj.bias", NB_SPEC_qkv_b, NB_PART_K, NB_MAP_SAME},
-    {LAYER "self_attn.v_proj.bias", NB_SPEC_qkv_b, NB_PART_V, NB_MAP_SAME},
-    {LAYER "self_attn.q_norm.weight", NB_SPEC_q_norm_w, NB_PART_WHOLE, NB_MAP_SAME},
-    {LAYER "self_attn.k_norm.weight", NB_SPEC_k_norm_w, NB_PART_WHOLE, NB_MAP_SAME},
-    {LAYER "self_attn.o_proj.weight", NB_SPEC_out_w, NB_PART_WHOLE, NB_MAP_SAME},
-    {LAYER "self_attn.o_proj.bias", NB_SPEC_out_b, NB_PART_WHOLE, NB_MAP_SAME},
-    {LAYER "post_attention_layernorm.weight", NB_SPEC_mlp_norm_w, NB_PART_WHOLE, NB_MAP_SAME},
-    {LAYER "mlp.gate_proj.weight", NB_SPEC_up_w, NB_PART_GATE, NB_MAP_SAME},
-    {LAYER "mlp.up_proj.weight", NB_SPEC_up_w, NB_PART_UP, NB_MAP_SAME},
-    {LAYER "mlp.gate_up_proj.weight", NB_SPEC_up_w, NB_PART_WHOLE, NB_MAP_SAME},
-    {LAYER "mlp.gate_proj.bias", NB_SPEC_up_b, NB_PART_GATE, NB_MAP_SAME},
-    {LAYER "mlp.up_proj.bias", NB_SPEC_up_b, NB_PART_UP, NB_MAP_SAME},
-    {LAYER "mlp.down_proj.weight", NB_SPEC_down_w, NB_PART_WHOLE, NB_MAP_SAME},
-    {LAYER "mlp.down_proj.bias", NB_SPEC_down_b, NB_PART_WHOLE, NB_MAP_SAME},
-    {LAYER "self_attn.rotary_emb.inv_freq", 0, 0, NB_MAP_IGNORE},
+#define MAP                                                                                     \
+    {"model.embed_tokens.weight", NB_SPEC_embed, NB_PART_WHOLE, NB_MAP_SAME},                   \
+    {"model.norm.weight", NB_SPEC_norm_w, NB_PART_WHOLE, NB_MAP_SAME},                          \
+    {"lm_head.weight", NB_SPEC_head, NB_PART_WHOLE, NB_MAP_TIED},                               \
+    {LAYER "self_attn.q_proj.weight", NB_SPEC_qkv_w, NB_PART_Q, NB_MAP_SAME},                   \
+    {LAYER "self_attn.k_proj.weight", NB_SPEC_qkv_w, NB_PART_K, NB_MAP_SAME},                   \
+    {LAYER "self_attn.v_proj.weight", NB_SPEC_qkv_w, NB_PART_V, NB_MAP_SAME},                   \
+    {LAYER "self_attn.qkv_proj.weight", NB_SPEC_qkv_w, NB_PART_WHOLE, NB_MAP_SAME},             \
+    {LAYER "self_attn.q_proj.bias", NB_SPEC_qkv_b, NB_PART_Q, NB_MAP_SAME},                     \
+    {LAYER "self_attn.k_proj.bias", NB_SPEC_qkv_b, NB_PART_K, NB_MAP_SAME},                     \
+    {LAYER "self_attn.v_proj.bias", NB_SPEC_qkv_b, NB_PART_V, NB_MAP_SAME},                     \
+    {LAYER "self_attn.q_norm.weight", NB_SPEC_q_norm_w, NB_PART_WHOLE, NB_MAP_SAME},            \
+    {LAYER "self_attn.k_norm.weight", NB_SPEC_k_norm_w, NB_PART_WHOLE, NB_MAP_SAME},            \
+    {LAYER "self_attn.o_proj.weight", NB_SPEC_out_w, NB_PART_WHOLE, NB_MAP_SAME},               \
+    {LAYER "self_attn.o_proj.bias", NB_SPEC_out_b, NB_PART_WHOLE, NB_MAP_SAME},                 \
+    {LAYER "mlp.gate_proj.weight", NB_SPEC_up_w, NB_PART_GATE, NB_MAP_SAME},                    \
+    {LAYER "mlp.up_proj.weight", NB_SPEC_up_w, NB_PART_UP, NB_MAP_SAME},                        \
+    {LAYER "mlp.gate_up_proj.weight", NB_SPEC_up_w, NB_PART_WHOLE, NB_MAP_SAME},                \
+    {LAYER "mlp.gate_proj.bias", NB_SPEC_up_b, NB_PART_GATE, NB_MAP_SAME},                      \
+    {LAYER "mlp.up_proj.bias", NB_SPEC_up_b, NB_PART_UP, NB_MAP_SAME},                          \
+    {LAYER "mlp.down_proj.weight", NB_SPEC_down_w, NB_PART_WHOLE, NB_MAP_SAME},                 \
+    {LAYER "mlp.down_proj.bias", NB_SPEC_down_b, NB_PART_WHOLE, NB_MAP_SAME},                   \
+    {LAYER "self_attn.rotary_emb.inv_freq", 0, 0, NB_MAP_IGNORE}
+#define NORMS(of_attention, of_mlp)                                                      \
+    {LAYER of_attention ".weight", NB_SPEC_attn_norm_w, NB_PART_WHOLE, NB_MAP_SAME},     \
+    {LAYER of_mlp ".weight", NB_SPEC_mlp_norm_w, NB_PART_WHOLE, NB_MAP_SAME}
+
+static const nb_map_row map[] = {MAP, NORMS("input_layernorm", "post_attention_layernorm")};
+static const nb_map_row olmo2_map[] = {MAP, NORMS("post_attention_layernorm", "post_feedforward_layernorm")};
+static const nb_map_row nanochat_map[] = {
+    MAP,
+    {LAYER "mlp.fc1.weight", NB_SPEC_up_w, NB_PART_WHOLE, NB_MAP_SAME},
+    {LAYER "mlp.fc2.weight", NB_SPEC_down_w, NB_PART_WHOLE, NB_MAP_SAME},
 };
 
 #define FACTS                                                                            \
@@ -69,6 +78,41 @@ static const nb_fact gemma_facts[] = {
     CONTEXT,
     TIED(1),
 };
+static const nb_fact olmo_facts[] = {
+    {"norm", NB_FACT_IS, NULL, NULL, NB_NORM_LAYER},
+    {"norm_eps", NB_FACT_IS, NULL, NULL, 1e-5},
+    {"norm_weight", NB_FACT_IS, NULL, NULL, 0},
+    {"clip_qkv", NB_FACT_KEY, "clip_qkv", NULL, 0},
+    FACTS,
+    OPTIONAL_BIAS,
+    CONTEXT,
+    TIED(0),
+};
+static const nb_fact olmo2_facts[] = {
+    FACTS,
+    OPTIONAL_BIAS,
+    {"post_norm", NB_FACT_IS, NULL, NULL, 1},
+    {"qk_norm", NB_FACT_IS, NULL, NULL, NB_QKNORM_TOGETHER},
+    {"qk_norm_weight", NB_FACT_IS, NULL, NULL, 1},
+    CONTEXT,
+    TIED(0),
+};
+static const nb_fact nanochat_facts[] = {
+    {"norm_weight", NB_FACT_IS, NULL, NULL, 0},
+    {"embed_norm", NB_FACT_IS, NULL, NULL, 1},
+    {"qk_norm", NB_FACT_IS, NULL, NULL, NB_QKNORM_AFTER_ROPE},
+    {"act", NB_FACT_IS, NULL, NULL, NB_ACT_RELU2},
+    {"glu", NB_FACT_IS, NULL, NULL, 0},
+    {"n_ff", NB_FACT_KEY, "intermediate_size", NULL, 0},
+    {"n_ff", NB_FACT_ROWS, "model.layers.0.mlp.fc1.weight", NULL, 0},
+    {"softcap", NB_FACT_KEY, "final_logit_softcapping", NULL, 0},
+    {"softcap", NB_FACT_NULL, "final_logit_softcapping", NULL, 0},
+    {"softcap", NB_FACT_IS, NULL, NULL, 15},
+    FACTS,
+    OPTIONAL_BIAS,
+    CONTEXT,
+    TIED(0),
+};
 static const nb_fact qwen2_facts[] = {FACTS, {"qkv_bias", NB_FACT_IS, NULL, NULL, 1}, CONTEXT, TIED(0)};
 static const nb_fact qwen3_facts[] = {
     FACTS,
@@ -85,23 +129,27 @@ static const nb_fact qwen3_facts[] = {
     {"rope_parameters/partial_rotary_factor", "1"}
 static const nb_demand demands[] = {DEMANDS};
 static const nb_demand llama_demands[] = {DEMANDS, {"use_sliding_window", "false"}};
+static const nb_demand nanochat_demands[] = {{"hidden_act", "relu2"}};
 static const nb_demand gemma_demands[] = {
     {"hidden_activation", "gelu_pytorch_tanh"},
     {"hidden_act", "gelu|gelu_pytorch_tanh"},
 };
 
-#define ARCH(title, its_facts, its_demands, ...)                \
+#define ARCH(title, its_map, its_facts, its_demands, ...)       \
     {.name = title,                                             \
-     .chat_style = "plain",                                     \
      .tokenizer_files = {"tokenizer.json", "tokenizer.model"},  \
-     NB_ARCH_TABLES(map, its_facts),                            \
+     NB_ARCH_TABLES(its_map, its_facts),                        \
      .demands = its_demands,                                    \
      .n_demands = sizeof(its_demands) / sizeof *(its_demands),  \
-     .rope_sign = 1,                                            \
      __VA_ARGS__}
-const nb_arch nb_arch_llama = ARCH("llama", llama_facts, llama_demands, .windows = NB_WINDOWS_NONE);
-const nb_arch nb_arch_mistral = ARCH("mistral", llama_facts, demands, .windows = NB_WINDOWS_SLIDING);
-const nb_arch nb_arch_qwen2 = ARCH("qwen2", qwen2_facts, demands, .windows = NB_WINDOWS_ASKED);
-const nb_arch nb_arch_qwen3 = ARCH("qwen3", qwen3_facts, demands, .windows = NB_WINDOWS_ASKED);
-const nb_arch nb_arch_phi3 = ARCH("phi3", llama_facts, demands, .windows = NB_WINDOWS_SLIDING);
-const nb_arch nb_arch_gemma = ARCH("gemma", gemma_facts, gemma_demands, .norm_offset = 1, .embed_gain = true);
+#define FORWARDS .chat_style = "plain", .rope_sign = 1
+const nb_arch nb_arch_llama = ARCH("llama", map, llama_facts, llama_demands, FORWARDS);
+const nb_arch nb_arch_mistral = ARCH("mistral", map, llama_facts, demands, FORWARDS, .windows = NB_WINDOWS_SLIDING);
+const nb_arch nb_arch_qwen2 = ARCH("qwen2", map, qwen2_facts, demands, FORWARDS, .windows = NB_WINDOWS_ASKED);
+const nb_arch nb_arch_qwen3 = ARCH("qwen3", map, qwen3_facts, demands, FORWARDS, .windows = NB_WINDOWS_ASKED);
+const nb_arch nb_arch_phi3 = ARCH("phi3", map, llama_facts, demands, FORWARDS, .windows = NB_WINDOWS_SLIDING);
+const nb_arch nb_arch_gemma = ARCH("gemma", map, gemma_facts, gemma_demands, FORWARDS, .norm_offset = 1, .embed_gain = true);
+const nb_arch nb_arch_olmo = ARCH("olmo", map, olmo_facts, demands, FORWARDS);
+const nb_arch nb_arch_olmo2 = ARCH("olmo2", olmo2_map, olmo2_facts, demands, FORWARDS);
+const nb_arch nb_arch_nanochat_hf = ARCH("nanochat-hf", nanochat_map, nanochat_facts, nanochat_demands, .architecture = "nanochat",
+                                         .chat_style = "nanochat", .rope_sign = -1);

@@ -44,6 +44,10 @@ const nb_form nb_forms[] = {
     GGUF("GGUF file of a Llama", &nb_arch_gguf_llama, "blk.%u.attn_q.weight", "llama"),
     GGUF("GGUF file of a Qwen2", &nb_arch_gguf_qwen2, "blk.%u.attn_q.weight", "qwen2"),
     GGUF("GGUF file of a Qwen3", &nb_arch_gguf_qwen3, "blk.%u.attn_q.weight", "qwen3"),
+    GGUF("GGUF file of a Phi-3", &nb_arch_gguf_phi3, "blk.%u.attn_qkv.weight", "phi3"),
+    GGUF("GGUF file of a Gemma", &nb_arch_gguf_gemma, "blk.%u.attn_q.weight", "gemma"),
+    GGUF("GGUF file of an OLMo", &nb_arch_gguf_olmo, "blk.%u.attn_q.weight", "olmo"),
+    GGUF("GGUF file of an OLMo 2", &nb_arch_gguf_olmo2, "blk.%u.attn_q.weight", "olmo2"),
     GGUF("GGUF file of a GPT-2", &nb_arch_gguf_gpt2, "blk.%u.attn_qkv.weight", "gpt2"),
     HF("Hugging Face GPT-2 model", &nb_arch_gpt2, "{transformer.|}h.%u.attn.c_attn.weight", "gpt2"),
     HF("Hugging Face Llama model", &nb_arch_llama, "model.layers.%u.self_attn.q_proj.weight", "llama"),
@@ -52,6 +56,9 @@ const nb_form nb_forms[] = {
     HF("Hugging Face Qwen3 model", &nb_arch_qwen3, "model.layers.%u.self_attn.q_proj.weight", "qwen3"),
     HF("Hugging Face Phi-3 model", &nb_arch_phi3, "model.layers.%u.self_attn.qkv_proj.weight", "phi3"),
     HF("Hugging Face Gemma model", &nb_arch_gemma, "model.layers.%u.self_attn.q_proj.weight", "gemma"),
+    HF("Hugging Face OLMo model", &nb_arch_olmo, "model.layers.%u.self_attn.q_proj.weight", "olmo"),
+    HF("Hugging Face OLMo 2 model", &nb_arch_olmo2, "model.layers.%u.self_attn.q_proj.weight", "olmo2"),
+    HF("Hugging Face nanochat model", &nb_arch_nanochat_hf, "model.layers.%u.self_attn.q_proj.weight", "nanochat"),
 };
 const size_t nb_form_count = sizeof nb_forms / sizeof *nb_forms;
 

@@ -203,18 +203,22 @@ static nb_status scale_yarn(maker *m) {
 /* Ding et al. 2024, LongRoPE: a factor per frequency, one list for the original context and one for what is longer. A
  * context beyond the original one is used only when it was asked for: texts that fit the original one need the short
  * list. */
+static bool takes_long_list(maker *m, double original) {
+    bool longer = is_set(m, "n_ctx") && m->h->n_ctx > original;
+    if (!longer && m->h->n_ctx > original) m->h->n_ctx = (uint32_t)original;
+    return longer;
+}
+
 static nb_status scale_longrope(maker *m) {
     double factor, original, stretch;
     nb_status st = original_context(m, &original);
     if (!st) st = number(m, "factor", trained_context(m) / original, &factor);
     if (st) return st;
-    bool longer = is_set(m, "n_ctx") && m->h->n_ctx > original;
-    const char *key = longer ? "long_factor" : "short_factor";
+    const char *key = takes_long_list(m, original) ? "long_factor" : "short_factor";
     const nb_value *list = find(m, key);
     if (!list || list->kind != NB_VALUE_LIST || list->count != m->half)
         return nb_fail(m->err, NB_FORMAT, "the scaling of its rotary positions has no list '%s' of %u numbers", key,
                        (unsigned)m->half);
-    if (!longer && m->h->n_ctx > original) m->h->n_ctx = (uint32_t)original;
     if (find(m, "attention_factor")) st = number(m, "attention_factor", 0, &m->attention);
     else if (factor > 1) m->attention = sqrt(1 + nb_log(factor) / nb_log(original));
     for (uint32_t i = 0; !st && i < m->half; i++) {
@@ -255,20 +259,29 @@ static nb_status scale(maker *m) {
     return st;
 }
 
-/* GGUF keeps llama3's scaling as a tensor of divisors. */
-static nb_status divide(maker *m) {
-    const nb_source_tensor *t = m->in->source ? nb_source_find(m->in->source, "rope_freqs.weight") : NULL;
+static bool has_tensor(const maker *m, const char *name) { return m->in->source && nb_source_find(m->in->source, name); }
+
+static nb_status divide_by(maker *m, const char *name) {
+    const nb_source_tensor *t = nb_source_find(m->in->source, name);
     float divisors[NB_ROPE_MAX];
-    if (!t) return NB_OK;
-    if (nb_source_rows(t) != 1 || nb_source_cols(t) != m->half)
-        return nb_fail(m->err, NB_FORMAT, "tensor 'rope_freqs.weight' does not hold %u divisors", (unsigned)m->half);
+    if (!t || nb_source_rows(t) != 1 || nb_source_cols(t) != m->half)
+        return nb_fail(m->err, NB_FORMAT, "tensor '%s' does not hold %u divisors", name, (unsigned)m->half);
     nb_status st = nb_source_read(m->in->source, t, 0, 1, 0, m->half, divisors, m->err);
     for (uint32_t i = 0; !st && i < m->half; i++) {
         if (!(divisors[i] > 0.0f))
-            return nb_fail(m->err, NB_FORMAT, "tensor 'rope_freqs.weight' holds something other than positive numbers");
+            return nb_fail(m->err, NB_FORMAT, "tensor '%s' holds something other than positive numbers", name);
         m->inv_freq[i] /= divisors[i];
     }
     return st;
+}
+
+/* LongRoPE in GGUF: its two lists are tensors, and the factor on cosines and sines is told. */
+static nb_status scale_gguf_longrope(maker *m) {
+    double original;
+    nb_status st = original_context(m, &original);
+    if (!st) st = number(m, "attn_factor", 1, &m->attention);
+    if (st) return st;
+    return divide_by(m, takes_long_list(m, original) ? "rope_factors_long.weight" : "rope_factors_short.weight");
 }
 
 /* Channels that are not rotated: a GGUF key says how many are. */
@@ -287,8 +300,9 @@ nb_status nb_rope_make(float inv_freq[NB_ROPE_MAX], const nb_arch *arch, const n
         return nb_fail(err, NB_LIMIT, "head_dim is %u, at most %d", (unsigned)h->head_dim, 2 * NB_ROPE_MAX);
     unscaled(&m, (double)h->rope_theta);
     nb_status st = check_rotated(&m);
-    if (!st) st = scale(&m);
-    if (!st) st = divide(&m);
+    if (!st && has_tensor(&m, "rope_factors_short.weight")) st = scale_gguf_longrope(&m);
+    else if (!st) st = scale(&m);
+    if (!st && has_tensor(&m, "rope_freqs.weight")) st = divide_by(&m, "rope_freqs.weight"); /* llama3's scaling in GGUF */
     if (st) return st;
     for (uint32_t i = 0; i < m.half; i++) inv_freq[i] *= arch->rope_sign;
     if (m.attention != 1) {

@@ -10,6 +10,7 @@ typedef struct maker {
     const nb_arch *arch;
     const nb_arch_input *in;
     const nb_hparams *h;
+    bool gguf;
     nb_error *err;
 } maker;
 
@@ -44,7 +45,7 @@ static nb_status is_sliding(const maker *m, uint32_t i, double first, bool *slid
 /* Hugging Face counts a query's own position too: key j is seen when i - j < sliding_window. */
 static nb_status sliding(maker *m) {
     double window, first;
-    nb_status st = count(m, "sliding_window", 0, &window);
+    nb_status st = count(m, m->gguf ? "attention.sliding_window" : "sliding_window", 0, &window);
     if (!st) st = count(m, "max_window_layers", 0, &first);
     if (!st && window == 1)
         st = nb_fail(m->err, NB_UNSUPPORTED, "a sliding_window of 1 lets a token see nothing but itself");
@@ -86,7 +87,8 @@ nb_status nb_windows_make(float windows[NB_WINDOWS_MAX], const nb_arch *arch, co
                                                   [NB_WINDOWS_SLIDING] = sliding,
                                                   [NB_WINDOWS_ASKED] = asked,
                                                   [NB_WINDOWS_PATTERN] = pattern};
-    maker m = {.windows = windows, .arch = arch, .in = in, .h = h, .err = err};
+    bool gguf = in->source && nb_value_get(in->source->meta, "gguf");
+    maker m = {.windows = windows, .arch = arch, .in = in, .h = h, .gguf = gguf, .err = err};
     memset(windows, 0, NB_WINDOWS_MAX * sizeof *windows);
     for (size_t i = 0; i < in->n_settings; i++)
         if (!strcmp(in->settings[i].key, "windows") && !h->windows) return NB_OK; /* full attention was asked for */

@@ -90,10 +90,18 @@ static void rotary_table(nb_forward *f, size_t t) {
 }
 
 static void norm_heads(const nb_forward *f, float *heads, uint32_t n, const nb_weight *w) {
-    for (uint32_t i = 0; i < n; i++) {
-        float *head = heads + (size_t)i * f->h->head_dim;
-        f->k->rmsnorm(head, head, vector(w), f->h->head_dim, f->h->norm_eps);
-    }
+    bool together = f->h->qk_norm == NB_QKNORM_TOGETHER;
+    size_t all = (size_t)n * f->h->head_dim, width = together ? all : f->h->head_dim;
+    for (float *head = heads; head < heads + all; head += width) f->k->rmsnorm(head, head, vector(w), width, f->h->norm_eps);
+}
+
+static void norm_q_and_k(const nb_forward *f, float *q, float *k) {
+    norm_heads(f, q, f->h->n_head, &f->w->q_norm_w);
+    norm_heads(f, k, f->h->n_kv_head, &f->w->k_norm_w);
+}
+
+static void clip(float *x, size_t n, float most) {
+    for (size_t i = 0; i < n; i++) x[i] = x[i] > most ? most : x[i] < -most ? -most : x[i];
 }
 
 /* How far a gate is open: the sigmoid of w [n] times the first n channels of x, summed in their order. */
@@ -127,17 +135,12 @@ static void place_qkv(nb_forward *f, size_t t) {
     float *v = k + h->n_kv_head * d;       /* [G][D] */
     add_bias(f, q, &f->w->qkv_b);
     add_value_embed(f, t, v);
-    if (h->qk_norm == NB_QKNORM_BEFORE_ROPE) {
-        norm_heads(f, q, h->n_head, &f->w->q_norm_w);
-        norm_heads(f, k, h->n_kv_head, &f->w->k_norm_w);
-    }
+    if (h->clip_qkv > 0.0f) clip(q, (h->n_head + 2 * h->n_kv_head) * d, h->clip_qkv);
+    if (h->qk_norm == NB_QKNORM_BEFORE_ROPE || h->qk_norm == NB_QKNORM_TOGETHER) norm_q_and_k(f, q, k);
     if (h->pos == NB_POS_ROPE)
         for (uint32_t i = 0; i < h->n_head + h->n_kv_head; i++)
             f->k->rope(q + i * d, f->cos + t * half, f->sin + t * half, half);
-    if (h->qk_norm == NB_QKNORM_AFTER_ROPE) {
-        norm_heads(f, q, h->n_head, &f->w->q_norm_w);
-        norm_heads(f, k, h->n_kv_head, &f->w->k_norm_w);
-    }
+    if (h->qk_norm == NB_QKNORM_AFTER_ROPE) norm_q_and_k(f, q, k);
     f->k->scale(q, f->scale, h->n_head * d);
     nb_kv_store(f->kv, f->k, f->text[t], f->layer, f->position[t], k, v);
 }
@@ -179,15 +182,19 @@ static void activate(nb_forward *f, size_t t) {
 
 static void enter_out(nb_forward *f, size_t t) { enter(f, &f->w->out_w, f->att + t * f->stride_att, t); }
 
-/* xn = norm(x), ready for the product with `next`. */
+/* xn = norm(x), or x where norms come later, ready for the product with `next`. */
 static void enter_norm(nb_forward *f, size_t t, const nb_weight *w, const nb_weight *b, const nb_weight *next) {
-    float *xn = f->xn + t * f->stride_embd;
-    norm(f, xn, f->x + t * f->stride_embd, w, b);
+    float *xn = f->xn + t * f->stride_embd, *x = f->x + t * f->stride_embd;
+    if (f->h->post_norm) memcpy(xn, x, f->h->n_embd * sizeof *xn);
+    else norm(f, xn, x, w, b);
     enter(f, next, xn, t);
 }
-static void residual(nb_forward *f, size_t t, const nb_weight *bias) {
-    add_bias(f, f->y + t * f->stride_embd, bias);
-    f->k->add(f->x + t * f->stride_embd, f->y + t * f->stride_embd, f->h->n_embd);
+/* x += y, or norm(y) with the norm's w and b where norms come here. */
+static void residual(nb_forward *f, size_t t, const nb_weight *bias, const nb_weight *w, const nb_weight *b) {
+    float *y = f->y + t * f->stride_embd;
+    add_bias(f, y, bias);
+    if (f->h->post_norm) norm(f, y, y, w, b);
+    f->k->add(f->x + t * f->stride_embd, y, f->h->n_embd);
 }
 static void enter_attn(nb_forward *f, size_t t) {
     const nb_model_weights *w = nb_model_shared(f->model);
@@ -197,13 +204,13 @@ static void enter_attn(nb_forward *f, size_t t) {
     enter_norm(f, t, &f->w->attn_norm_w, &f->w->attn_norm_b, &f->w->qkv_w);
 }
 static void enter_mlp(nb_forward *f, size_t t) {
-    residual(f, t, &f->w->out_b);
+    residual(f, t, &f->w->out_b, &f->w->attn_norm_w, &f->w->attn_norm_b);
     enter_norm(f, t, &f->w->mlp_norm_w, &f->w->mlp_norm_b, &f->w->up_w);
 }
 static void leave_mlp(nb_forward *f, size_t t) {
     float *x = f->x + t * f->stride_embd, *mid = f->mid + t * f->stride_embd;
     size_t n = f->h->n_embd;
-    residual(f, t, &f->w->down_b);
+    residual(f, t, &f->w->down_b, &f->w->mlp_norm_w, &f->w->mlp_norm_b);
     if (!f->h->backout) return;
     if (f->layer == f->h->n_layer / 2) memcpy(mid, x, n * sizeof *mid);
     if (f->layer + 1 == f->h->n_layer) f->k->blend(x, 1.0f, mid, -*vector(&nb_model_shared(f->model)->backout_lambda), n);

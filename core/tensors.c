@@ -6,6 +6,11 @@ static bool has_value_embed(const nb_hparams *h, uint32_t layer) {
     return h->value_every && (h->n_layer - 1 - layer) % h->value_every == 0;
 }
 
+/* Channels of heads that are normalised as one. */
+static uint64_t norm_cols(const nb_hparams *h, uint32_t heads) {
+    return (uint64_t)h->head_dim * (h->qk_norm == NB_QKNORM_TOGETHER ? heads : 1);
+}
+
 bool nb_tensor_present(const nb_hparams *h, int spec, uint32_t layer) {
     const bool has[NB_SPEC_COUNT] = {
 #define TENSOR(field, SCOPE, name, KIND, rows, cols, present) present,

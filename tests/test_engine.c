@@ -23,6 +23,8 @@ static const struct {
     {"odd", "n_embd=50 n_head=2 n_kv_head=1 head_dim=10 n_ff=77 vocab_size=61 act=gelu_tanh attn_scale=0.2"},
     {"nanochat 2026", "norm_weight=0 embed_norm=1 qk_norm=after_rope act=relu2 softcap=15 n_head=6 n_kv_head=2 norm_eps=1e-6 n_layer=3 "
                       "qk_scale=1.2 residual_mix=1 smear_channels=24 value_every=2 value_channels=12 value_gain=3 backout=1 windows=1"},
+    {"olmo", "norm=layer norm_weight=0 glu=1 act=silu clip_qkv=0.7 tied=1"},
+    {"olmo2", "post_norm=1 qk_norm=together qk_norm_weight=1 glu=1 act=silu n_kv_head=2"},
     {"wide heads", "n_embd=48 n_head=2 n_kv_head=2 head_dim=80 n_ff=40 mlp_bias=1 glu=1"},
 };
 

@@ -32,6 +32,12 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    NanoChatConfig,
+    NanoChatForCausalLM,
+    Olmo2Config,
+    Olmo2ForCausalLM,
+    OlmoConfig,
+    OlmoForCausalLM,
     Phi3Config,
     Phi3ForCausalLM,
     Qwen2Config,
@@ -53,6 +59,10 @@ BASE = {
 }
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "rope_theta": 500000.0,
           "original_max_position_embeddings": 64}
+LONGROPE = {
+    **BASE, "pad_token_id": 0, "sliding_window": 2**18, "max_position_embeddings": 4096, "original_max_position_embeddings": 512,
+    "rope_parameters": {"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0, 1.25, 1.5, 2.0],
+                        "long_factor": [1.0, 2.0, 4.0, 8.0]}}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128, "rope_theta": 10000.0}
 
 
@@ -84,13 +94,21 @@ MODELS = {  # the place in this list is the seed: new ones come last
     "tutorial-learned": (lambda: TutorialGPT(*TUTORIALS["tutorial-learned"]), torch.float32),
     "tutorial-rope": (lambda: TutorialGPT(*TUTORIALS["tutorial-rope"]), torch.float32),
     "hf-phi3": (lambda: Phi3ForCausalLM(Phi3Config(**{**BASE, "pad_token_id": 0, "sliding_window": None})), torch.bfloat16),
-    "hf-phi3-longrope": (lambda: Phi3ForCausalLM(Phi3Config(**{
-        **BASE, "pad_token_id": 0, "sliding_window": 2**18, "max_position_embeddings": 4096, "original_max_position_embeddings": 512,
-        "rope_parameters": {"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0, 1.25, 1.5, 2.0],
-                            "long_factor": [1.0, 2.0, 4.0, 8.0]}})), torch.bfloat16),
+    "hf-phi3-longrope": (lambda: Phi3ForCausalLM(Phi3Config(**LONGROPE)), torch.bfloat16),
     "hf-gemma": (lambda: GemmaForCausalLM(GemmaConfig(**{**BASE, "head_dim": 16, "num_key_value_heads": 1,
                                                          "tie_word_embeddings": True})), torch.bfloat16),
     **{f"nanochat-{era}": (lambda era=era: NanoChat(era, VOCAB, CONTEXT), torch.bfloat16) for era in ERAS},
+    "hf-nanochat": (lambda: NanoChatForCausalLM(NanoChatConfig(**{**BASE, "hidden_act": "relu2"})), torch.bfloat16),
+    "hf-olmo": (lambda: OlmoForCausalLM(OlmoConfig(**{**BASE, "clip_qkv": 0.75, "tie_word_embeddings": True})), torch.bfloat16),
+    "hf-olmo2": (lambda: Olmo2ForCausalLM(Olmo2Config(**BASE)), torch.bfloat16),
+    "hf-mistral-window": (lambda: MistralForCausalLM(MistralConfig(**{**BASE, "sliding_window": 70})), torch.bfloat16),
+    "hf-qwen2-window": (lambda: Qwen2ForCausalLM(Qwen2Config(**{**BASE, "use_sliding_window": True, "sliding_window": 16,
+                                                                "max_window_layers": 1})), torch.bfloat16),
+    "gguf-phi3": (lambda: Phi3ForCausalLM(Phi3Config(**{**LONGROPE, "sliding_window": 100})), torch.bfloat16),
+    "gguf-gemma": (lambda: GemmaForCausalLM(GemmaConfig(**{**BASE, "head_dim": 16, "num_key_value_heads": 1,
+                                                           "tie_word_embeddings": True})), torch.bfloat16),
+    "gguf-olmo": (lambda: OlmoForCausalLM(OlmoConfig(**{**BASE, "clip_qkv": 0.75, "tie_word_embeddings": True})), torch.bfloat16),
+    "gguf-olmo2": (lambda: Olmo2ForCausalLM(Olmo2Config(**BASE)), torch.bfloat16),
 }
 
 
@@ -248,7 +266,9 @@ LLAMA_NAMES = {
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
     "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "post_attention_layernorm": "ffn_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+    "self_attn.qkv_proj": "attn_qkv", "mlp.gate_up_proj": "ffn_up",
 }
+OLMO2_NAMES = {**LLAMA_NAMES, "post_attention_layernorm": "post_attention_norm", "post_feedforward_layernorm": "post_ffw_norm"}
 GPT2_NAMES = {
     "transformer.wte": "token_embd", "transformer.wpe": "position_embd", "transformer.ln_f": "output_norm", "ln_1": "attn_norm",
     "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output", "ln_2": "ffn_norm", "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down",
@@ -256,9 +276,9 @@ GPT2_NAMES = {
 KINDS = [gguf.GGMLQuantizationType[k] for k in ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "F16", "BF16")]
 
 
-def gguf_name(name: str) -> str:
+def gguf_name(name: str, arch: str) -> str:
     stem, kind = name.rsplit(".", 1)
-    names = GPT2_NAMES if stem.startswith("transformer.") else LLAMA_NAMES
+    names = {"gpt2": GPT2_NAMES, "olmo2": OLMO2_NAMES}.get(arch, LLAMA_NAMES)
     if stem in names:
         return f"{names[stem]}.{kind}"
     _, _, layer, rest = stem.replace("transformer.h.", "model.layers.").split(".", 3)
@@ -297,9 +317,18 @@ def gguf_metadata(writer, config, arch: str) -> None:
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    if arch == "olmo":
+        writer.add_layer_norm_eps(1e-5)
+        writer.add_clamp_kqv(config.clip_qkv)
+    else:
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    if arch == "phi3":
+        writer.add_sliding_window(config.sliding_window)
+        writer.add_rope_scaling_orig_ctx_len(config.original_max_position_embeddings)
+        stretch = config.max_position_embeddings / config.original_max_position_embeddings
+        writer.add_rope_scaling_attn_factors(np.sqrt(1 + np.log(stretch) / np.log(config.original_max_position_embeddings)))
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    if arch == "qwen3":
+    if arch in ("qwen3", "gemma"):
         writer.add_key_length(config.head_dim)
         writer.add_value_length(config.head_dim)
     if arch == "llama":  # a SentencePiece vocabulary
@@ -343,9 +372,10 @@ def save_gguf(model, folder: Path, dtype: torch.dtype) -> list[str]:
         weights = tensor.float().numpy()
         if arch == "gpt2" and ".c_" in name and weights.ndim == 2:
             weights = weights.T.copy()
-        rotated = arch == "llama" and (".q_proj." in name or ".k_proj." in name)
+        rotated = arch in ("llama", "olmo") and (".q_proj." in name or ".k_proj." in name)
         heads = model.config.num_key_value_heads if ".k_proj." in name else model.config.num_attention_heads
-        means = store(writer, gguf_name(name), interleave(weights, heads) if rotated else weights, kind)
+        offset = 1 if arch == "gemma" and weights.ndim == 1 else 0
+        means = store(writer, gguf_name(name, arch), (interleave(weights, heads) if rotated else weights) + offset, kind) - offset
         if rotated:  # back to halves
             means = means.reshape(heads, means.shape[0] // heads // 2, 2, *means.shape[1:]).swapaxes(1, 2).reshape(means.shape)
         if arch == "gpt2" and ".c_" in name and means.ndim == 2:
@@ -354,6 +384,9 @@ def save_gguf(model, folder: Path, dtype: torch.dtype) -> list[str]:
     if arch == "llama" and model.config.rope_parameters["rope_type"] == "llama3":
         plain = 500000.0 ** (-np.arange(0, 8, 2) / 8)
         writer.add_tensor("rope_freqs.weight", (plain / model.model.rotary_emb.inv_freq.numpy()).astype(np.float32))
+    if arch == "phi3":
+        for length in ("long", "short"):
+            writer.add_tensor(f"rope_factors_{length}.weight", np.array(model.config.rope_parameters[f"{length}_factor"], np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -225,8 +225,13 @@ static void attention(const plain *p, size_t position, const double *xn, double 
     double *qkv = nb_calloc(all + h->n_head * d, sizeof *qkv), *out = qkv + all;
     product(p, NB_SPEC_qkv_w, p->layer, all, h->n_embd, xn, qkv);
     add_vector(p, NB_SPEC_qkv_b, p->layer, all, qkv);
+    for (size_t i = 0; h->clip_qkv > 0 && i < all; i++) qkv[i] = fmin(fmax(qkv[i], -(double)h->clip_qkv), (double)h->clip_qkv);
     double *k = qkv + h->n_head * d, *v = k + width;
     add_value_embed(p, position, xn, v);
+    if (h->qk_norm == NB_QKNORM_TOGETHER) {
+        normalise(qkv, h->n_head * d, 0, (double)h->norm_eps, tiny_tensor(p->m, NB_SPEC_q_norm_w, p->layer), NULL, qkv);
+        normalise(k, width, 0, (double)h->norm_eps, tiny_tensor(p->m, NB_SPEC_k_norm_w, p->layer), NULL, k);
+    }
     for (size_t i = 0; i < h->n_head; i++) place_head(p, qkv + i * d, position, NB_SPEC_q_norm_w);
     for (size_t i = 0; i < h->n_kv_head; i++) place_head(p, k + i * d, position, NB_SPEC_k_norm_w);
     memcpy(p->k + (p->layer * p->n + position) * width, k, width * sizeof *k);
@@ -284,6 +289,12 @@ static void mix(double *x, double a, double b, const double *other, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] = a * x[i] + b * other[i];
 }
 
+/* A block's norm, where it has it: before attention and MLP, or after. */
+static void block_norm(const plain *p, size_t w, size_t b, uint32_t after, const double *x, double *y) {
+    if (p->h->post_norm == after) norm_spec(p, w, b, p->layer, x, y);
+    else memmove(y, x, p->h->n_embd * sizeof *y);
+}
+
 static void token(plain *p, size_t position, double *logits) {
     const nb_hparams *h = p->h;
     size_t e = h->n_embd;
@@ -295,11 +306,13 @@ static void token(plain *p, size_t position, double *logits) {
         if (h->residual_mix)
             mix(x, (double)tiny_tensor(p->m, NB_SPEC_resid_lambdas, 0)[p->layer],
                 (double)tiny_tensor(p->m, NB_SPEC_x0_lambdas, 0)[p->layer], p->x0, e);
-        norm_spec(p, NB_SPEC_attn_norm_w, NB_SPEC_attn_norm_b, p->layer, x, xn);
+        block_norm(p, NB_SPEC_attn_norm_w, NB_SPEC_attn_norm_b, 0, x, xn);
         attention(p, position, xn, y);
+        block_norm(p, NB_SPEC_attn_norm_w, NB_SPEC_attn_norm_b, 1, y, y);
         for (size_t i = 0; i < e; i++) x[i] += y[i];
-        norm_spec(p, NB_SPEC_mlp_norm_w, NB_SPEC_mlp_norm_b, p->layer, x, xn);
+        block_norm(p, NB_SPEC_mlp_norm_w, NB_SPEC_mlp_norm_b, 0, x, xn);
         mlp(p, xn, y);
+        block_norm(p, NB_SPEC_mlp_norm_w, NB_SPEC_mlp_norm_b, 1, y, y);
         for (size_t i = 0; i < e; i++) x[i] += y[i];
         if (p->layer == h->n_layer / 2) memcpy(p->mid, x, e * sizeof *x);
     }
