@@ -17,7 +17,7 @@ typedef struct talk {
     const nb_chat_style *style;
     nb_session *session;
     sampling how;
-    nb_ids held;    /* what the session holds */
+    nb_ids held;    /* the conversation; the session holds it, or its beginning after a message that failed */
     nb_ids pending; /* what ends the last answer; it enters the session with the next message */
     uint64_t turn;  /* each answer draws from its own stream */
     speed speed;
@@ -49,7 +49,7 @@ static nb_status message_ids(talk *c, const char *message, nb_ids *ids, nb_error
 static nb_status read_message(talk *c, const char *message, nb_error *err) {
     nb_ids ids = {0};
     if (nb_chat_style_alone(c->style)) clear(c);
-    uint32_t before = nb_session_length(c->session), room = nb_session_room(c->session) - before;
+    uint32_t before = (uint32_t)c->held.size, room = nb_session_room(c->session) - before;
     nb_status st = message_ids(c, message, &ids, err);
     if (!st && ids.size >= room) {
         st = nb_fail(err, NB_LIMIT,
@@ -58,6 +58,8 @@ static nb_status read_message(talk *c, const char *message, nb_error *err) {
                      c->editor && before ? "/clear starts anew" : "give a larger --ctx");
     }
     double begin = seconds_now();
+    uint32_t length = nb_session_length(c->session);
+    if (!st && length < before) st = feed(c->session, c->held.data + length, before - length, c->o->chunk, err);
     if (!st) st = feed(c->session, ids.data, ids.size, c->o->chunk, err);
     c->speed.prefill_seconds += seconds_now() - begin;
     if (!st) st = nb_ids_append(&c->held, ids.data, ids.size, err);

@@ -272,6 +272,7 @@ const nb_tokenizer *need_tokenizer(const nb_model *model, const char *path, nb_e
 
 nb_session_options session_options(const engine *e, const options *o, uint64_t n_ctx) {
     nb_session_options how = {.n_ctx = (uint32_t)n_ctx, .n_chunk = (uint32_t)o->chunk, .team = e->team};
+    if (o->overflow && strcmp(o->overflow, overflow_choice(NB_OVERFLOW_SLIDE)) == 0) how.overflow = NB_OVERFLOW_SLIDE;
     (void)nb_kv_type_by_name(o->kv_k ? o->kv_k : o->kv, &how.kv.keys); /* the option's list has checked them */
     (void)nb_kv_type_by_name(o->kv_v ? o->kv_v : o->kv, &how.kv.values);
     return how;
@@ -318,6 +319,11 @@ const char *type_choice(size_t i) {
         if (nb_types[t].block_bytes && !i--) return nb_types[t].name;
     }
     return NULL;
+}
+
+const char *overflow_choice(size_t i) {
+    static const char *const names[] = {[NB_OVERFLOW_STOP] = "stop", [NB_OVERFLOW_SLIDE] = "slide"};
+    return i < sizeof names / sizeof *names ? names[i] : NULL;
 }
 
 const char *store_choice(size_t i) {

@@ -99,5 +99,6 @@ void print_speed(const speed *s); /* on stderr */
 /* Values of --type and --store for options.def: NULL past the end. */
 const char *type_choice(size_t i);
 const char *store_choice(size_t i);
+const char *overflow_choice(size_t i);
 
 #endif

@@ -9,6 +9,7 @@
 #include "cli/common.h"
 #include "cli/sampling.h"
 #include "core/engine.h"
+#include "core/kv.h"
 
 enum { ROWS_MOST = 64 }; /* samples side by side: more of them read no weights less often that would show */
 
@@ -165,14 +166,15 @@ static nb_status all_samples(job *j, nb_error *err) {
 /* Rows with room for the prompt and what is asked for. */
 static nb_status open_rows(job *j, nb_error *err) {
     const options *o = j->o;
+    nb_session_options how = session_options(&j->e, o, o->ctx);
     uint32_t room = 0;
-    nb_status st = nb_batch_context(j->e.model, (uint32_t)o->ctx, &room, err);
+    nb_status st = nb_batch_context(j->e.model, &how, &room, err);
     if (!st) st = check_room(j->prompt.size, 0, room, err);
     if (st) return st;
-    nb_session_options how = session_options(&j->e, o, room);
-    if (o->max_tokens && j->prompt.size + o->max_tokens < room) how.n_ctx = (uint32_t)(j->prompt.size + o->max_tokens);
+    uint64_t wanted = j->prompt.size + o->max_tokens;
+    if (how.overflow == NB_OVERFLOW_STOP && o->max_tokens && wanted < room) how.n_ctx = (uint32_t)wanted;
     j->n_rows = (uint32_t)nb_min_size((size_t)o->samples, ROWS_MOST);
-    if (o->samples > j->n_rows) how.n_prefix = (uint32_t)nb_div_up(j->prompt.size, 64);
+    if (o->samples > j->n_rows) how.n_prefix = (uint32_t)nb_div_up(j->prompt.size, NB_KV_PAGE);
     j->samples = nb_calloc(o->samples, sizeof *j->samples);
     if (!j->samples) return nb_oom(err, "samples", o->samples * sizeof *j->samples);
     return nb_engine_create(&j->rows, j->e.model, j->n_rows, &how, err);

@@ -105,7 +105,7 @@ static const uint8_t *look(const nb_attention *a, nb_attend_work *w, size_t i, s
     if (end <= at || begin >= at + NB_KV_PAGE) return NULL;
     memset(w->from + i * a->group, begin > at ? (int)(begin - at) : 0, a->group);
     memset(w->to + i * a->group, (int)nb_min_size(NB_KV_PAGE, end - at), a->group);
-    return nb_kv_page_at(a->kv, r->text, a->layer, a->head, (uint32_t)(at / NB_KV_PAGE));
+    return nb_kv_page_seen(a->kv, r->text, a->layer, a->head, (uint32_t)(at / NB_KV_PAGE), r->position);
 }
 
 /* The pages at `at`: neighbours whose page is the same go together. */
@@ -143,15 +143,17 @@ static void give_outputs(const nb_kv_shape *s, const nb_kernels *k, const nb_att
 void nb_attend(const nb_attention *a, const nb_kernels *k, float *room) {
     const nb_kv_shape *s = &a->kv->shape;
     nb_attend_work w = carve(s, a, room);
-    size_t begin = SIZE_MAX, end = 0; /* of what any reader sees */
+    size_t begin = SIZE_MAX, end = 0, latest = SIZE_MAX; /* of what any reader sees */
     for (size_t i = 0; i < a->n; i++) {
         begin = nb_min_size(begin, first_seen(a, &a->readers[i]));
         end = nb_max_size(end, (size_t)a->readers[i].position + 1);
+        latest = nb_min_size(latest, (size_t)nb_kv_latest(a->kv, a->readers[i].position) * NB_KV_PAGE);
     }
     take_queries(s, a, &w);
     s->keys->enter(s, k, &w);
     reset(&w.total, w.n, s->value_rows);
     for (size_t at = begin / NB_KV_PAGE * NB_KV_PAGE; at < end;) {
+        if (at >= (size_t)a->kv->n_sink * NB_KV_PAGE && at < latest) at = latest; /* over what all have left behind */
         size_t span_end = nb_min_size(end, nb_round_up(at + 1, NB_ATTEND_SPAN));
         reset(&w.span, w.n, s->value_rows);
         for (; at < span_end; at += NB_KV_PAGE) attend_page(s, k, a, at, &w);

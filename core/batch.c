@@ -1,5 +1,6 @@
 #include "core/batch.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -13,49 +14,75 @@ struct nb_batch {
     nb_kv kv;
     nb_forward forward;
     nb_prefix *prefixes; /* NULL: none are kept */
-    nb_region ids;       /* [n_rows][n_ctx] */
+    nb_region ids;       /* [n_rows][n_positions] */
     nb_span *spans;      /* [n_rows] of the step */
     uint32_t *tokens;    /* [n_logits] whose logits are computed */
-    uint32_t n_ctx, n_chunk, n_rows, n_logits;
+    uint32_t n_positions, n_chunk, n_rows, n_logits;
 };
 
 enum { CHUNK_DEFAULT = 256 };
 
-nb_status nb_batch_context(const nb_model *model, uint32_t n_ctx, uint32_t *room, nb_error *err) {
+static const nb_session_options no_options;
+
+static uint32_t context_of(const nb_hparams *h, const nb_session_options *o) { return o->n_ctx ? o->n_ctx : h->n_ctx; }
+
+enum { SINK = 1, LEAST_SLIDE = 2 * NB_KV_PAGE }; /* pages; tokens */
+
+nb_status nb_batch_context(const nb_model *model, const nb_session_options *o, uint32_t *room, nb_error *err) {
     const nb_hparams *h = nb_model_hparams(model);
-    *room = n_ctx ? n_ctx : h->n_ctx;
-    if (h->pos != NB_POS_LEARNED || *room <= h->n_ctx) return NB_OK;
-    return nb_fail(err, NB_ARGUMENT, "a context of %u tokens was asked for, but the model has learned positions for %u", n_ctx,
-                   h->n_ctx);
+    uint32_t n_ctx = context_of(h, o);
+    bool learned = h->pos == NB_POS_LEARNED, slides = o->overflow == NB_OVERFLOW_SLIDE;
+    *room = n_ctx;
+    if (slides) *room = learned ? h->n_ctx : (uint32_t)nb_max_size(n_ctx, NB_SLIDE_POSITIONS);
+    if (learned && n_ctx > h->n_ctx)
+        return nb_fail(err, NB_ARGUMENT, "a context of %u tokens was asked for, but the model has learned positions for %u", n_ctx,
+                       h->n_ctx);
+    if (slides && n_ctx < LEAST_SLIDE)
+        return nb_fail(err, NB_ARGUMENT, "a context of %u tokens was asked for, but a text that slides needs %d at least", n_ctx,
+                       LEAST_SLIDE);
+    return NB_OK;
 }
 
-static nb_status plan_context(nb_batch *b, const nb_session_options *o, nb_error *err) {
-    nb_status st = nb_batch_context(b->model, o->n_ctx, &b->n_ctx, err);
-    if (st) return st;
+static nb_status plan_chunks(nb_batch *b, const nb_session_options *o, nb_error *err) {
     b->n_chunk = o->n_chunk ? o->n_chunk : CHUNK_DEFAULT;
     if (b->n_chunk > NB_SESSION_CHUNK_MAX)
         return nb_fail(err, NB_ARGUMENT, "a chunk of %u tokens was asked for; at most %d are possible", b->n_chunk,
                        NB_SESSION_CHUNK_MAX);
-    if ((uint64_t)b->n_ctx * b->n_rows < b->n_chunk) b->n_chunk = b->n_ctx * b->n_rows;
+    if ((uint64_t)b->n_positions * b->n_rows < b->n_chunk) b->n_chunk = b->n_positions * b->n_rows;
     b->n_chunk = (uint32_t)nb_max_size(b->n_chunk, b->n_rows); /* a token for every row */
     size_t n_logits = o->n_logits ? nb_min_size(o->n_logits, NB_SESSION_CHUNK_MAX) : NB_LOGIT_ROWS;
     b->n_logits = (uint32_t)nb_max_size(n_logits, b->n_rows);
     return NB_OK;
 }
 
-static nb_status take_memory(nb_batch *b, const nb_session_options *o, nb_error *err) {
-    nb_status st = plan_context(b, o, err);
-    if (st) return st;
-    size_t pages = 0, count = 0;
-    /* Every row can have all its pages for itself, and the index all of its own: none ever waits for another. */
-    if (!nb_mul_size(b->n_rows, nb_div_up(b->n_ctx, NB_KV_PAGE), &pages) || pages > UINT32_MAX - o->n_prefix ||
-        !nb_mul_size(b->n_rows, (size_t)b->n_ctx * sizeof(int32_t), &count))
-        return nb_fail(err, NB_LIMIT, "%u rows of %u tokens and %u pages of prefixes are too many", b->n_rows, b->n_ctx,
+/* Every row can have all its pages for itself, and the index all of its own: none ever waits for another. */
+static nb_status plan_pages(const nb_batch *b, const nb_session_options *o, nb_kv_plan *plan, nb_error *err) {
+    *plan = (nb_kv_plan){.n_texts = b->n_rows, .n_positions = b->n_positions, .types = o->kv};
+    size_t pages = 0, row_pages = nb_div_up(b->n_positions, NB_KV_PAGE);
+    if (o->overflow == NB_OVERFLOW_SLIDE) {
+        plan->n_sink = SINK;
+        plan->n_recent = context_of(nb_model_hparams(b->model), o) / NB_KV_PAGE - SINK;
+        row_pages = nb_min_size(row_pages, SINK + plan->n_recent + nb_div_up(b->n_chunk, NB_KV_PAGE) + 1);
+    }
+    if (!nb_mul_size(b->n_rows, row_pages, &pages) || pages > UINT32_MAX - o->n_prefix)
+        return nb_fail(err, NB_LIMIT, "%u rows of %u tokens and %u pages of prefixes are too many", b->n_rows, b->n_positions,
                        o->n_prefix);
-    nb_kv_plan plan = {.n_texts = b->n_rows, .n_positions = b->n_ctx, .n_pages = (uint32_t)pages + o->n_prefix, .types = o->kv};
+    plan->n_pages = (uint32_t)pages + o->n_prefix;
+    return NB_OK;
+}
+
+static nb_status take_memory(nb_batch *b, const nb_session_options *o, nb_error *err) {
+    nb_kv_plan plan;
+    size_t ids = 0;
+    nb_status st = nb_batch_context(b->model, o, &b->n_positions, err);
+    if (!st) st = plan_chunks(b, o, err);
+    if (!st) st = plan_pages(b, o, &plan, err);
+    if (!st && !nb_mul_size(b->n_rows, b->n_positions * sizeof(int32_t), &ids))
+        st = nb_fail(err, NB_LIMIT, "%u rows of %u tokens are too many", b->n_rows, b->n_positions);
+    if (st) return st;
     st = nb_kv_create(&b->kv, nb_model_hparams(b->model), &plan, err);
     if (!st && o->n_prefix) st = nb_prefix_create(&b->prefixes, &b->kv, o->n_prefix, err);
-    if (!st) st = nb_region_reserve(&b->ids, count, "the tokens of a batch", err);
+    if (!st) st = nb_region_reserve(&b->ids, ids, "the tokens of a batch", err);
     if (st) return st;
     b->spans = nb_calloc(b->n_rows, sizeof *b->spans);
     b->tokens = nb_calloc(b->n_logits, sizeof *b->tokens);
@@ -65,7 +92,6 @@ static nb_status take_memory(nb_batch *b, const nb_session_options *o, nb_error 
 
 nb_status nb_batch_create(nb_batch **batch, const nb_model *model, uint32_t n_rows, const nb_session_options *options,
                           nb_error *err) {
-    static const nb_session_options none = {0};
     *batch = NULL;
     if (n_rows < 1 || n_rows > NB_BATCH_ROWS_MAX)
         return nb_fail(err, NB_ARGUMENT, "a batch of %u rows was asked for; possible are 1 to %d", n_rows, NB_BATCH_ROWS_MAX);
@@ -73,7 +99,7 @@ nb_status nb_batch_create(nb_batch **batch, const nb_model *model, uint32_t n_ro
     if (!b) return nb_oom(err, "a batch", sizeof *b);
     b->model = model;
     b->n_rows = n_rows;
-    nb_status st = take_memory(b, options ? options : &none, err);
+    nb_status st = take_memory(b, options ? options : &no_options, err);
     if (st) nb_batch_free(b);
     else *batch = b;
     return st;
@@ -95,14 +121,32 @@ nb_status nb_batch_check(const nb_batch *b, uint32_t row, const int32_t *ids, si
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || (uint32_t)ids[i] >= vocab)
             return nb_fail(err, NB_ARGUMENT, "token %zu: expected an id from 0 to %u, found %d", i, vocab - 1, ids[i]);
-    if (n > b->n_ctx - length)
-        return nb_fail(err, NB_LIMIT, "%zu tokens do not fit: the context has room for %u, of which %u are taken", n, b->n_ctx,
-                       length);
+    if (n > b->n_positions - length)
+        return nb_fail(err, NB_LIMIT, "%zu tokens do not fit: the context has room for %u, of which %u are taken", n,
+                       b->n_positions, length);
     return NB_OK;
 }
 
 static nb_kv_text *text_of(const nb_batch *b, uint32_t row) { return &b->kv.texts[row]; }
-static int32_t *ids_of(const nb_batch *b, uint32_t row) { return (int32_t *)b->ids.data + (size_t)row * b->n_ctx; }
+static int32_t *ids_of(const nb_batch *b, uint32_t row) { return (int32_t *)b->ids.data + (size_t)row * b->n_positions; }
+
+/* The first page, besides the sinks, that a token at `position` sees in a layer. */
+static uint32_t first_page(const nb_batch *b, uint32_t layer, uint32_t position) {
+    uint32_t window = nb_model_window(b->model, layer), latest = nb_kv_latest(&b->kv, position);
+    uint32_t first = window && position > window ? (position - window) / NB_KV_PAGE : 0;
+    return first > latest ? first : latest;
+}
+
+static void drop_unseen(nb_batch *b, nb_kv_text *t) {
+    for (uint32_t layer = 0; layer < b->kv.n_layer; layer++) nb_kv_drop(&b->kv, t, layer, first_page(b, layer, t->length));
+}
+
+/* A text that is cut to `length` can go on: nothing that its next token sees was dropped. */
+static bool can_be_cut(const nb_batch *b, const nb_kv_text *t, uint32_t length) {
+    for (uint32_t layer = 0; length && layer < b->kv.n_layer; layer++)
+        if (t->first[layer] > first_page(b, layer, length)) return false;
+    return true;
+}
 
 /* A page that the part has filled may be of use to others. */
 static void keep_prefix(nb_batch *b, const nb_batch_part *part) {
@@ -127,6 +171,7 @@ nb_status nb_batch_append(nb_batch *b, const nb_batch_part *parts, size_t n_part
         b->spans[i] = (nb_span){.text = t, .ids = parts[i].ids, .before = t->length ? ids[-1] : 0, .position = t->length,
                                 .n = parts[i].n};
         memcpy(ids, parts[i].ids, parts[i].n * sizeof *ids);
+        drop_unseen(b, t);
         nb_kv_extend(&b->kv, t, parts[i].n);
     }
     nb_forward_chunk(&b->forward, b->spans, n_parts);
@@ -145,7 +190,7 @@ const float *nb_batch_logits(const nb_batch *b, size_t i) { return b->forward.lo
 
 uint32_t nb_batch_chunk(const nb_batch *b) { return b->n_chunk; }
 uint32_t nb_batch_logit_rows(const nb_batch *b) { return b->n_logits; }
-uint32_t nb_batch_room(const nb_batch *b) { return b->n_ctx; }
+uint32_t nb_batch_room(const nb_batch *b) { return b->n_positions; }
 uint32_t nb_batch_length(const nb_batch *b, uint32_t row) { return text_of(b, row)->length; }
 const int32_t *nb_batch_ids(const nb_batch *b, uint32_t row) { return ids_of(b, row); }
 const nb_model *nb_batch_model(const nb_batch *b) { return b->model; }
@@ -153,7 +198,11 @@ nb_team *nb_batch_team(const nb_batch *b) { return b->forward.team; }
 
 /* ---- what rows have in common */
 
-void nb_batch_rewind(nb_batch *b, uint32_t row, uint32_t length) { nb_kv_rewind(&b->kv, text_of(b, row), length); }
+uint32_t nb_batch_rewind(nb_batch *b, uint32_t row, uint32_t length) {
+    nb_kv_text *t = text_of(b, row);
+    if (length < t->length) nb_kv_rewind(&b->kv, t, can_be_cut(b, t, length) ? length : 0);
+    return t->length;
+}
 
 void nb_batch_share(nb_batch *b, uint32_t to, uint32_t from, uint32_t length) {
     if (to == from) {
@@ -161,6 +210,7 @@ void nb_batch_share(nb_batch *b, uint32_t to, uint32_t from, uint32_t length) {
         return;
     }
     nb_batch_rewind(b, to, 0);
+    if (!can_be_cut(b, text_of(b, from), length)) return;
     nb_kv_share(&b->kv, text_of(b, to), text_of(b, from), length);
     memcpy(ids_of(b, to), ids_of(b, from), length * sizeof(int32_t));
 }
@@ -176,7 +226,7 @@ static size_t known_to_rows(const nb_batch *b, const int32_t *ids, size_t n, uin
     size_t longest = 0;
     for (uint32_t other = 0; other < b->n_rows; other++) {
         size_t alike = common(ids, ids_of(b, other), nb_min_size(n, nb_batch_length(b, other)));
-        if (alike <= longest) continue;
+        if (alike <= longest || !can_be_cut(b, text_of(b, other), (uint32_t)alike)) continue;
         longest = alike;
         *row = other;
     }

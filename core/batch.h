@@ -17,8 +17,9 @@ typedef struct nb_batch_part {
     const int32_t *ids; /* [n] */
 } nb_batch_part;
 
-/* The room of a row for options->n_ctx: NB_ARGUMENT when the model has no positions for so many. */
-nb_status nb_batch_context(const nb_model *model, uint32_t n_ctx, uint32_t *room, nb_error *err);
+/* The room of a row with these options. NB_ARGUMENT when the model has no positions for so many tokens, or when a text that
+ * slides would see too few. */
+nb_status nb_batch_context(const nb_model *model, const nb_session_options *options, uint32_t *room, nb_error *err);
 
 /* n_rows empty rows, 1 to NB_BATCH_ROWS_MAX; options->n_ctx is the room of each. Address space is taken for all of them,
  * memory as their pages are written. */
@@ -47,11 +48,12 @@ const int32_t *nb_batch_ids(const nb_batch *b, uint32_t row); /* [nb_batch_lengt
 const nb_model *nb_batch_model(const nb_batch *b);
 nb_team *nb_batch_team(const nb_batch *b); /* NULL: one thread */
 
-/* Forget all but a row's first `length` tokens. */
-void nb_batch_rewind(nb_batch *b, uint32_t row, uint32_t length);
+/* Forget all but a row's first `length` tokens, or all where the next one would see what was dropped; the length that is left.
+ * Pages are dropped at the beginning of an append, as far as its first token sees none of them. */
+uint32_t nb_batch_rewind(nb_batch *b, uint32_t row, uint32_t length);
 
-/* The row `to`, whatever it held, becomes the first `length` tokens of the row `from`. Nothing is copied until one of them
- * goes on. */
+/* The row `to`, whatever it held, becomes the first `length` tokens of the row `from`, and that as short as by nb_batch_rewind.
+ * Nothing is copied until one of them goes on. */
 void nb_batch_share(nb_batch *b, uint32_t to, uint32_t from, uint32_t length);
 
 /* How long a beginning of ids[n] a row or the index of prefixes has; an empty row takes it, and is as long then. */

@@ -56,7 +56,7 @@ void nb_kv_shape_init(nb_kv_shape *shape, const nb_hparams *h, nb_kv_types types
 }
 
 nb_status nb_kv_create(nb_kv *kv, const nb_hparams *h, const nb_kv_plan *plan, nb_error *err) {
-    *kv = (nb_kv){.n_layer = h->n_layer, .n_texts = plan->n_texts, .n_sink = plan->n_sink,
+    *kv = (nb_kv){.n_layer = h->n_layer, .n_texts = plan->n_texts, .n_sink = plan->n_sink, .n_recent = plan->n_recent,
                   .n_pages = (uint32_t)nb_div_up(plan->n_positions, NB_KV_PAGE)};
     nb_kv_shape_init(&kv->shape, h, plan->types);
     size_t pages = plan->n_pages, leaves = 0, bytes = 0;
@@ -163,8 +163,8 @@ void nb_kv_rewind(nb_kv *kv, nb_kv_text *t, uint32_t length) {
     t->length = length;
 }
 
-void nb_kv_drop(nb_kv *kv, nb_kv_text *t, uint32_t layer, uint32_t position) {
-    uint32_t end = (uint32_t)nb_min_size(position, t->length) / NB_KV_PAGE;
+void nb_kv_drop(nb_kv *kv, nb_kv_text *t, uint32_t layer, uint32_t page) {
+    uint32_t end = (uint32_t)nb_min_size(page, t->length / NB_KV_PAGE);
     uint32_t begin = t->first[layer] > kv->n_sink ? t->first[layer] : kv->n_sink;
     if (end <= begin) return;
     clear(kv, row_of(kv, t, layer), begin, end);

@@ -49,7 +49,7 @@ typedef struct nb_kv {
     nb_kv_shape shape;
     uint32_t n_layer;
     uint32_t n_texts, n_pages; /* texts, and pages of a text */
-    uint32_t n_sink;           /* pages at the beginning of a text that are never dropped */
+    uint32_t n_sink, n_recent; /* as planned */
     nb_kv_text *texts;         /* [n_texts] */
     nb_region tables;          /* of all texts, and the two lists below */
     uint32_t n_leaves;         /* that there is room for */
@@ -63,7 +63,8 @@ typedef struct nb_kv_plan {
     uint32_t n_texts;
     uint32_t n_positions; /* of a text, at most */
     uint32_t n_pages;     /* of all texts together, in every layer; 0: every text has its own for all positions */
-    uint32_t n_sink;
+    uint32_t n_recent;    /* a position sees so many pages, its own being the last, and the first n_sink; 0: all */
+    uint32_t n_sink;      /* these are never dropped (attention sinks: Xiao et al. 2023) */
     nb_kv_types types;
 } nb_kv_plan;
 
@@ -85,8 +86,8 @@ void nb_kv_share(nb_kv *kv, nb_kv_text *to, const nb_kv_text *from, uint32_t len
 
 void nb_kv_rewind(nb_kv *kv, nb_kv_text *t, uint32_t length); /* forget the positions from `length` on; 0 empties it */
 
-/* No position to come looks, in this layer, before `position`, but at the first n_sink pages: the pages between go. */
-void nb_kv_drop(nb_kv *kv, nb_kv_text *t, uint32_t layer, uint32_t position);
+/* No position to come looks, in this layer, at pages before `page`, but at the first n_sink: those between go. */
+void nb_kv_drop(nb_kv *kv, nb_kv_text *t, uint32_t layer, uint32_t page);
 
 /* A text of whole pages grows by one that others have: leaves[n_layer]. */
 void nb_kv_push(nb_kv *kv, nb_kv_text *t, const uint32_t *leaves);
@@ -116,9 +117,18 @@ static inline uint8_t *nb_kv_page_at(const nb_kv *kv, const nb_kv_text *t, uint3
     return nb_kv_leaf_at(kv, t, layer, page, &leaf) ? nb_kv_leaf(kv, leaf) + head * kv->shape.page_bytes : NULL;
 }
 
-/* The first page from `page` on that is not in the gap of dropped ones. */
-static inline uint32_t nb_kv_next_page(const nb_kv *kv, const nb_kv_text *t, uint32_t layer, uint32_t page) {
-    return page < kv->n_sink || page >= t->first[layer] ? page : t->first[layer];
+/* The first page behind the sinks that a position sees. What it sees is a matter of its number alone, not of what has been
+ * dropped when it is computed. */
+static inline uint32_t nb_kv_latest(const nb_kv *kv, uint32_t position) {
+    uint32_t end = position / NB_KV_PAGE + 1;
+    return kv->n_recent && end > kv->n_sink + kv->n_recent ? end - kv->n_recent : kv->n_sink;
+}
+
+/* nb_kv_page_at where a position sees that page; else NULL. */
+static inline const uint8_t *nb_kv_page_seen(const nb_kv *kv, const nb_kv_text *t, uint32_t layer, uint32_t head, uint32_t page,
+                                             uint32_t position) {
+    bool hidden = page >= kv->n_sink && page < nb_kv_latest(kv, position);
+    return hidden ? NULL : nb_kv_page_at(kv, t, layer, head, page);
 }
 
 /* Store the keys and values [n_kv_head][head_dim] of one of a text's positions in a layer. Different positions may be stored by

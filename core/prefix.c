@@ -54,7 +54,7 @@ static void release_leaves(nb_prefix *p, uint32_t i) {
 
 void nb_prefix_free(nb_prefix *p) {
     if (!p) return;
-    for (uint32_t i = 0; i < p->n; i++)
+    for (uint32_t i = 0; p->entries && i < p->n; i++)
         if (p->entries[i].used) release_leaves(p, i);
     nb_free(p->entries);
     nb_free(p->leaves);

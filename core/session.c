@@ -53,4 +53,4 @@ const float *nb_session_logits(const nb_session *s) { return nb_batch_logits(s->
 uint32_t nb_session_length(const nb_session *s) { return nb_batch_length(s->batch, 0); }
 uint32_t nb_session_room(const nb_session *s) { return nb_batch_room(s->batch); }
 const nb_model *nb_session_model(const nb_session *s) { return nb_batch_model(s->batch); }
-void nb_session_rewind(nb_session *s, uint32_t length) { nb_batch_rewind(s->batch, 0, length); }
+uint32_t nb_session_rewind(nb_session *s, uint32_t length) { return nb_batch_rewind(s->batch, 0, length); }

@@ -29,13 +29,24 @@ typedef struct nb_kv_types {
     nb_kv_type keys, values;
 } nb_kv_types;
 
-enum { NB_SESSION_CHUNK_MAX = 4096 };
+/* What becomes of a text that reaches n_ctx tokens. */
+typedef enum nb_overflow {
+    NB_OVERFLOW_STOP, /* it takes no more */
+    /* It goes on, and sees its first 64 tokens and the latest of the others, n_ctx at most: the 64-blocks before them are
+     * dropped, so its memory stays what it is. The token at position p sees the positions from 64 (p / 64 + 2 - n_ctx / 64)
+     * on besides the first 64. Positions go on growing, up to n_ctx of the model with learned ones, else up to
+     * NB_SLIDE_POSITIONS. n_ctx is 128 at least. */
+    NB_OVERFLOW_SLIDE
+} nb_overflow;
+
+enum { NB_SESSION_CHUNK_MAX = 4096, NB_SLIDE_POSITIONS = 1 << 20 };
 
 typedef struct nb_session_options {
     uint32_t n_ctx;   /* room for this many positions; 0: the model's n_ctx; more than that is refused with learned positions */
     uint32_t n_chunk; /* most tokens per forward pass, up to NB_SESSION_CHUNK_MAX; 0: 256 */
     uint32_t n_logits; /* most positions whose logits are computed together, up to NB_SESSION_CHUNK_MAX; 0: 8 */
     nb_kv_types kv;
+    nb_overflow overflow;
     uint32_t n_prefix; /* pages of 64 positions that a batch keeps of texts that have ended, for others that begin alike */
     nb_team *team;    /* may be NULL: one thread */
 } nb_session_options;
@@ -53,10 +64,12 @@ nb_status nb_session_append(nb_session *s, const int32_t *ids, size_t n, nb_logi
 const float *nb_session_logits(const nb_session *s);
 
 uint32_t nb_session_length(const nb_session *s); /* positions held */
-uint32_t nb_session_room(const nb_session *s);   /* n_ctx */
+uint32_t nb_session_room(const nb_session *s);   /* most that it can hold: n_ctx, or what `overflow` makes of it */
 const nb_model *nb_session_model(const nb_session *s);
 
-/* Forget all positions from `length` on (length <= nb_session_length). The logits become those of no position. */
-void nb_session_rewind(nb_session *s, uint32_t length);
+/* Forget all positions from `length` on (length <= nb_session_length). The logits become those of no position. Where the next
+ * token would see what windows or `overflow` have dropped, all is forgotten. Returns the length that is left; `length` for
+ * certain when it is not below what nb_session_length was before the last append. */
+uint32_t nb_session_rewind(nb_session *s, uint32_t length);
 
 #endif

@@ -40,7 +40,6 @@ static void check_text(const nb_kv *kv, const nb_kv_text *t, const expected *e) 
     for (uint32_t layer = 0; layer < LAYERS; layer++)
         for (uint32_t p = 0; p < e->length; p++) {
             uint32_t page = p / NB_KV_PAGE;
-            assert_int_equal(nb_kv_next_page(kv, t, layer, page), dropped(e, layer, page) ? e->gap_end[layer] : page);
             for (uint32_t head = 0; head < kv->shape.n_kv_head; head++) {
                 const uint8_t *tag = tag_at(kv, t, layer, head, p);
                 assert_int_equal(tag == NULL, dropped(e, layer, page));
@@ -95,7 +94,7 @@ static void any_order(void **state) {
                 break;
             case 2:
                 if (any % 5) break; /* seldom: gaps stay */
-                nb_kv_drop(&kv, t, layer, e->length * (any / 5) / 200);
+                nb_kv_drop(&kv, t, layer, e->length * (any / 5) / 200 / NB_KV_PAGE);
                 e->gap_end[layer] = t->first[layer];
                 break;
             default:

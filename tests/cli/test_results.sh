@@ -145,6 +145,11 @@ check_same 'a full context' "$(json samples.0.finish_reason <full.json)" length
 "$nibble" convert "$models/nanochat" --tokenizer none -o bare.nbl >bare.log 2>&1 ||
     flunk 'conversion without tokenizer' bare.log
 check_same 'ids from a bare model' "$("$nibble" run bare.nbl --tokens "$tokens" -n 5 --temp 0 | wc -w)" 5
+bare() { "$nibble" run bare.nbl --tokens 1,2,3 -n 400 --ctx 128 --temp 0 "$@"; }
+check_same 'a context that is full' "$(bare | wc -w)" 125
+check_same 'a context that slides' "$(bare --overflow slide | wc -w)" 400
+check_same 'it slides only when it is full' "$(bare --overflow slide | cut -d ' ' -f -120)" "$(bare | cut -d ' ' -f -120)"
+expect 1 '' 'needs 128 at least' "$nibble" run bare.nbl --tokens 1 --ctx 100 --overflow slide
 expect 1 '' 'no tokenizer' "$nibble" run bare.nbl -p x
 expect 1 '' 'no tokenizer' "$nibble" chat bare.nbl
 expect 1 '' 'tokenizer' "$nibble" tokenize bare.nbl x

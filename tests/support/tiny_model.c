@@ -184,22 +184,27 @@ static void place_head(const plain *p, double *x, size_t position, size_t norm_w
     if (h->qk_norm == NB_QKNORM_AFTER_ROPE) normalise(x, h->head_dim, 0, (double)h->norm_eps, w, NULL, x);
 }
 
+/* Whether the token at `position` sees the one at j: windows, and what core/session.h says of texts that slide. */
+static int seen(const plain *p, size_t position, size_t j) {
+    size_t window = p->h->windows ? (size_t)tiny_tensor(p->m, NB_SPEC_windows, 0)[p->layer] : 0;
+    if (window && position > j + window) return 0;
+    return !p->m->slide || j < 64 || j / 64 + p->m->slide / 64 >= position / 64 + 2;
+}
+
 static void attend_head(const plain *p, const double *q, size_t position, size_t kv_head, double *out) {
     const nb_hparams *h = p->h;
     size_t d = h->head_dim, width = h->n_kv_head * d;
     const double *k = p->k + p->layer * p->n * width + kv_head * d, *v = p->v + p->layer * p->n * width + kv_head * d;
     double scale = h->attn_scale > 0 ? (double)h->attn_scale : 1 / sqrt((double)d), sum = 0, largest = -1e300;
     double *e = nb_calloc(position + 1, sizeof *e);
-    size_t window = h->windows ? (size_t)tiny_tensor(p->m, NB_SPEC_windows, 0)[p->layer] : 0;
-    size_t first = window && window < position ? position - window : 0;
     scale *= pow((double)h->qk_scale, 2);
-    for (size_t j = first; j <= position; j++) {
+    for (size_t j = 0; j <= position; j++) {
         for (size_t i = 0; i < d; i++) e[j] += q[i] * k[j * width + i] * scale;
-        largest = fmax(largest, e[j]);
+        if (seen(p, position, j)) largest = fmax(largest, e[j]);
     }
     memset(out, 0, d * sizeof *out);
-    for (size_t j = first; j <= position; j++) sum += e[j] = exp(e[j] - largest);
-    for (size_t j = first; j <= position; j++)
+    for (size_t j = 0; j <= position; j++) sum += e[j] = seen(p, position, j) ? exp(e[j] - largest) : 0;
+    for (size_t j = 0; j <= position; j++)
         for (size_t i = 0; i < d; i++) out[i] += e[j] / sum * v[j * width + i];
     nb_free(e);
 }

@@ -11,6 +11,7 @@
 
 typedef struct tiny_model {
     nb_hparams h;
+    uint32_t slide;  /* for tiny_logits: n_ctx of NB_OVERFLOW_SLIDE (core/session.h); 0: nothing is dropped */
     float **tensors; /* [NB_SPEC_COUNT][n_layer]: row-major values, NULL when absent */
 } tiny_model;
 
