@@ -29,6 +29,11 @@ typedef struct bench_machine {
 void bench_add_kernels(const nb_kernels *tier);
 void bench_add_products(const nb_kernels *tier, bench_machine *machine);
 void bench_add_sampler(const nb_kernels *tier);
+void bench_add_quantizers(const nb_kernels *tier);
+
+/* Print what every type loses of weights of several distributions. */
+nb_status bench_error(nb_error *err);
+void bench_gaussian(float *w, size_t n); /* weights of ordinary size */
 
 /* What the machine does of `kind` with a tier's instructions just now, per second; `all`: on all threads. */
 double bench_limit(bench_machine *m, const nb_kernels *tier, nb_probe kind, bool all, double seconds);

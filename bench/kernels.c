@@ -7,7 +7,8 @@
 #include "bench/bench.h"
 
 typedef enum form {
-    MATMUL, QUANTIZE, QUANTIZE_ROW, NORM, NORM_BIAS, ROTATE, WITH_VECTOR, WITH_NUMBER, BLEND, ALONE, FIND_VALUE, FIND_INDEX, FIND_LEAST, SUM
+    MATMUL, QUANTIZE, QUANTIZE_ROW, NORM, NORM_BIAS, ROTATE, WITH_VECTOR, WITH_NUMBER, BLEND, ALONE, FIND_VALUE, FIND_INDEX, FIND_LEAST, SUM,
+    SEARCH
 } form;
 
 typedef union any_kernel {
@@ -51,7 +52,7 @@ static void call_find_least(any_kernel k, operands *o) { o->found += (float)k.fi
 static void call_sum(any_kernel k, operands *o) { o->found += k.sum(o->y, 50.0f, o->n); }
 
 static const struct {
-    void (*call)(any_kernel k, operands *o); /* NULL: a matrix product (products.c) */
+    void (*call)(any_kernel k, operands *o); /* NULL: a matrix product (products.c), or a step of quantizing (quantizers.c) */
     double bytes;
 } forms[] = {
     [MATMUL] = {NULL, 0},
@@ -68,6 +69,7 @@ static const struct {
     [FIND_INDEX] = {call_find_index, 4},
     [FIND_LEAST] = {call_find_least, 4},
     [SUM] = {call_sum, 8},
+    [SEARCH] = {NULL, 0},
 };
 
 #define FORM(fn)                                                                     \
@@ -85,7 +87,12 @@ static const struct {
         float (*)(const float *, size_t): FIND_VALUE,                                \
         size_t (*)(const float *, size_t): FIND_INDEX,                               \
         size_t (*)(const float *, size_t, float): FIND_LEAST,                        \
-        float (*)(float *, float, size_t): SUM)
+        float (*)(float *, float, size_t): SUM,                                      \
+        void (*)(const nb_grid *, const float *, size_t, const float *, nb_block_fit *): SEARCH, \
+        void (*)(const uint8_t *, size_t, float *): SEARCH,                          \
+        void (*)(const nb_grid *, const float *, size_t, const float *, const float *, const float *, int8_t *): SEARCH, \
+        void (*)(const nb_grid *, const float *, size_t, const float *, uint8_t *, nb_block_error *): SEARCH, \
+        void (*)(const nb_grid *, const float *, size_t, const float *, float *): SEARCH)
 
 static const struct kernel {
     const char *name;

@@ -39,11 +39,20 @@ static nb_status add_tiers(nb_kernels *tiers, bench_machine *m, bool limits, nb_
         if (!st) bench_add_kernels(&tiers[i]);
         if (!st) bench_add_products(&tiers[i], m);
         if (!st) bench_add_sampler(&tiers[i]);
+        if (!st) bench_add_quantizers(&tiers[i]);
     }
     return st;
 }
 
+static int show_error(void) {
+    nb_error err;
+    if (!bench_error(&err)) return EXIT_SUCCESS;
+    fprintf(stderr, "nibble-bench: %s\n", err.text);
+    return EXIT_FAILURE;
+}
+
 int main(int argc, char **argv) {
+    if (argc == 2 && !strcmp(argv[1], "--error")) return show_error();
     nb_error err = {0};
     bench_machine machine = {0};
     char cpu[64];

@@ -25,6 +25,7 @@
 #include "core/hparams.h"
 #include "core/vocab.h"
 #include "format/writer.h"
+#include "simd/kernels.h"
 
 typedef struct job {
     const nb_convert_options *options;
@@ -241,15 +242,18 @@ static nb_status write_tensor(job *j, const nb_plan_tensor *t) {
 
 static nb_status write_all(job *j, const char *target, nb_convert_report *report) {
     const nb_convert_options *o = j->options;
+    nb_kernels kernels;
     if (is_source(j->input.source, target))
         return nb_fail(j->err, NB_ARGUMENT, "'%s' is the checkpoint itself; choose another name with -o", target);
     const nb_writer_options wo = {.store = o->store, .level = o->level, .overwrite = o->overwrite, .team = o->team};
     nb_status st = nb_writer_create(&j->writer, target, &wo, j->err); /* before the long work: it may refuse */
     if (!st) st = measure_source(j);
+    if (!st) st = nb_kernels_choose(&kernels, NULL, j->err);
     if (st) return st;
     j->emit = (nb_emit){.source = j->input.source,
                         .writer = j->writer,
                         .team = o->team,
+                        .search = nb_kernels_search(&kernels),
                         .progress = o->progress,
                         .total = j->plan.source_elements,
                         .total_bytes = j->source_bytes,

@@ -44,10 +44,10 @@ static nb_status check_values(const nb_plan_tensor *t, nb_type type, const float
 /* ---- panels ---- */
 
 typedef struct batch {
-    nb_type type;
+    nb_quantizer quantizer;
     size_t rows, cols, panel_bytes; /* of this batch; of a panel */
     const float *src;               /* [rows][cols] */
-    float *back;                    /* [rows][cols] dequantized; NULL when exact */
+    bool exact;                     /* nothing is lost */
     uint8_t *panels;
     nb_quant_error *errors; /* [panels] */
 } batch;
@@ -57,30 +57,19 @@ static void quantize_share(void *arg, size_t begin, size_t end, int member) {
     (void)member;
     for (size_t p = begin; p < end; p++) {
         size_t row = p * NB_PANEL_ROWS, n = nb_min_size(b->rows - row, NB_PANEL_ROWS);
-        uint8_t *panel = b->panels + p * b->panel_bytes;
-        nb_quantize_panel(b->type, nb_q4_codebook, b->src + row * b->cols, n, b->cols, b->cols, panel);
         b->errors[p] = (nb_quant_error){0};
-        if (!b->back) continue;
-        nb_dequantize_panel(b->type, nb_q4_codebook, panel, n, b->cols, b->cols, b->back + row * b->cols);
-        nb_quant_error_add(&b->errors[p], b->src + row * b->cols, b->back + row * b->cols, n * b->cols);
+        nb_quantize_panel(&b->quantizer, b->src + row * b->cols, n, b->cols, b->cols, b->panels + p * b->panel_bytes,
+                          b->exact ? NULL : &b->errors[p]);
     }
-}
-
-/* Sums of doubles depend on their order: always panel by panel, whoever quantized them. */
-static void add_error(nb_quant_error *to, const nb_quant_error *e) {
-    to->signal += e->signal;
-    to->noise += e->noise;
-    to->largest = fmax(to->largest, e->largest);
-    to->count += e->count;
 }
 
 static nb_status emit_batch(nb_emit *e, const nb_plan_tensor *t, batch *b, float *src, uint64_t row, nb_error *err) {
     size_t n_panels = nb_div_up(b->rows, NB_PANEL_ROWS);
     nb_status st = nb_plan_read(t, e->source, row, b->rows, src, err);
-    if (!st) st = check_values(t, b->type, src, b->rows * b->cols, row * b->cols, err);
+    if (!st) st = check_values(t, b->quantizer.type, src, b->rows * b->cols, row * b->cols, err);
     if (st) return st;
     nb_team_for(e->team, n_panels, 1, quantize_share, b);
-    for (size_t p = 0; b->back && p < n_panels; p++) add_error(&e->error, &b->errors[p]);
+    for (size_t p = 0; p < n_panels; p++) nb_quant_error_join(&e->error, &b->errors[p]); /* always in this order */
     st = nb_writer_tensor_append(e->writer, b->panels, n_panels * b->panel_bytes, err);
     if (!st && !tell(e, b->rows * b->cols)) st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");
     return st;
@@ -93,25 +82,23 @@ static nb_status emit_panels(nb_emit *e, const nb_plan_tensor *t, nb_type type, 
     size_t panels = nb_max_size(1, (size_t)(BATCH_BYTES / (row_bytes * NB_PANEL_ROWS)));
     panels = nb_min_size(panels, nb_div_up((size_t)t->spec.rows, NB_PANEL_ROWS));
     size_t rows = panels * NB_PANEL_ROWS, floats = rows * (size_t)t->spec.cols;
-    bool exact = type == NB_TYPE_F32;
-    float *src = nb_alloc(floats * sizeof *src), *back = exact ? NULL : nb_alloc(floats * sizeof *back);
+    float *src = nb_alloc(floats * sizeof *src);
     uint8_t *out = nb_alloc(panels * (size_t)panel_bytes);
     nb_quant_error *errors = nb_alloc(panels * sizeof *errors);
     nb_status st = NB_OK;
-    if (!src || (!exact && !back) || !out || !errors) st = nb_oom(err, "rows of a tensor", floats * sizeof *src);
-    batch b = {.type = type,
-               .cols = (size_t)t->spec.cols,
+    if (!src || !out || !errors) st = nb_oom(err, "rows of a tensor", floats * sizeof *src);
+    batch b = {.cols = (size_t)t->spec.cols,
                .panel_bytes = (size_t)panel_bytes,
                .src = src,
-               .back = back,
+               .exact = type == NB_TYPE_F32,
                .panels = out,
                .errors = errors};
+    nb_quantizer_init(&b.quantizer, type, nb_q4_codebook, &e->search);
     for (uint64_t row = 0; !st && row < t->spec.rows; row += rows) {
         b.rows = (size_t)(t->spec.rows - row < rows ? t->spec.rows - row : rows);
         st = emit_batch(e, t, &b, src, row, err);
     }
     nb_free(src);
-    nb_free(back);
     nb_free(out);
     nb_free(errors);
     return st;

@@ -15,6 +15,7 @@ typedef struct nb_emit {
     nb_source *source;
     nb_writer *writer;
     nb_team *team;               /* may be NULL */
+    nb_search search;            /* kernels for the quantizers */
     const nb_progress *progress; /* may be NULL */
     uint64_t total, done;        /* elements of the source; total > 0 */
     uint64_t total_bytes;        /* what `total` elements count as in the progress */

@@ -5,8 +5,14 @@
 #include "base/checked.h"
 
 const nb_type_info nb_types[NB_TYPE_COUNT] = {
-#define TYPE(NAME, name_, code_, plain_, block_, scaled_) \
-    [NB_TYPE_##NAME] = {.name = name_, .code = code_, .plain_bytes = plain_, .block_bytes = block_, .scaled = scaled_},
+#define TYPE(NAME, name_, code_, plain_, block_, scaled_, low_, high_)                 \
+    [NB_TYPE_##NAME] = {.name = name_,                                                 \
+                        .code = code_,                                                 \
+                        .plain_bytes = plain_,                                         \
+                        .block_bytes = block_,                                         \
+                        .scaled = scaled_,                                             \
+                        .low = low_,                                                   \
+                        .high = high_},
 #include "quant/types.def"
 #undef TYPE
 };

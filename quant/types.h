@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 typedef enum nb_type {
-#define TYPE(NAME, name, code, plain_bytes, block_bytes, scaled) NB_TYPE_##NAME,
+#define TYPE(NAME, name, code, plain_bytes, block_bytes, scaled, low, high) NB_TYPE_##NAME,
 #include "quant/types.def"
 #undef TYPE
     NB_TYPE_COUNT
@@ -26,6 +26,7 @@ typedef struct nb_type_info {
     uint8_t code, plain_bytes;
     uint16_t block_bytes;
     bool scaled;
+    int8_t low, high;
 } nb_type_info;
 extern const nb_type_info nb_types[NB_TYPE_COUNT];
 

@@ -1,4 +1,4 @@
-/* The end of a tier file: put every kernel of the templates into the table. Include after float_tmpl.h and matmul_tmpl.h,
+/* The end of a tier file: put every kernel of the templates into the table. Include after the other templates,
  * whose functions have the kernels' names. The tier's probes come with it. */
 #ifndef NB_SIMD_FILL_TMPL_H
 #define NB_SIMD_FILL_TMPL_H

@@ -2,6 +2,7 @@
 #include "simd/mac_dotprod.h"
 #include "simd/float_tmpl.h"
 #include "simd/matmul_tmpl.h"
+#include "simd/search_tmpl.h"
 #include "simd/fill_tmpl.h"
 
 void nb_fill_dotprod(nb_kernels *k) { fill(k); }

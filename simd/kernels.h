@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/status.h"
+#include "quant/search.h"
 #include "quant/types.h"
 
 /* Activations of n tokens, as matrix products take them. Unscaled weight types read `f`, scaled ones the rest. */
@@ -74,6 +75,8 @@ enum { NB_MATMUL_PANELS = 2 };
 typedef void (*nb_matmul_fn)(const nb_matmul *m, size_t panel_begin, size_t panel_end);
 /* The product for a weight type; NULL for types that are not multiplied. */
 nb_matmul_fn nb_kernels_matmul(const nb_kernels *k, nb_type type);
+
+nb_search nb_kernels_search(const nb_kernels *k); /* its kernels that quantizers are handed */
 
 /* Fill *k for the tier named `isa`, or, when it is NULL, for $NIBBLE_ISA, or, without that, for the best tier of this
  * CPU. NB_ARGUMENT with the list of valid names when the tier is unknown or this CPU lacks it. */

@@ -74,6 +74,30 @@ static INLINE vf v_round(vf x) { /* as scalar does, so that the sign of zero is 
     return v_sub(v_add(x, magic), magic);
 }
 static INLINE vf v_float(vi x) { return (vf){_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+/* Bits 0 to 2 of an index choose within eight entries, bits 3 and 4 (as signs) among the four eights. */
+static INLINE __m256 pick_half(const float table[32], __m256 index) {
+    __m256i i = _mm256_cvttps_epi32(index);
+    __m256 bit3 = _mm256_castsi256_ps(_mm256_slli_epi32(i, 28)), bit4 = _mm256_castsi256_ps(_mm256_slli_epi32(i, 27));
+    __m256 low = _mm256_blendv_ps(_mm256_permutevar8x32_ps(_mm256_loadu_ps(table), i),
+                                  _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), i), bit3);
+    __m256 high = _mm256_blendv_ps(_mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 16), i),
+                                   _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 24), i), bit3);
+    return _mm256_blendv_ps(low, high, bit4);
+}
+static INLINE vf v_pick(const float table[32], vf index) {
+    return (vf){pick_half(table, index.a), pick_half(table, index.b)};
+}
+static INLINE void store_bytes_half(uint8_t *p, __m256 a, __m256 b, __m256 c, __m256 d) {
+    __m256i byte = _mm256_set1_epi32(255), low = _mm256_and_si256(_mm256_cvttps_epi32(a), byte);
+    __m256i second = _mm256_slli_epi32(_mm256_and_si256(_mm256_cvttps_epi32(b), byte), 8);
+    __m256i third = _mm256_slli_epi32(_mm256_and_si256(_mm256_cvttps_epi32(c), byte), 16);
+    __m256i fourth = _mm256_slli_epi32(_mm256_cvttps_epi32(d), 24);
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm256_or_si256(_mm256_or_si256(low, second), _mm256_or_si256(third, fourth)));
+}
+static INLINE void v_store_bytes(uint8_t *p, vf a, vf b, vf c, vf d) {
+    store_bytes_half(p, a.a, b.a, c.a, d.a);
+    store_bytes_half(p + 32, a.b, b.b, c.b, d.b);
+}
 static INLINE __m256 pow2_half(__m256 n) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvttps_epi32(n), _mm256_set1_epi32(127)), 23));
 }

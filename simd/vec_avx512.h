@@ -46,6 +46,16 @@ static INLINE vf v_round(vf a) { /* as scalar does, so that the sign of zero is 
     return _mm512_sub_ps(_mm512_add_ps(a, magic), magic);
 }
 static INLINE vf v_float(vi a) { return _mm512_cvtepi32_ps(a); }
+static INLINE vf v_pick(const float table[32], vf index) {
+    return _mm512_permutex2var_ps(_mm512_loadu_ps(table), _mm512_cvttps_epi32(index), _mm512_loadu_ps(table + LANES));
+}
+static INLINE void v_store_bytes(uint8_t *p, vf a, vf b, vf c, vf d) {
+    vi byte = _mm512_set1_epi32(255), low = _mm512_and_si512(_mm512_cvttps_epi32(a), byte);
+    vi second = _mm512_slli_epi32(_mm512_and_si512(_mm512_cvttps_epi32(b), byte), 8);
+    vi third = _mm512_slli_epi32(_mm512_and_si512(_mm512_cvttps_epi32(c), byte), 16);
+    vi fourth = _mm512_slli_epi32(_mm512_cvttps_epi32(d), 24);
+    _mm512_storeu_si512(p, _mm512_or_si512(_mm512_or_si512(low, second), _mm512_or_si512(third, fourth)));
+}
 static INLINE vf v_pow2(vf n) {
     vi biased = _mm512_add_epi32(_mm512_cvttps_epi32(n), _mm512_set1_epi32(127));
     return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));

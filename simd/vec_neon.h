@@ -100,6 +100,26 @@ static INLINE vf v_float(vi x) {
     EACH_QUARTER r.v[i] = vcvtq_f32_s32(x.v[i]);
     return r;
 }
+/* Through memory: a table of 128 bytes is more than the table instructions take, and only converting asks for it. */
+static INLINE vf v_pick(const float table[32], vf index) {
+    int32_t i[LANES];
+    float r[LANES];
+    for (int q = 0; q < 4; q++) vst1q_s32(i + 4 * q, vcvtq_s32_f32(index.v[q]));
+    for (int lane = 0; lane < LANES; lane++) r[lane] = table[i[lane]];
+    return v_load(r);
+}
+static INLINE void v_store_bytes(uint8_t *p, vf a, vf b, vf c, vf d) {
+    uint32x4_t byte = vdupq_n_u32(255);
+    EACH_QUARTER {
+        uint32x4_t low = vandq_u32(vreinterpretq_u32_s32(vcvtq_s32_f32(a.v[i])), byte);
+        uint32x4_t second = vandq_u32(vreinterpretq_u32_s32(vcvtq_s32_f32(b.v[i])), byte);
+        uint32x4_t third = vandq_u32(vreinterpretq_u32_s32(vcvtq_s32_f32(c.v[i])), byte);
+        uint32x4_t fourth = vreinterpretq_u32_s32(vcvtq_s32_f32(d.v[i]));
+        low = vorrq_u32(low, vshlq_n_u32(second, 8));
+        low = vorrq_u32(low, vorrq_u32(vshlq_n_u32(third, 16), vshlq_n_u32(fourth, 24)));
+        vst1q_u8(p + 16 * i, vreinterpretq_u8_u32(low));
+    }
+}
 static INLINE vf v_pow2(vf n) {
     EACH_QUARTER n.v[i] = vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n.v[i]), vdupq_n_s32(127)), 23));
     return n;

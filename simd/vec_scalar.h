@@ -98,6 +98,20 @@ static INLINE vf v_float(vi a) {
     EACH_LANE r.v[i] = (float)a.v[i];
     return r;
 }
+/* table[i], i being the whole part of index, 0 <= index < 32 */
+static INLINE vf v_pick(const float table[32], vf index) {
+    EACH_LANE index.v[i] = table[(int)index.v[i]];
+    return index;
+}
+/* Integral values in [-128, 255]: the low bytes of a, b, c and d of each lane side by side, 64 bytes. */
+static INLINE void v_store_bytes(uint8_t *p, vf a, vf b, vf c, vf d) {
+    EACH_LANE {
+        p[4 * i] = (uint8_t)(int)a.v[i];
+        p[4 * i + 1] = (uint8_t)(int)b.v[i];
+        p[4 * i + 2] = (uint8_t)(int)c.v[i];
+        p[4 * i + 3] = (uint8_t)(int)d.v[i];
+    }
+}
 /* 2^n for integral n in [-126, 127] */
 static INLINE vf v_pow2(vf n) {
     vf r;

@@ -12,6 +12,7 @@
 #include "core/hparams.h"
 #include "core/vocab.h"
 #include "quant/quantize.h"
+#include "tests/support/quantizer.h"
 
 /* A matrix must be the panels of exactly these values. */
 static void expect_panels(nb_reader *r, const char *name, nb_type type, const float *values, uint64_t rows,
@@ -25,9 +26,10 @@ static void expect_panels(nb_reader *r, const char *name, nb_type type, const fl
     uint8_t *bytes = load_tensor(r, name);
     assert_true(nb_panel_bytes(type, cols, &panel_bytes));
     uint8_t *panel = nb_alloc((size_t)panel_bytes);
+    nb_quantizer q = unit_quantizer(type, t->codebook);
     for (uint64_t row = 0; row < rows; row += 16) {
         size_t n = rows - row < 16 ? (size_t)(rows - row) : 16;
-        nb_quantize_panel(type, t->codebook, values + row * cols, n, (size_t)cols, (size_t)cols, panel);
+        nb_quantize_panel(&q, values + row * cols, n, (size_t)cols, (size_t)cols, panel, NULL);
         if (memcmp(panel, bytes + row / 16 * panel_bytes, (size_t)panel_bytes) != 0)
             fail_msg("%s: panel %d differs", name, (int)(row / 16));
     }

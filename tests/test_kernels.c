@@ -149,7 +149,8 @@ static void test_every_kernel_has_a_row(void **state) {
 #undef KERNEL
     };
     for (size_t i = 0; i < COUNT_OF(kernels); i++) {
-        bool found = strncmp(kernels[i], "quantize_", 9) == 0; /* tested by themselves below */
+        /* Tested by themselves: below, and in test_quant.c. */
+        bool found = strncmp(kernels[i], "quantize_", 9) == 0 || strncmp(kernels[i], "search_", 7) == 0;
         for (size_t j = 0; j < COUNT_OF(vector_kernels); j++) found = found || strcmp(vector_kernels[j].name, kernels[i]) == 0;
         for (size_t j = 0; j < COUNT_OF(products); j++) found = found || strcmp(products[j].name, kernels[i]) == 0;
         if (!found) fail_msg("no test for kernel %s", kernels[i]);
@@ -419,9 +420,12 @@ static void product_case(const nb_kernels *k, nb_type type, size_t n_panels, siz
     guard q = guard_new(n_tokens * cols, GUARD_AFTER), scale = guard_new(n_tokens * (cols / 128 + 1) * 4, GUARD_AFTER);
     guard start = guard_new(n_tokens * (cols / 32) * 4, GUARD_AFTER), y = guard_new(n_tokens * n_panels * 64, GUARD_AFTER);
     float *rows = nb_calloc(16 * cols, sizeof(float));
+    nb_quantizer quantizer;
+    nb_search search = nb_kernels_search(k);
+    nb_quantizer_init(&quantizer, type, nb_q4_codebook, &search);
     for (size_t i = 0; i < n_panels; i++) {
         fill(rows, 16 * cols, p, &seed);
-        nb_quantize_panel(type, nb_q4_codebook, rows, 16, cols, cols, (uint8_t *)w.data + i * bytes);
+        nb_quantize_panel(&quantizer, rows, 16, cols, cols, (uint8_t *)w.data + i * bytes, NULL);
     }
     fill(x.data, n_tokens * cols, p == TINY ? RANDOM : p, &seed);
     nb_matmul m = {.w = w.data, .panel_bytes = (size_t)bytes, .cols = cols, .codebook = type == NB_TYPE_Q4 ? nb_q4_codebook : NULL,

@@ -3,8 +3,11 @@
 
 #include "base/mem.h"
 #include "quant/half.h"
+#include "quant/panel.h"
 #include "quant/quantize.h"
+#include "simd/kernels.h"
 #include "tests/support/guard.h"
+#include "tests/support/quantizer.h"
 #include "tests/support/unit.h"
 
 /* ---- f16 and bf16, exhaustively ---- */
@@ -118,14 +121,19 @@ static void test_quality(void **state) {
     float *w = nb_calloc(16 * COLS, sizeof *w), *back = nb_calloc(16 * COLS, sizeof *w);
     uint8_t *panel = nb_alloc(16 * COLS * 4);
     for (size_t i = 0; i < COUNT_OF(quality); i++) {
-        nb_quant_error e = {0};
+        nb_quant_error e = {0}, told = {0};
         uint64_t seed = 5;
+        nb_quantizer q = unit_quantizer(quality[i].type, nb_q4_codebook);
         for (int p = 0; p < PANELS; p++) {
             for (int j = 0; j < 16 * COLS; j++) w[j] = (float)(quality[i].from.draw(&seed) * 0.02);
-            nb_quantize_panel(quality[i].type, nb_q4_codebook, w, 16, COLS, COLS, panel);
+            nb_quantize_panel(&q, w, 16, COLS, COLS, panel, &told);
             nb_dequantize_panel(quality[i].type, nb_q4_codebook, panel, 16, COLS, COLS, back);
             nb_quant_error_add(&e, w, back, 16 * COLS);
         }
+        /* The search measures what it loses itself, in f32 sums. */
+        assert_int_equal(told.count, e.count);
+        assert_true(fabs(told.noise - e.noise) <= 1e-4 * e.noise && fabs(told.signal - e.signal) <= 1e-6 * e.signal);
+        assert_true(fabs(told.largest - e.largest) <= 1e-5 * e.largest);
         if (!(nb_quant_error_snr(&e) >= quality[i].least_db))
             fail_msg("%s of %s weights: %.2f dB, expected at least %.2f", nb_types[quality[i].type].name,
                      quality[i].from.name, nb_quant_error_snr(&e), quality[i].least_db);
@@ -147,7 +155,8 @@ static void shape_case(nb_type type, size_t n_rows, size_t cols) {
     for (size_t r = 0; r < n_rows; r++)
         for (size_t c = 0; c < cols; c++) w[r * stride + c] = (float)gaussian(&seed) * (c % 64 < 32 ? 1.0f : 0.01f);
     memset(panel.data, 0xa5, (size_t)bytes);
-    nb_quantize_panel(type, nb_q4_codebook, w, n_rows, cols, stride, panel.data);
+    nb_quantizer q = unit_quantizer(type, nb_q4_codebook);
+    nb_quantize_panel(&q, w, n_rows, cols, stride, panel.data, NULL);
     nb_dequantize_panel(type, nb_q4_codebook, panel.data, n_rows, cols, stride, back);
     for (size_t r = 0; r < n_rows; r++) {
         nb_dequantize_row(type, nb_q4_codebook, panel.data, r, cols, one.data);
@@ -188,7 +197,8 @@ static void test_odd_values(void **state) {
     for (int t = 0; t < NB_TYPE_COUNT; t++)
         for (size_t v = 0; nb_types[t].block_bytes && v < COUNT_OF(values); v++) {
             for (size_t c = 0; c < COLS; c++) w[c] = c % 3 ? values[v] : 0.0f;
-            nb_quantize_panel((nb_type)t, nb_q4_codebook, w, 1, COLS, COLS, panel);
+            nb_quantizer q = unit_quantizer((nb_type)t, nb_q4_codebook);
+            nb_quantize_panel(&q, w, 1, COLS, COLS, panel, NULL);
             nb_dequantize_panel((nb_type)t, nb_q4_codebook, panel, 1, COLS, COLS, back);
             for (size_t c = 0; c < COLS; c++) {
                 if (t == NB_TYPE_F16 && fabsf(w[c]) > 65504) continue; /* becomes infinite; the converter refuses it */
@@ -205,14 +215,15 @@ static void test_golden(void **state) {
     static const struct {
         nb_type type;
         uint64_t sum;
-    } golden[] = {{NB_TYPE_Q8, 0x4afdf0fb941f2b47u}, {NB_TYPE_Q4, 0x33d47c26ef3b45e5u}};
+    } golden[] = {{NB_TYPE_Q8, 0x3c3746877a71dcc0u}, {NB_TYPE_Q4, 0x2d7983c64542ebc6u}};
     enum { COLS = 448 };
     float *w = nb_calloc(16 * COLS, sizeof *w);
     uint64_t seed = 11, bytes;
     for (int i = 0; i < 16 * COLS; i++) w[i] = (float)unit_random_between(&seed, -1, 1) * (i % 7 ? 1.0f : 4.0f);
     uint8_t *panel = nb_alloc(16 * COLS * 4);
     for (size_t i = 0; i < COUNT_OF(golden); i++) {
-        nb_quantize_panel(golden[i].type, nb_q4_codebook, w, 16, COLS, COLS, panel);
+        nb_quantizer q = unit_quantizer(golden[i].type, nb_q4_codebook);
+        nb_quantize_panel(&q, w, 16, COLS, COLS, panel, NULL);
         assert_true(nb_panel_bytes(golden[i].type, COLS, &bytes));
         uint64_t sum = 1469598103934665603u; /* FNV-1a */
         for (size_t b = 0; b < bytes; b++) sum = (sum ^ panel[b]) * 1099511628211u;
@@ -220,6 +231,122 @@ static void test_golden(void **state) {
     }
     nb_free(w);
     nb_free(panel);
+}
+
+/* ---- the search ---- */
+
+/* Weights and importance of a search: ordinary ones, rows of very different size, zeros, equal values. */
+static void draw(float *w, size_t rows, size_t cols, uint64_t *seed) {
+    for (size_t r = 0; r < rows; r++) {
+        double unit = r % 5 == 3 ? 1e-25 : r % 5 == 4 ? 1e20 : 1;
+        for (size_t c = 0; c < cols; c++)
+            w[r * cols + c] = (float)(r % 7 == 5 ? 0.25 * unit : r % 7 == 6 && c < 40 ? 0 : unit * student5(seed));
+    }
+}
+
+static nb_quantizer quantizer_on(size_t tier, nb_type type, const float *importance) {
+    nb_kernels k;
+    nb_error err;
+    nb_quantizer q;
+    if (nb_kernels_choose(&k, nb_isa_name(tier), &err)) fail_msg("%s", err.text);
+    nb_search search = nb_kernels_search(&k);
+    nb_quantizer_init(&q, type, nb_q4_codebook, &search);
+    q.importance = importance;
+    return q;
+}
+
+/* Every tier writes the bytes of scalar, and finds the same error. */
+static void test_tiers(void **state) {
+    (void)state;
+    static const size_t shapes[][2] = {{16, 256}, {16, 160}, {11, 77}, {1, 32}, {16, 5}};
+    enum { MOST = 16 * 256 };
+    float w[MOST], importance[256];
+    uint8_t expected[2 * MOST], found[2 * MOST];
+    uint64_t seed = 3, bytes;
+    for (size_t c = 0; c < COUNT_OF(importance); c++) importance[c] = c % 9 ? (float)unit_random_between(&seed, 0.1, 10) : 0.0f;
+    for (int t = 0; t < NB_TYPE_COUNT; t++)
+        for (size_t s = 0; nb_types[t].scaled && s < COUNT_OF(shapes); s++)
+            for (int weighed = 0; weighed < 2; weighed++) {
+                size_t rows = shapes[s][0], cols = shapes[s][1];
+                nb_quant_error e = {0};
+                draw(w, rows, cols, &seed);
+                assert_true(nb_panel_bytes((nb_type)t, cols, &bytes) && bytes <= sizeof found);
+                nb_quantizer q = quantizer_on(0, (nb_type)t, weighed ? importance : NULL);
+                nb_quantize_panel(&q, w, rows, cols, cols, expected, &e);
+                for (size_t i = 1; nb_isa_name(i); i++) {
+                    if (!nb_isa_supported(i)) continue;
+                    nb_quant_error also = {0};
+                    q = quantizer_on(i, (nb_type)t, weighed ? importance : NULL);
+                    memset(found, 0xa5, sizeof found);
+                    nb_quantize_panel(&q, w, rows, cols, cols, found, &also);
+                            if (memcmp(found, expected, bytes) != 0 || memcmp(&e, &also, sizeof e) != 0)
+                        fail_msg("%s %zux%zu on %s differs from scalar", nb_types[t].name, rows, cols, nb_isa_name(i));
+                }
+            }
+}
+
+/* Codes are the nearest levels, for every scale: against a plain search over all levels. */
+static void test_nearest(void **state) {
+    (void)state;
+    float x[32 * 16], scale[16], value[32 * 16];
+    uint8_t codes[NB_BLOCK_CODES];
+    nb_block_error lost;
+    uint64_t seed = 8;
+    for (int t = 0; t < NB_TYPE_COUNT; t++) {
+        if (!nb_types[t].scaled) continue;
+        nb_quantizer q = quantizer_on(0, (nb_type)t, NULL);
+        int low = nb_types[t].low, n = nb_types[t].high ? nb_types[t].high - low + 1 : NB_CODEBOOK_SIZE;
+        for (int i = 0; i < 16; i++) scale[i] = (float)unit_random_between(&seed, -1, 1);
+        for (int i = 0; i < 32 * 16; i++) /* beyond both ends too, and on the borders */
+            x[i] = i % 3 ? (float)unit_random_between(&seed, -150, 150) * scale[i % 16] : (float)(i - 256) * 0.25f * scale[i % 16];
+        q.search.codes(&q.grid, x, 32, scale, codes, &lost);
+        q.search.values(&q.grid, x, 32, scale, value);
+        for (int i = 0; i < 32 * 16; i++) {
+            double least = INFINITY, t_of_x = (double)x[i] / (double)scale[i % 16];
+            for (int code = 0; code < n; code++)
+                least = fmin(least, fabs(t_of_x - (nb_types[t].high ? low + code : nb_q4_codebook[code])));
+            int col = i / 16, row = i % 16;
+            uint8_t code = codes[col / 4 * 64 + row * 4 + col % 4];
+            int level = nb_types[t].high ? (int8_t)code : nb_q4_codebook[code];
+            assert_true(fabs(t_of_x - level) <= least + 1e-4);
+            assert_true(value[i] == scale[row] * (float)level);
+        }
+    }
+}
+
+/* Columns that do not matter give way to those that do. */
+static void test_importance(void **state) {
+    (void)state;
+    enum { COLS = 256 };
+    float w[16 * COLS], back[16 * COLS], importance[COLS];
+    uint8_t panel[16 * COLS];
+    uint64_t seed = 21;
+    for (int i = 0; i < 16 * COLS; i++) w[i] = (float)gaussian(&seed);
+    for (int c = 0; c < COLS; c++) importance[c] = c % 4 ? 0.01f : 4.0f;
+    double loss[2] = {0};
+    for (int weighed = 0; weighed < 2; weighed++) {
+        nb_quantizer q = quantizer_on(0, NB_TYPE_Q4, weighed ? importance : NULL);
+        nb_quantize_panel(&q, w, 16, COLS, COLS, panel, NULL);
+        nb_dequantize_panel(NB_TYPE_Q4, nb_q4_codebook, panel, 16, COLS, COLS, back);
+        for (int i = 0; i < 16 * COLS; i++) {
+            double d = (double)w[i] - (double)back[i];
+            loss[weighed] += d * d * (double)importance[i % COLS];
+        }
+    }
+    assert_true(loss[1] < 0.8 * loss[0]);
+}
+
+static void test_codebooks(void **state) {
+    (void)state;
+    static const int8_t narrow[16] = {-64, -61, -40, -32, -24, -17, -11, -5, 1, 7, 13, 19, 25, 33, 42, 55};
+    static const int8_t falling[16] = {-64, -51, -40, -32, -24, -17, -11, -5, 1, 7, 13, 19, 25, 33, 55, 42};
+    int8_t high[16];
+    assert_true(nb_codebook_fits(nb_q4_codebook));
+    assert_false(nb_codebook_fits(narrow));
+    assert_false(nb_codebook_fits(falling));
+    memcpy(high, nb_q4_codebook, sizeof high);
+    high[15] = 64;
+    assert_false(nb_codebook_fits(high));
 }
 
 static void test_nonfinite(void **state) {
@@ -237,6 +364,8 @@ int main(void) {
         cmocka_unit_test(test_half_exact), cmocka_unit_test(test_half_rounding), cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_quality),    cmocka_unit_test(test_shapes),        cmocka_unit_test(test_odd_values),
         cmocka_unit_test(test_golden),     cmocka_unit_test(test_nonfinite),
+        cmocka_unit_test(test_tiers),     cmocka_unit_test(test_nearest),       cmocka_unit_test(test_importance),
+        cmocka_unit_test(test_codebooks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "format/writer.h"
 #include "quant/quantize.h"
+#include "tests/support/quantizer.h"
 #include "tests/support/unit.h"
 
 static double normal(uint64_t *seed) { /* the sum of 12 uniforms has variance 1 */
@@ -82,9 +83,10 @@ static void write_tensor(nb_writer *w, const nb_tensor_spec *s, const char *name
         uint64_t bytes;
         assert_true(nb_panel_bytes(type, s->cols, &bytes));
         uint8_t *panel = nb_alloc((size_t)bytes);
+        nb_quantizer q = unit_quantizer(type, nb_q4_codebook);
         for (size_t r = 0; !st && r < s->rows; r += 16) {
             size_t n = s->rows - r < 16 ? (size_t)s->rows - r : 16;
-            nb_quantize_panel(type, nb_q4_codebook, x + r * s->cols, n, (size_t)s->cols, (size_t)s->cols, panel);
+            nb_quantize_panel(&q, x + r * s->cols, n, (size_t)s->cols, (size_t)s->cols, panel, NULL);
             st = nb_writer_tensor_append(w, panel, (size_t)bytes, &err);
         }
         nb_free(panel);

@@ -1,0 +1,45 @@
+/* The search for scales and codes, as kernels that a caller hands to the quantizers (simd/kernels.def has them).
+ *
+ * Sixteen rows of a panel are sixteen lanes, which never mix: every lane does the same IEEE operations in the same order on
+ * every tier, so a row's bytes depend on that row alone. A block is x[n][16], n from 1 to 32: column by column, the rows' values
+ * side by side, 0 in absent rows. `importance` [n], of the block's columns, weighs squared errors; NULL: all 1.
+ * Magnitudes are between 2^-40 and 2^40 or zero, for squares and their sums to be representable (nb_block_load sees to
+ * it); importance is between 2^-20 and 2^20, or 0 for columns that do not matter.
+ *
+ * With codes q fixed, the scale that loses least is s = sum(w x q) / sum(w q^2), and what it explains of the block's
+ * energy sum(w x^2) is sum(w x q)^2 / sum(w q^2). */
+#ifndef NB_QUANT_SEARCH_H
+#define NB_QUANT_SEARCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "quant/grid.h"
+#include "quant/types.h"
+
+/* A block's ideal scales, and how much a wrong scale costs: (its error)^2 * weight. */
+typedef struct nb_block_fit {
+    float scale[NB_PANEL_ROWS], weight[NB_PANEL_ROWS];
+} nb_block_fit;
+
+/* What a block's codes lost: sums over its columns, unweighted. */
+typedef struct nb_block_error {
+    float signal[NB_PANEL_ROWS], noise[NB_PANEL_ROWS], largest[NB_PANEL_ROWS];
+} nb_block_error;
+
+typedef struct nb_search {
+    /* The best scales for a block, of either sign, unrestricted. */
+    void (*scales)(const nb_grid *g, const float *x, size_t n, const float *importance, nb_block_fit *fit);
+    /* One scale per row for blocks with these fits (n_blocks of them, as bytes), so that rounding the block scales to
+     * multiples of it costs least; 0 for rows whose scales all are. */
+    void (*rows)(const uint8_t *fits, size_t n_blocks, float *row_scale);
+    /* The 8-bit block scales near ideal / row_scale that lose least with codes chosen for them. */
+    void (*blocks)(const nb_grid *g, const float *x, size_t n, const float *importance, const float *row_scale,
+                   const float *ideal, int8_t *scale);
+    /* The codes nearest to x / scale: codes[8][16][4], groups of four columns as in a q8 block; 0 in absent columns and where
+     * the scale is 0. */
+    void (*codes)(const nb_grid *g, const float *x, size_t n, const float *scale, uint8_t *codes, nb_block_error *error);
+    /* The values scale * level nearest to x, value[n][16], for any n. */
+    void (*values)(const nb_grid *g, const float *x, size_t n, const float *scale, float *value);
+} nb_search;
+
+#endif

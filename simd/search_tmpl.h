@@ -1,0 +1,202 @@
+/* The search for scales and codes (quant/search.h), once, over the 16-lane vector: lanes are the rows of a panel and never
+ * mix. Include after a vec_*.h.
+ *
+ * Products and sums are rounded apart, since machines without a fused multiply-add emulate it at a hundred times the
+ * cost, and here it would gain nothing. */
+#ifndef NB_SIMD_SEARCH_TMPL_H
+#define NB_SIMD_SEARCH_TMPL_H
+
+#include "quant/search.h"
+
+enum { SEARCH_REFITS = 2, SEARCH_SCALE_MAX = 127 };
+
+/* Below this a scale is none: its inverse would leave the range in which products are finite. */
+#define SEARCH_LEAST 0x1p-100f
+
+/* 1 / scale, and 0 where there is no scale. */
+static INLINE vf inverse_of(vf scale) {
+    return v_less(v_abs(scale), v_set(SEARCH_LEAST), v_set(0.0f), v_div(v_set(1.0f), scale));
+}
+
+static INLINE vf cell_of(vf t) {
+    vf cell = v_add(v_mul(t, v_set(1.0f / NB_GRID_CELL_WIDTH)), v_set(-(float)NB_LEVEL_MIN / NB_GRID_CELL_WIDTH));
+    return v_min(v_max(cell, v_set(0.0f)), v_set((float)(NB_GRID_CELLS - 1)));
+}
+
+/* The level nearest to t. A sum that rounds t into the next cell does no harm: there t is still below the border, and the
+ * level below it is the same. */
+static INLINE vf level_of(const nb_grid *g, vf t, bool linear) {
+    if (linear) return v_round(v_min(v_max(t, v_set(g->low)), v_set(g->high)));
+    vf cell = cell_of(t);
+    return v_less(t, v_pick(g->border, cell), v_pick(g->below, cell), v_pick(g->above, cell));
+}
+
+/* The code of that level. */
+static INLINE vf code_of(const nb_grid *g, vf t, vf level, bool linear) {
+    if (linear) return level;
+    vf cell = cell_of(t), code = v_pick(g->code_below, cell);
+    return v_less(t, v_pick(g->border, cell), code, v_add(code, v_set(1.0f)));
+}
+
+/* The weight of column c: constant conditions, so that a search without importance does not multiply. */
+static INLINE vf weighed(vf v, const float *importance, size_t c) {
+    return importance ? v_mul(v, v_set(importance[c])) : v;
+}
+
+typedef struct trial {
+    vf scale, weight, explained;
+} trial;
+
+/* The fit of the codes that are nearest with `scale`. */
+static INLINE trial refit(const nb_grid *g, const float *x, size_t n, const float *importance, vf scale, bool linear) {
+    vf inverse = inverse_of(scale), xq = v_set(0.0f), qq = v_set(0.0f);
+    for (size_t c = 0; c < n; c++) {
+        vf w = v_load(x + c * LANES), q = level_of(g, v_mul(w, inverse), linear);
+        vf weighed_q = weighed(q, importance, c);
+        xq = v_add(xq, v_mul(w, weighed_q));
+        qq = v_add(qq, v_mul(q, weighed_q));
+    }
+    vf best = v_less(v_set(0.0f), qq, v_div(xq, qq), v_set(0.0f));
+    return (trial){.scale = best, .weight = qq, .explained = v_mul(xq, best)};
+}
+
+static INLINE trial better(trial a, trial b) { /* a wins a tie */
+    return (trial){.scale = v_less(a.explained, b.explained, b.scale, a.scale),
+                 .weight = v_less(a.explained, b.explained, b.weight, a.weight),
+                 .explained = v_max(b.explained, a.explained)};
+}
+
+/* The value of the largest magnitude, with its sign. */
+static INLINE vf largest_of(const float *x, size_t n) {
+    vf largest = v_set(0.0f);
+    for (size_t c = 0; c < n; c++) {
+        vf w = v_load(x + c * LANES);
+        largest = v_less(v_abs(largest), v_abs(w), w, largest);
+    }
+    return largest;
+}
+
+/* Candidates put the largest value near either end of the grid; the best of them is refitted to its own codes. */
+static INLINE void scales_form(const nb_grid *g, const float *x, size_t n, const float *importance, nb_block_fit *out,
+                               bool linear) {
+    vf largest = largest_of(x, n);
+    trial best = {.scale = v_set(0.0f), .weight = v_set(0.0f), .explained = v_set(0.0f)};
+    const float ends[2] = {g->low, g->high};
+    for (int e = 0; e < 2; e++)
+        for (int i = 0; i < g->n_shares; i++)
+            best = better(best, refit(g, x, n, importance, v_mul(largest, v_set(g->shares[i] / ends[e])), linear));
+    for (int i = 0; g->n_shares && i < SEARCH_REFITS; i++) best = better(best, refit(g, x, n, importance, best.scale, linear));
+    if (!g->n_shares) best.scale = v_div(v_abs(largest), v_set(g->high));
+    v_store(out->scale, best.scale);
+    v_store(out->weight, best.weight);
+}
+
+static void search_scales(const nb_grid *g, const float *x, size_t n, const float *importance, nb_block_fit *fit) {
+    if (g->linear && importance) scales_form(g, x, n, importance, fit, true);
+    else if (g->linear) scales_form(g, x, n, NULL, fit, true);
+    else if (importance) scales_form(g, x, n, importance, fit, false);
+    else scales_form(g, x, n, NULL, fit, false);
+}
+
+/* The row scale makes the largest block scale one of the codes below; more than 127 clips it. */
+static const float search_row_codes[] = {127, 126, 125, 124, 123, 122, 121, 120, 118, 116, 114, 112, 130, 134, 138, 144};
+
+static INLINE vf scale_code(vf scale, vf inverse) {
+    vf limit = v_set((float)SEARCH_SCALE_MAX);
+    return v_round(v_min(v_max(v_mul(scale, inverse), v_neg(limit)), limit));
+}
+
+/* What rounding all block scales to multiples of row_scale costs. */
+static INLINE vf rows_cost(const uint8_t *fits, size_t n_blocks, vf row_scale) {
+    vf cost = v_set(0.0f), inverse = inverse_of(row_scale);
+    for (size_t b = 0; b < n_blocks; b++) {
+        const uint8_t *fit = fits + b * sizeof(nb_block_fit);
+        vf scale = v_load_f32(fit + offsetof(nb_block_fit, scale)), weight = v_load_f32(fit + offsetof(nb_block_fit, weight));
+        vf d = v_sub(scale, v_mul(scale_code(scale, inverse), row_scale));
+        cost = v_add(cost, v_mul(v_mul(d, d), weight));
+    }
+    return cost;
+}
+
+static void search_rows(const uint8_t *fits, size_t n_blocks, float *row_scale) {
+    vf largest = v_set(0.0f), best = v_set(0.0f), least = v_set(INFINITY);
+    for (size_t b = 0; b < n_blocks; b++)
+        largest = v_max(v_abs(v_load_f32(fits + b * sizeof(nb_block_fit) + offsetof(nb_block_fit, scale))), largest);
+    for (size_t i = 0; i < sizeof search_row_codes / sizeof *search_row_codes; i++) {
+        vf candidate = v_div(largest, v_set(search_row_codes[i])), cost = rows_cost(fits, n_blocks, candidate);
+        best = v_less(cost, least, candidate, best);
+        least = v_min(cost, least);
+    }
+    v_store(row_scale, best);
+}
+
+/* The squared error of a block with codes chosen for `scale`. */
+static INLINE vf block_loss(const nb_grid *g, const float *x, size_t n, const float *importance, vf scale, bool linear) {
+    vf inverse = inverse_of(scale), loss = v_set(0.0f);
+    for (size_t c = 0; c < n; c++) {
+        vf w = v_load(x + c * LANES);
+        vf d = v_sub(w, v_mul(scale, level_of(g, v_mul(w, inverse), linear)));
+        loss = v_add(loss, v_mul(weighed(d, importance, c), d));
+    }
+    return loss;
+}
+
+static INLINE void blocks_form(const nb_grid *g, const float *x, size_t n, const float *importance,
+                               const float *row_scale, const float *ideal, int8_t *scale, bool linear) {
+    static const float steps[] = {0.0f, 1.0f, -1.0f};
+    vf row = v_load(row_scale), middle = scale_code(v_load(ideal), inverse_of(row));
+    vf limit = v_set((float)SEARCH_SCALE_MAX), best = middle, least = v_set(INFINITY);
+    for (int i = 0; i < (int)(sizeof steps / sizeof *steps); i++) {
+        vf code = v_max(v_min(v_add(middle, v_set(steps[i])), limit), v_neg(limit));
+        vf loss = block_loss(g, x, n, importance, v_mul(row, code), linear);
+        best = v_less(loss, least, code, best);
+        least = v_min(loss, least);
+    }
+    float codes[LANES];
+    v_store(codes, best);
+    for (int i = 0; i < LANES; i++) scale[i] = (int8_t)codes[i];
+}
+
+static void search_blocks(const nb_grid *g, const float *x, size_t n, const float *importance, const float *row_scale,
+                          const float *ideal, int8_t *scale) {
+    if (g->linear && importance) blocks_form(g, x, n, importance, row_scale, ideal, scale, true);
+    else if (g->linear) blocks_form(g, x, n, NULL, row_scale, ideal, scale, true);
+    else if (importance) blocks_form(g, x, n, importance, row_scale, ideal, scale, false);
+    else blocks_form(g, x, n, NULL, row_scale, ideal, scale, false);
+}
+
+static INLINE void codes_form(const nb_grid *g, const float *x, size_t n, const float *scale, uint8_t *codes,
+                              nb_block_error *error, bool linear) {
+    vf s = v_load(scale), inverse = inverse_of(s), zero = v_set(0.0f), signal = zero, noise = zero, largest = zero;
+    for (size_t c = 0; c < NB_BLOCK_COLS; c += 4) {
+        vf code[4];
+        UNROLL for (size_t j = 0; j < 4; j++) {
+            code[j] = zero;
+            if (c + j >= n) continue;
+            vf w = v_load(x + (c + j) * LANES), t = v_mul(w, inverse), level = level_of(g, t, linear);
+            vf d = v_sub(w, v_mul(s, level));
+            code[j] = v_less(zero, v_abs(s), code_of(g, t, level, linear), zero);
+            signal = v_add(signal, v_mul(w, w));
+            noise = v_add(noise, v_mul(d, d));
+            largest = v_max(v_abs(d), largest);
+        }
+        v_store_bytes(codes + c / 4 * 64, code[0], code[1], code[2], code[3]);
+    }
+    v_store(error->signal, signal);
+    v_store(error->noise, noise);
+    v_store(error->largest, largest);
+}
+
+static void search_codes(const nb_grid *g, const float *x, size_t n, const float *scale, uint8_t *codes,
+                         nb_block_error *error) {
+    if (g->linear) codes_form(g, x, n, scale, codes, error, true);
+    else codes_form(g, x, n, scale, codes, error, false);
+}
+
+static void search_values(const nb_grid *g, const float *x, size_t n, const float *scale, float *value) {
+    vf s = v_load(scale), inverse = inverse_of(s);
+    for (size_t c = 0; c < n; c++)
+        v_store(value + c * LANES, v_mul(s, level_of(g, v_mul(v_load(x + c * LANES), inverse), g->linear)));
+}
+
+#endif
