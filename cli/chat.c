@@ -83,6 +83,8 @@ static nb_status answer(talk *c, nb_error *err) {
     nb_status st = nb_generate(c->session, c->held.data, c->held.size, &how, &g, err);
     c->speed.decode_seconds += seconds_now() - begin;
     c->speed.decode_tokens += g.ids.size;
+    c->speed.drafted += g.drafted;
+    c->speed.accepted += g.accepted;
     if (!st) {
         if (g.text.size > c->printed) put_text(nb_buf_str(&g.text) + c->printed, g.text.size - c->printed);
         put_text("\n", 1);
@@ -146,7 +148,9 @@ static nb_status prepare(talk *c, nb_error *err) {
     if (!c->style)
         return nb_fail(err, NB_UNSUPPORTED, "'%s' has the chat style '%s', which this version does not know",
                        c->o->args[0], name);
-    return session_open(&c->session, &c->e, c->o, c->o->ctx, err);
+    nb_session_options how = session_options(&c->e, c->o, c->o->ctx);
+    how.n_logits = 1 + (uint32_t)c->o->lookup;
+    return nb_session_create(&c->session, c->e.model, &how, err);
 }
 
 int cmd_chat(const options *o) {

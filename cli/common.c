@@ -309,6 +309,7 @@ void print_speed(const speed *s) {
     fprintf(stderr, "prefill %zu tokens in %.3f s (%.1f per second), decode %zu tokens in %.3f s (%.1f per second)\n",
             s->prefill_tokens, s->prefill_seconds, per_second(s->prefill_tokens, s->prefill_seconds), s->decode_tokens,
             s->decode_seconds, per_second(s->decode_tokens, s->decode_seconds));
+    if (s->drafted) fprintf(stderr, "lookup: %zu tokens drafted, %zu accepted\n", s->drafted, s->accepted);
 }
 
 /* ---- values of options */

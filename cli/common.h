@@ -91,7 +91,7 @@ nb_status feed(nb_session *s, const int32_t *ids, size_t n, size_t chunk, nb_err
 
 /* Tokens read and generated, and the time they took. */
 typedef struct speed {
-    size_t prefill_tokens, decode_tokens;
+    size_t prefill_tokens, decode_tokens, drafted, accepted; /* --lookup: tokens of drafts, and those that were right */
     double prefill_seconds, decode_seconds;
 } speed;
 void print_speed(const speed *s); /* on stderr */

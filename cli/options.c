@@ -7,6 +7,7 @@
 #include "cli/common.h"
 #include "convert/convert.h"
 #include "core/chat.h"
+#include "core/lookup.h"
 
 #define FLAG          .kind = KIND_FLAG
 #define INT(lo, hi)   .kind = KIND_INT, .min = (lo), .max = (hi)

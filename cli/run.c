@@ -9,6 +9,7 @@
 #include "cli/common.h"
 #include "cli/sampling.h"
 #include "core/engine.h"
+#include "core/lookup.h"
 #include "core/kv.h"
 
 enum { ROWS_MOST = 64 }; /* samples side by side: more of them read no weights less often that would show */
@@ -123,10 +124,18 @@ static nb_status join_samples(job *j, nb_error *err) {
     return st;
 }
 
+/* A sample is complete. */
+static void finish_sample(job *j, sample *s) {
+    s->done = true;
+    j->speed.drafted += s->g.drafted;
+    j->speed.accepted += s->g.accepted;
+}
+
 static nb_status cancel_all(job *j, nb_error *err) {
     nb_status st = NB_OK;
     for (uint32_t row = 0; !st && row < j->n_rows; row++) st = nb_engine_cancel(j->rows, row, err);
-    for (uint64_t i = j->shown; i < j->joined; i++) j->samples[i].done = true;
+    for (uint64_t i = j->shown; i < j->joined; i++)
+        if (!j->samples[i].done) finish_sample(j, &j->samples[i]);
     return st;
 }
 
@@ -153,7 +162,7 @@ static nb_status all_samples(job *j, nb_error *err) {
         count_step(j, &column, seconds_now() - begin);
         speaking |= column.n > 0;
         for (size_t i = 0; i < column.n; i++)
-            sample_of(column.items[i].generated)->done |= column.items[i].done;
+            if (column.items[i].done) finish_sample(j, sample_of(column.items[i].generated));
         print_more(j);
         if (interrupted() && !speaking) st = nb_fail(err, NB_CANCELLED, "interrupted");
         else if (interrupted() || j->output_failed) st = cancel_all(j, err);
@@ -174,6 +183,7 @@ static nb_status open_rows(job *j, nb_error *err) {
     uint64_t wanted = j->prompt.size + o->max_tokens;
     if (how.overflow == NB_OVERFLOW_STOP && o->max_tokens && wanted < room) how.n_ctx = (uint32_t)wanted;
     j->n_rows = (uint32_t)nb_min_size((size_t)o->samples, ROWS_MOST);
+    how.n_logits = j->n_rows + (uint32_t)nb_min_size(o->lookup * j->n_rows, NB_LOOKUP_MAX);
     if (o->samples > j->n_rows) how.n_prefix = (uint32_t)nb_div_up(j->prompt.size, NB_KV_PAGE);
     j->samples = nb_calloc(o->samples, sizeof *j->samples);
     if (!j->samples) return nb_oom(err, "samples", o->samples * sizeof *j->samples);
@@ -184,10 +194,11 @@ static int print_results(job *j) {
     json_t *samples = json_array();
     for (uint64_t i = 0; i < j->joined; i++) json_array_append_new(samples, sample_json(j, &j->samples[i].g));
     json_t *stats =
-        json_pack("{sI,so,sI,so,sI,sI}", "prefill_tokens", (json_int_t)j->speed.prefill_tokens, "prefill_seconds",
+        json_pack("{sI,so,sI,so,sI,sI,sI,sI}", "prefill_tokens", (json_int_t)j->speed.prefill_tokens, "prefill_seconds",
                   json_number(j->speed.prefill_seconds), "decode_tokens", (json_int_t)j->speed.decode_tokens,
                   "decode_seconds", json_number(j->speed.decode_seconds), "rows", (json_int_t)j->n_rows, "kv_bytes",
-                  (json_int_t)j->kv_bytes);
+                  (json_int_t)j->kv_bytes, "drafted", (json_int_t)j->speed.drafted, "accepted",
+                  (json_int_t)j->speed.accepted);
     return print_json(json_pack("{so,so,so}", "prompt_ids", json_ids(j->prompt.data, j->prompt.size), "samples", samples,
                                 "stats", stats));
 }

@@ -64,5 +64,6 @@ nb_generate_options sampling_options(const sampling *s, const options *o) {
                                  .stops = o->stops.v,
                                  .n_stops = o->stops.n,
                                  .stop_tokens = s->stop_tokens.data,
-                                 .n_stop_tokens = s->stop_tokens.size};
+                                 .n_stop_tokens = s->stop_tokens.size,
+                                 .lookup = (uint32_t)o->lookup};
 }

@@ -2,13 +2,14 @@
 
 #include "base/checked.h"
 #include "base/mem.h"
+#include "core/lookup.h"
 #include "core/row.h"
 
 typedef enum row_state {
     FREE,
     READING,   /* its prompt, or waiting for its turn to */
     FOLLOWING, /* waits for its leader, which reads the same prompt */
-    SPEAKING   /* `next` is chosen, and not yet in the batch */
+    SPEAKING   /* `next` is chosen, and not yet in the batch but for a step that also reads a draft behind it */
 } row_state;
 
 typedef struct engine_row {
@@ -19,8 +20,9 @@ typedef struct engine_row {
     nb_generate_options options;
     nb_row row;
     nb_sampler *sampler;
-    int32_t next;
-    uint32_t logits; /* of the step, from which `next` is chosen */
+    int32_t next[1 + NB_LOOKUP_MAX]; /* the next token, and a draft of those behind it */
+    uint32_t n_draft;
+    uint32_t logits; /* of the step, from which the next token is chosen */
 } engine_row;
 
 struct nb_engine {
@@ -29,14 +31,14 @@ struct nb_engine {
     uint64_t turn;
     engine_row *rows; /* [n_rows] */
 
-    /* Of the step, [n_rows] each. */
+    /* Of the step, [n_rows] each; items and tokens also have room for drafts. */
     uint32_t *speaking; /* rows, in nb_batch_compare's order */
     uint32_t n_speaking;
     bool unsorted;
     nb_batch_part *parts;
     uint32_t n_parts, n_tokens;
     uint32_t *tokens; /* whose logits are wanted */
-    uint32_t n_logits;
+    uint32_t n_logits, n_draft;
     nb_column_item *items;
 };
 
@@ -51,8 +53,8 @@ nb_status nb_engine_create(nb_engine **engine, const nb_model *model, uint32_t n
     e->rows = nb_calloc(n_rows, sizeof *e->rows);
     e->speaking = nb_calloc(n_rows, sizeof *e->speaking);
     e->parts = nb_calloc(n_rows, sizeof *e->parts);
-    e->tokens = nb_calloc(n_rows, sizeof *e->tokens);
-    e->items = nb_calloc(n_rows, sizeof *e->items);
+    e->tokens = nb_calloc(nb_batch_logit_rows(e->batch), sizeof *e->tokens);
+    e->items = nb_calloc(n_rows + nb_batch_logit_rows(e->batch), sizeof *e->items);
     if (!e->rows || !e->speaking || !e->parts || !e->tokens || !e->items)
         st = nb_oom(err, "an engine's rows", n_rows * sizeof *e->rows);
 out:
@@ -175,9 +177,10 @@ static void sort_speaking(nb_engine *e) {
     e->unsorted = false;
 }
 
-static void want_logits(nb_engine *e, engine_row *r) {
+/* Logits after the last n tokens of the step so far. */
+static void want_logits(nb_engine *e, engine_row *r, uint32_t n) {
     r->logits = e->n_logits;
-    e->tokens[e->n_logits++] = e->n_tokens - 1;
+    while (n > 0) e->tokens[e->n_logits++] = e->n_tokens - n--;
 }
 
 static void add_part(nb_engine *e, uint32_t row, const int32_t *ids, uint32_t n) {
@@ -219,7 +222,7 @@ static void add_readers(nb_engine *e, nb_column *column) {
         add_part(e, row, r->prompt.data + length, (uint32_t)n);
         column->n_read += n;
         if (length + n < r->prompt.size) break; /* the chunk is full */
-        want_logits(e, r);
+        want_logits(e, r, 1);
     }
 }
 
@@ -242,29 +245,63 @@ static void begin_speaking(nb_engine *e) {
     }
 }
 
+static void choose(nb_engine *e, engine_row *r, uint32_t logits) {
+    r->next[0] = nb_row_choose(&r->row, r->sampler, nb_batch_logits(e->batch, logits));
+}
+
 static void choose_share(void *arg, size_t begin, size_t end, int member) {
     (void)member;
     nb_engine *e = arg;
-    for (size_t i = begin; i < end; i++) {
-        engine_row *r = &e->rows[e->speaking[i]];
-        r->next = nb_row_choose(&r->row, r->sampler, nb_batch_logits(e->batch, r->logits));
-    }
+    for (size_t i = begin; i < end; i++) choose(e, &e->rows[e->speaking[i]], e->rows[e->speaking[i]].logits);
 }
 
-/* Every row that speaks takes its token; those that end leave. */
+/* As many tokens behind the next one as the options say, and as there is room for: logits for all other rows come first. */
+static void draft(nb_engine *e, uint32_t row) {
+    engine_row *r = &e->rows[row];
+    size_t most = nb_min_size(r->options.lookup, NB_LOOKUP_MAX), length = nb_batch_length(e->batch, row), drafts = e->n_draft;
+    most = nb_min_size(most, nb_batch_logit_rows(e->batch) - e->n_rows - drafts);
+    most = nb_min_size(most, nb_batch_chunk(e->batch) - nb_min_size(nb_batch_chunk(e->batch), e->n_rows + drafts));
+    most = nb_min_size(most, nb_batch_room(e->batch) - length - 1);
+    r->n_draft = nb_lookup(nb_batch_ids(e->batch, row), length, r->next[0], r->next + 1, (uint32_t)most);
+    r->row.g->drafted += r->n_draft;
+    e->n_draft += r->n_draft;
+}
+
+/* A row takes the token that is chosen, and goes on as long as that is what its draft has. The rest of the draft is forgotten. */
+static nb_status take_row(nb_engine *e, uint32_t row, nb_column *column, nb_error *err) {
+    engine_row *r = &e->rows[row];
+    nb_generated *g = r->row.g;
+    size_t first = column->n, text = g->text.size;
+    uint32_t length = nb_batch_length(e->batch, row) - r->n_draft, right = 0;
+    nb_status st;
+    for (;;) {
+        nb_column_item *item = &e->items[column->n++];
+        *item = (nb_column_item){.row = row, .generated = g, .step = {.id = NB_NO_TOKEN, .text = ""}};
+        uint32_t left = nb_batch_room(e->batch) - length;
+        if (left) st = nb_row_follow(&r->row, r->sampler, r->next[0], left, &item->step, err);
+        else st = nb_row_end(&r->row, NB_FINISH_LENGTH, err);
+        item->done = r->row.done;
+        if (st || item->done || right == r->n_draft || r->next[1 + right] != r->next[0]) break;
+        length++;
+        right++;
+        choose(e, r, r->logits + right);
+    }
+    g->accepted += right;
+    r->n_draft = 0;
+    nb_batch_rewind(e->batch, row, length);
+    for (size_t i = first; i < column->n; i++) { /* the text may have moved as it grew */
+        nb_step *step = &e->items[i].step;
+        if (step->id != NB_NO_TOKEN) step->text = nb_buf_str(&g->text) + text;
+        text += step->text_size;
+    }
+    return st;
+}
+
+/* Every row that speaks takes its tokens; those that end leave. */
 static nb_status take_tokens(nb_engine *e, nb_column *column, nb_error *err) {
     nb_team_for(nb_batch_team(e->batch), e->n_speaking, 1, choose_share, e);
     nb_status st = NB_OK;
-    for (uint32_t i = 0; !st && i < e->n_speaking; i++) {
-        uint32_t row = e->speaking[i];
-        engine_row *r = &e->rows[row];
-        nb_column_item *item = &e->items[column->n++];
-        *item = (nb_column_item){.row = row, .generated = r->row.g, .step = {.id = NB_NO_TOKEN, .text = ""}};
-        uint32_t left = nb_batch_room(e->batch) - nb_batch_length(e->batch, row);
-        if (left) st = nb_row_follow(&r->row, r->sampler, r->next, left, &item->step, err);
-        else st = nb_row_end(&r->row, NB_FINISH_LENGTH, err);
-        item->done = r->row.done;
-    }
+    for (uint32_t i = 0; !st && i < e->n_speaking; i++) st = take_row(e, e->speaking[i], column, err);
     for (size_t i = 0; !st && i < column->n; i++)
         if (e->items[i].done) leave(e, e->items[i].row);
     return st;
@@ -272,12 +309,13 @@ static nb_status take_tokens(nb_engine *e, nb_column *column, nb_error *err) {
 
 nb_status nb_engine_step(nb_engine *e, nb_column *column, nb_error *err) {
     *column = (nb_column){.items = e->items, .n_continued = e->n_speaking};
-    e->n_parts = e->n_tokens = e->n_logits = 0;
+    e->n_parts = e->n_tokens = e->n_logits = e->n_draft = 0;
     sort_speaking(e);
     for (uint32_t i = 0; i < e->n_speaking; i++) {
         engine_row *r = &e->rows[e->speaking[i]];
-        add_part(e, e->speaking[i], &r->next, 1);
-        want_logits(e, r);
+        draft(e, e->speaking[i]);
+        add_part(e, e->speaking[i], r->next, 1 + r->n_draft);
+        want_logits(e, r, 1 + r->n_draft);
     }
     add_readers(e, column);
     if (!e->n_parts) return NB_OK;

@@ -31,7 +31,7 @@ const nb_batch *nb_engine_batch(const nb_engine *e);
 nb_status nb_engine_join(nb_engine *e, const int32_t *ids, size_t n, const nb_generate_options *options, uint32_t n_texts,
                          nb_generated *const *generated, uint32_t *rows, nb_error *err);
 
-/* What a step brought: a token of each row that speaks. */
+/* What a step brought: a token of each row that speaks, and with lookup those of its draft that were right, in their order. */
 typedef struct nb_column_item {
     uint32_t row;
     bool done;              /* the text has ended, generated->finish says how; the row is free */

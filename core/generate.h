@@ -32,6 +32,8 @@ typedef struct nb_generate_options {
     bool tools;               /* run the tools of the registry whose control tokens the vocabulary has */
     const struct nb_tool *more_tools; /* [n_more_tools] the caller's own (core/tools.h), looked for behind those */
     size_t n_more_tools;
+    uint32_t lookup;          /* read drafts of up to so many tokens ahead (core/lookup.h), up to NB_LOOKUP_MAX and one less
+                               * than the session's n_logits; 0: none. Changes no result */
     bool (*step)(void *user, const nb_step *step); /* may be NULL; false cancels */
     void *user;
 } nb_generate_options;
@@ -42,6 +44,7 @@ typedef struct nb_generated { /* zeroed by the caller; nb_generated_free */
     nb_buf text;     /* UTF-8 of what is meant to be read: no control tokens, no tool calls, no results */
     nb_finish finish;
     int32_t end_token; /* the terminal token, or NB_NO_TOKEN */
+    size_t drafted, accepted; /* tokens of drafts, and those that were right */
 } nb_generated;
 void nb_generated_free(nb_generated *g);
 

@@ -52,5 +52,6 @@ nb_status nb_session_append(nb_session *s, const int32_t *ids, size_t n, nb_logi
 const float *nb_session_logits(const nb_session *s) { return nb_batch_logits(s->batch, 0); }
 uint32_t nb_session_length(const nb_session *s) { return nb_batch_length(s->batch, 0); }
 uint32_t nb_session_room(const nb_session *s) { return nb_batch_room(s->batch); }
+nb_batch *nb_session_batch(nb_session *s) { return s->batch; }
 const nb_model *nb_session_model(const nb_session *s) { return nb_batch_model(s->batch); }
 uint32_t nb_session_rewind(nb_session *s, uint32_t length) { return nb_batch_rewind(s->batch, 0, length); }

@@ -66,6 +66,7 @@ const float *nb_session_logits(const nb_session *s);
 uint32_t nb_session_length(const nb_session *s); /* positions held */
 uint32_t nb_session_room(const nb_session *s);   /* most that it can hold: n_ctx, or what `overflow` makes of it */
 const nb_model *nb_session_model(const nb_session *s);
+struct nb_batch *nb_session_batch(nb_session *s); /* a session is a batch of one row */
 
 /* Forget all positions from `length` on (length <= nb_session_length). The logits become those of no position. Where the next
  * token would see what windows or `overflow` have dropped, all is forgotten. Returns the length that is left; `length` for

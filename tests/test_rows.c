@@ -107,7 +107,7 @@ static void run_together(const nb_model *model, nb_kv_type kv, text *texts, uint
     nb_team *team;
     const uint32_t chunks[] = {ROWS, 20, 300};
     assert_int_equal(nb_team_create(&team, 2, &err), NB_OK);
-    const nb_session_options how = {.kv = {kv, kv}, .n_prefix = (uint32_t)(unit_random(seed) % 4), .team = team,
+    const nb_session_options how = {.kv = {kv, kv}, .n_logits = 2 * ROWS, .n_prefix = (uint32_t)(unit_random(seed) % 4), .team = team,
                                     .n_chunk = chunks[unit_random(seed) % COUNT_OF(chunks)]};
     assert_int_equal(nb_engine_create(&e, model, ROWS, &how, &err), NB_OK);
     size_t joined = 0;
@@ -143,6 +143,7 @@ static void in_any_order(void **state) {
                 memcpy(texts[i].prompt, texts[i - 1].prompt, sizeof texts[i].prompt);
             }
             generate_alone(model, kv, &texts[i]);
+            texts[i].options.lookup = (uint32_t)(i % 4); /* changes nothing */
         }
         run_together(model, kv, texts, &seed);
         for (text *t = texts; t < texts + TEXTS; t++) {

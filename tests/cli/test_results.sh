@@ -136,6 +136,12 @@ check 'penalties change the text' test \
 check_same 'penalties over no tokens' "$(run --temp 0 -n 100 --frequency-penalty 2 --repeat-last-n 0)" "$(run --temp 0 -n 100)"
 expect 1 '' 'expected an id from 0' "$nibble" run $model -p x --stop-token 99999999
 expect 1 '' 'expected an id from 0' "$nibble" run $model -p x --logit-bias 99999999=1
+for how in '--temp 0' '--temp 0.9 --seed 4 --samples 3'; do
+    # shellcheck disable=SC2086
+    check_same "lookup changes nothing, $how" "$(run $how -n 80 --lookup 5)" "$(run $how -n 80)"
+done
+"$nibble" run $model -p 'One two three. One two three. One two' -n 40 --temp 0 --lookup 8 --stats >lookup.txt 2>lookup.log
+check 'drafts are told of' grep -Eq '^lookup: [1-9][0-9]* tokens drafted, [0-9]+ accepted$' lookup.log
 expect 0 '*' '^prefill [0-9]+ tokens in .* decode [0-9]+ tokens' "$nibble" run $model -p "$prompt" -n 3 --stats
 expect 1 '' 'larger --ctx' "$nibble" run $model -p "$prompt" --ctx 2
 "$nibble" run $model -p "$prompt" --ctx 12 -n 0 --temp 0 --json >full.json
@@ -160,6 +166,7 @@ chat() { "$nibble" chat $model --temp 0 -n 30 "$@"; }
 chat <talk.txt >answers.txt 2>chat.log || flunk 'chat' chat.log
 check 'chat answers' test "$(wc -l <answers.txt)" -ge 2
 check_same 'chat again' "$(chat --threads 1 --chunk 3 <talk.txt)" "$(cat answers.txt)"
+check_same 'chat with lookup' "$(chat --lookup 4 <talk.txt)" "$(cat answers.txt)"
 check_same 'no input, no output' "$(chat </dev/null 2>&1)" ''
 expect 0 '' '' "$nibble" chat $model
 check_same 'a full conversation' \
