@@ -80,6 +80,27 @@ static int make_rules(const options *o, nb_type_rule **rules, nb_error *err) {
     return 0;
 }
 
+/* "DIR" or "DIR:0.5"; a folder whose name ends like that is a folder. The names live in the list's allocation. */
+static nb_status split_loras(const texts *given, nb_lora **loras, nb_error *err) {
+    size_t bytes = given->n * sizeof **loras;
+    for (size_t i = 0; i < given->n; i++) bytes += strlen(given->v[i]) + 1;
+    *loras = nb_alloc(bytes);
+    if (!*loras) return nb_oom(err, "adapters", bytes);
+    char *text = (char *)(*loras + given->n);
+    for (size_t i = 0; i < given->n; i++) {
+        size_t n = strlen(given->v[i]);
+        memcpy(text, given->v[i], n + 1);
+        char *colon = nb_is_directory(text) ? NULL : strrchr(text, ':'), *end = NULL;
+        (*loras)[i] = (nb_lora){.folder = text, .scale = colon ? strtod(colon + 1, &end) : 1};
+        if (colon && (end == colon + 1 || *end || !isfinite((*loras)[i].scale)))
+            return nb_fail(err, NB_ARGUMENT, "--lora takes DIR[:SCALE] with a number as SCALE, not '%s'", given->v[i]);
+        if (colon) *colon = '\0';
+        for (n = strlen(text); n > 1 && text[n - 1] == '/';) text[--n] = '\0'; /* its name is told */
+        text += strlen(given->v[i]) + 1;
+    }
+    return NB_OK;
+}
+
 static nb_status print_report(const conversion *c, nb_error *err) {
     char source[SIZE_TEXT], file[SIZE_TEXT], snr[48];
     const nb_convert_report *r = c->report;
@@ -123,6 +144,7 @@ static int check_source(const options *o) {
     if (o->n_args && o->synthetic)
         return usage_error("convert: '%s' is one argument too many: --synthetic takes no SRC", o->args[0]);
     if (o->report && o->dry_run) return usage_error("convert: a --dry-run has nothing for a --report");
+    if (o->loras.n && o->synthetic) return usage_error("convert: --synthetic takes no --lora: there is nothing to merge it into");
     if (o->arch && o->synthetic) return usage_error("convert: --synthetic takes no --arch: a shape has its own");
     return 0;
 }
@@ -138,6 +160,7 @@ int cmd_convert(const options *o) {
     }
     const char *source = o->synthetic ? o->synthetic : o->args[0];
     nb_setting *settings = NULL;
+    nb_lora *loras = NULL;
     nb_team *team = NULL;
     progress_bar bar = {0};
     nb_convert_report report = {0};
@@ -146,9 +169,11 @@ int cmd_convert(const options *o) {
     char *target = o->output ? nb_strdup(o->output) : default_output(source);
     nb_status st =
         target ? split_settings(&o->settings, &settings, &err) : nb_oom(&err, "file name", strlen(source));
+    if (!st) st = split_loras(&o->loras, &loras, &err);
     if (st == NB_ARGUMENT) {
         nb_free(target);
         nb_free(settings);
+        nb_free(loras);
         nb_free(rules);
         return usage_error("convert: %s", err.text);
     }
@@ -163,6 +188,8 @@ int cmd_convert(const options *o) {
                                   .synthetic = o->synthetic,
                                   .settings = settings,
                                   .n_settings = o->settings.n,
+                                  .loras = loras,
+                                  .n_loras = o->loras.n,
                                   .rules = rules,
                                   .n_rules = o->type_rules.n + o->keep_f32.n,
                                   .dry_run = o->dry_run,
@@ -183,6 +210,7 @@ int cmd_convert(const options *o) {
     nb_convert_list_free(&list);
     nb_team_free(team);
     nb_free(settings);
+    nb_free(loras);
     nb_free(rules);
     nb_free(target);
     return st ? fail(&err) : EXIT_SUCCESS;

@@ -297,9 +297,8 @@ static bool is_one_of(const char *values, const char *text) {
     return false;
 }
 
-static nb_status check_demands(const nb_arch *arch, const nb_value *config, nb_error *err) {
-    for (size_t i = 0; i < arch->n_demands; i++) {
-        const nb_demand *d = &arch->demands[i];
+nb_status nb_demands_check(const nb_demand *demands, size_t n, const nb_value *config, const char *what, nb_error *err) {
+    for (const nb_demand *d = demands; d < demands + n; d++) {
         const nb_value *v = nb_value_path(config, d->key);
         char number[32] = "";
         if (!v || v->kind == NB_VALUE_NONE) continue;
@@ -308,9 +307,7 @@ static nb_status check_demands(const nb_arch *arch, const nb_value *config, nb_e
         if (v->kind == NB_VALUE_FLOAT) snprintf(number, sizeof number, "%.17g", v->number);
         const char *found = v->kind == NB_VALUE_STR ? v->text : *number ? number : nb_value_kind_name(v->kind);
         if (!is_one_of(d->values, found))
-            return nb_fail(err, NB_UNSUPPORTED,
-                           "its configuration says %s = %.100s; %s models are computed with %s only", d->key, found,
-                           arch->name, d->values);
+            return nb_fail(err, NB_UNSUPPORTED, "its configuration says %s = %.100s; %s with %s only", d->key, found, what, d->values);
     }
     return NB_OK;
 }
@@ -319,7 +316,9 @@ nb_status nb_arch_hparams(const nb_arch *arch, const nb_arch_input *in, nb_hpara
     facts f = {.arch = arch, .in = in, .h = h, .err = err};
     nb_hparams_default(h);
     const nb_era *era = nb_arch_era(arch, in->source);
-    nb_status st = check_demands(arch, in->config, err);
+    char what[80];
+    snprintf(what, sizeof what, "%s models are computed", arch->name);
+    nb_status st = nb_demands_check(arch->demands, arch->n_demands, in->config, what, err);
     if (!st) st = apply_settings(&f);
     if (!st && era) st = apply_facts(&f, era->facts, era->n_facts);
     if (!st) st = apply_facts(&f, arch->facts, arch->n_facts);

@@ -137,6 +137,9 @@ void nb_arch_source_name(const char *pattern, uint32_t layer, char *buf, size_t 
 /* The era of a checkpoint; NULL for a family without any. */
 const nb_era *nb_arch_era(const nb_arch *arch, const nb_source *s);
 
+/* NB_UNSUPPORTED where `config` contradicts one of demands[n]; `what` is what they are for, "llama models are computed". */
+nb_status nb_demands_check(const nb_demand *demands, size_t n, const nb_value *config, const char *what, nb_error *err);
+
 /* The hyperparameters of a checkpoint: settings, facts, what follows from them; checked. */
 nb_status nb_arch_hparams(const nb_arch *arch, const nb_arch_input *in, nb_hparams *h, nb_error *err);
 

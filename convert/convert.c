@@ -106,6 +106,10 @@ static json_t *options_json(const nb_convert_options *o) {
     for (size_t i = 0; types && i < o->n_rules; i++)
         json_array_append_new(types, json_pack("[o, s]", text_json(o->rules[i].pattern), nb_types[o->rules[i].type].name));
     if (types) json_object_set_new(object, "types", types);
+    json_t *loras = o->n_loras ? json_array() : NULL;
+    for (size_t i = 0; loras && i < o->n_loras; i++)
+        json_array_append_new(loras, json_pack("[o, f]", text_json(nb_name_base(o->loras[i].folder)), o->loras[i].scale));
+    if (loras) json_object_set_new(object, "lora", loras);
     if (o->chat_style) json_object_set_new(object, "chat_style", text_json(o->chat_style));
     if (o->arch) json_object_set_new(object, "arch", text_json(o->arch));
     if (o->tokenizer) json_object_set_new(object, "tokenizer", text_json(nb_name_base(o->tokenizer)));
@@ -160,9 +164,24 @@ static void say_found(const job *j) {
             }
 }
 
+static nb_status merge_adapter(job *j, const nb_lora *lora) {
+    char text[300];
+    size_t changed = 0;
+    nb_status st = nb_source_lora_open(&j->input.source, lora->folder, lora->scale, &changed, j->err);
+    if (st) return st;
+    snprintf(text, sizeof text, "adapter '%.200s' is merged, times %g: it changes %zu tensors", nb_name_base(lora->folder), lora->scale,
+             changed);
+    say(j, text);
+    return NB_OK;
+}
+
 static nb_status open_source(job *j, const char *source) {
     const nb_convert_options *o = j->options;
-    if (!o->synthetic) return nb_input_open(&j->input, source, o->arch, o->say, o->user, j->err);
+    if (!o->synthetic) {
+        nb_status st = nb_input_open(&j->input, source, o->arch, o->say, o->user, j->err);
+        for (size_t i = 0; !st && i < o->n_loras; i++) st = merge_adapter(j, &o->loras[i]);
+        return st;
+    }
     return nb_synthetic_open(&j->input, o->synthetic, o->settings, o->n_settings, o->team, j->err);
 }
 

@@ -19,6 +19,11 @@ typedef struct nb_setting { /* --set KEY=VALUE */
     const char *key, *value;
 } nb_setting;
 
+typedef struct nb_lora { /* --lora FOLDER[:SCALE] */
+    const char *folder;
+    double scale;
+} nb_lora;
+
 /* Another type for the matrices whose names fit a pattern (fnmatch(3); which names, convert/choose.h says). */
 typedef struct nb_type_rule {
     const char *pattern;
@@ -35,6 +40,8 @@ typedef struct nb_convert_options {
     const char *synthetic;    /* NULL; else the name of a shape: random weights stand for `source`, which is not read */
     const nb_setting *settings;
     size_t n_settings;
+    const nb_lora *loras; /* [n_loras] adapters to be merged, in this order */
+    size_t n_loras;
     const nb_type_rule *rules; /* [n_rules]; of several that fit, the last counts */
     size_t n_rules;
     bool dry_run;             /* plan, say what would be written, and write nothing */

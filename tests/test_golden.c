@@ -216,11 +216,20 @@ static void check_family(const char *root, const char *name, const char *scratch
     snprintf(dir, sizeof dir, "%s/%s", root, name);
     json_t *golden = read_json(dir, "golden.json"), *sources = json_object_get(golden, "sources");
     assert_true(json_array_size(sources) > 0);
+    const json_t *scales = json_object_get(golden, "lora"); /* of the adapters in adapter0, adapter1, ... */
+    char folders[2][DEMO_PATH + 16];
+    nb_lora loras[COUNT_OF(folders)];
+    size_t n_loras = json_array_size(scales);
+    assert_true(n_loras <= COUNT_OF(loras));
+    for (size_t i = 0; i < n_loras; i++) {
+        snprintf(folders[i], sizeof folders[i], "%s/adapter%zu", dir, i);
+        loras[i] = (nb_lora){folders[i], json_number_value(json_array_get(scales, i))};
+    }
     for (size_t i = 0; i < json_array_size(sources); i++) {
         engine e = {0};
         snprintf(source, sizeof source, "%s/%s", dir, json_string_value(json_array_get(sources, i)));
         snprintf(what, sizeof what, "%s/%s", name, json_string_value(json_array_get(sources, i)));
-        engine_open(&e, source, json_string_value(json_object_get(golden, "set")), NB_TYPE_F32, scratch);
+        engine_open_lora(&e, source, json_string_value(json_object_get(golden, "set")), loras, n_loras, NB_TYPE_F32, scratch);
         check_prompts(what, &e, dir, json_object_get(golden, "prompts"));
         engine_close(&e);
     }

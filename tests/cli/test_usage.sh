@@ -64,6 +64,8 @@ done <<'TABLE'
 2|--synthetic takes no --arch|convert --arch nanochat --synthetic stories110m
 2|--set takes KEY=VALUE, not 'n_head'|convert a --set n_head
 2|--type-of takes PATTERN=TYPE .*not 'head'|convert a --type-of head
+2|--lora takes DIR\[:SCALE\] .*not 'adapter:much'|convert a --lora adapter:much
+2|--synthetic takes no --lora|convert --synthetic tinyllama-1.1b --lora adapter
 2|--type-of takes PATTERN=TYPE .*not 'head=q5'|convert a --type-of head=q5
 2|--set takes KEY=VALUE, not '=8'|convert a --set n_head=8 --set =8
 2|either a prompt with -p or token ids|run m

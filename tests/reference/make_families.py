@@ -46,6 +46,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+import peft
+
 from nanochat_eras import ERAS, NanoChat
 
 VOCAB, CONTEXT = 48, 512
@@ -109,6 +111,8 @@ MODELS = {  # the place in this list is the seed: new ones come last
                                                            "tie_word_embeddings": True})), torch.bfloat16),
     "gguf-olmo": (lambda: OlmoForCausalLM(OlmoConfig(**{**BASE, "clip_qkv": 0.75, "tie_word_embeddings": True})), torch.bfloat16),
     "gguf-olmo2": (lambda: Olmo2ForCausalLM(Olmo2Config(**BASE)), torch.bfloat16),
+    "lora-llama": (lambda: llama(), torch.bfloat16),
+    "lora-gpt2": (gpt2, torch.float16),
 }
 
 
@@ -228,8 +232,9 @@ def write_golden(model, folder: Path, sources: list[str], seed: int) -> None:
         prompts.append({"ids": ids, "positions": positions, "logits_file": f"golden_p{i}.f32", "ce": [round(c, 6) for c in ce],
                         "greedy": greedy, "greedy_margin": margins})
     with open(folder / "golden.json", "w") as f:
+        loras = {"lora": model.adapters} if getattr(model, "adapters", None) else {}
         setting = {"set": model.settings} if getattr(model, "settings", None) else {}
-        f.write(json.dumps({"sources": sources} | setting | {"prompts": prompts}).replace('{"ids"', '\n {"ids"') + "\n")
+        f.write(json.dumps({"sources": sources} | setting | loras | {"prompts": prompts}).replace('{"ids"', '\n {"ids"') + "\n")
 
 
 # ---------------------------------------------------------------- Hugging Face
@@ -256,6 +261,37 @@ def save_hf(model, folder: Path, dtype: torch.dtype) -> list[str]:
         with open(folder / "torch-shards" / "pytorch_model.bin.index.json", "w") as f:
             json.dump({"metadata": {}, "weight_map": where}, f)
         sources += ["shards", "torch", "torch-shards"]
+    return sources
+
+
+# ---------------------------------------------------------------- adapters
+
+ADAPTERS = {  # settings of each, and what it is multiplied by
+    "lora-llama": [
+        ({"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj", "o_proj", "down_proj", "embed_tokens"],
+          "rank_pattern": {"layers.0.mlp.down_proj": 2}, "alpha_pattern": {"o_proj": 16}, "modules_to_save": ["lm_head"]}, 1.0),
+        ({"r": 3, "lora_alpha": 4, "target_modules": ["q_proj", "gate_proj"], "use_rslora": True}, 0.5)],
+    "lora-gpt2": [
+        ({"r": 4, "lora_alpha": 6, "target_modules": ["c_attn", "c_proj", "c_fc"], "fan_in_fan_out": True, "bias": "lora_only"}, 1.0)],
+}
+
+
+def save_lora(model, folder: Path, dtype: torch.dtype) -> list[str]:
+    """The model and its adapters; afterwards the model computes with all of them."""
+    sources = save_hf(model, folder, dtype)
+    model.adapters = [scale for _, scale in ADAPTERS[folder.name]]
+    for i, (settings, scale) in enumerate(ADAPTERS[folder.name]):
+        wrapped = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", **settings))
+        with torch.no_grad():
+            for name, p in wrapped.named_parameters():
+                if p.requires_grad:
+                    p.add_(torch.randn_like(p) * 0.1)
+        wrapped.save_pretrained(folder / f"adapter{i}", save_embedding_layers=False)
+        (folder / f"adapter{i}" / "README.md").unlink(missing_ok=True)
+        for module in wrapped.modules():
+            if isinstance(getattr(module, "scaling", None), dict):
+                module.scaling = {name: value * scale for name, value in module.scaling.items()}
+        wrapped.merge_and_unload() if i + 1 < len(model.adapters) else None
     return sources
 
 
@@ -405,7 +441,7 @@ def make(name: str, folder: Path, seed: int) -> None:
         for p in model.parameters():
             p.copy_(p.to(dtype).to(p.dtype))
     save = {"gguf": save_gguf, "hf": save_hf, "tutorial": lambda model, folder, dtype: save_tutorial(model, folder),
-            "nanochat": lambda model, folder, dtype: model.save(folder)}
+            "lora": save_lora, "nanochat": lambda model, folder, dtype: model.save(folder)}
     sources = save[name.split("-")[0]](model, folder, dtype)
     write_golden(model, folder, sources, seed)
 

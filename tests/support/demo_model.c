@@ -18,13 +18,19 @@ static size_t split_settings(char *text, nb_setting pairs[SETTINGS]) {
 }
 
 void engine_open(engine *e, const char *source, const char *setting, nb_type type, const char *scratch) {
+    engine_open_lora(e, source, setting, NULL, 0, type, scratch);
+}
+
+void engine_open_lora(engine *e, const char *source, const char *setting, const nb_lora *loras, size_t n, nb_type type,
+                      const char *scratch) {
     nb_error err = {0};
     nb_convert_report report;
     nb_setting pairs[SETTINGS];
     char path[UNIT_PATH], copy[200] = "";
     nb_status st = nb_team_create(&e->team, 2, &err);
     if (setting) snprintf(copy, sizeof copy, "%s", setting);
-    nb_convert_options o = {.type = type, .overwrite = true, .team = e->team, .settings = pairs, .n_settings = split_settings(copy, pairs)};
+    nb_convert_options o = {.type = type, .overwrite = true, .team = e->team, .settings = pairs, .n_settings = split_settings(copy, pairs),
+                            .loras = loras, .n_loras = n};
     unit_path(path, scratch, "golden.nbl");
     if (!st) st = nb_convert(source, path, &o, &report, &err);
     if (!st) st = nb_model_open(&e->model, path, &(nb_model_options){.team = e->team}, &err);

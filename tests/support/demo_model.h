@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "convert/convert.h"
 #include "core/session.h"
 #include "quant/types.h"
 
@@ -22,6 +23,9 @@ typedef struct engine {
 /* Convert `source` into `scratch` and open the result; `setting` is "key=value key=value ..." for what the checkpoint does not store, or
  * NULL. Failures fail the test. */
 void engine_open(engine *e, const char *source, const char *setting, nb_type type, const char *scratch);
+/* The same with LoRA adapters merged, `loras` [n]. */
+void engine_open_lora(engine *e, const char *source, const char *setting, const nb_lora *loras, size_t n, nb_type type,
+                      const char *scratch);
 void engine_close(engine *e);
 
 /* The demo models: `setting` as above. */
