@@ -185,6 +185,7 @@ int cmd_convert(const options *o) {
                                   .tokenizer = o->tokenizer,
                                   .chat_style = o->chat_style,
                                   .arch = o->arch,
+                                  .calibrate = o->calibrate,
                                   .synthetic = o->synthetic,
                                   .settings = settings,
                                   .n_settings = o->settings.n,

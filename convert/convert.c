@@ -10,9 +10,11 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "convert/arch.h"
+#include "convert/calibrate.h"
 #include "convert/chat_template.h"
 #include "convert/choose.h"
 #include "convert/emit.h"
+#include "convert/exact.h"
 #include "convert/forms.h"
 #include "convert/hash.h"
 #include "convert/names.h"
@@ -41,6 +43,8 @@ typedef struct job {
     nb_writer *writer;
     nb_emit emit;
     nb_convert_list list; /* of the tensors written so far */
+    nb_model *exact;             /* while calibrating: the checkpoint, converted exactly */
+    nb_calibration *calibration;
     nb_hasher *hasher; /* NULL: weights are made up, and their hash is 0 */
     uint64_t source_bytes, source_hash, plan_bytes;
     char *model_json, *provenance_json; /* jansson's, released with free */
@@ -111,6 +115,7 @@ static json_t *options_json(const nb_convert_options *o) {
         json_array_append_new(loras, json_pack("[o, f]", text_json(nb_name_base(o->loras[i].folder)), o->loras[i].scale));
     if (loras) json_object_set_new(object, "lora", loras);
     if (o->chat_style) json_object_set_new(object, "chat_style", text_json(o->chat_style));
+    if (o->calibrate) json_object_set_new(object, "calibrate", text_json(nb_name_base(o->calibrate)));
     if (o->arch) json_object_set_new(object, "arch", text_json(o->arch));
     if (o->tokenizer) json_object_set_new(object, "tokenizer", text_json(nb_name_base(o->tokenizer)));
     return object;
@@ -259,19 +264,38 @@ static nb_status write_tensor(job *j, const nb_plan_tensor *t) {
     return st ? st : nb_convert_list_add(&j->list, t, j->emit.raw_bytes - before, &j->emit.error, j->err);
 }
 
-static nb_status write_all(job *j, const char *target, nb_convert_report *report) {
+static nb_status calibrate(job *j, const char *source, const char *target) {
+    const nb_convert_options *o = j->options;
+    bool quantized = false;
+    for (size_t i = 0; i < j->plan.n; i++) quantized = quantized || nb_types[j->plan.tensors[i].type].scaled;
+    if (!quantized) return nb_fail(j->err, NB_ARGUMENT, "there is nothing to calibrate: no matrix would be quantized");
+    const nb_calibrate_options how = {.text = o->calibrate, .team = o->team, .progress = o->progress};
+    nb_status st = nb_exact_open(&j->exact, source, target, o, &j->plan, j->err);
+    if (!st) st = nb_calibration_create(&j->calibration, j->exact, &j->plan, &how, j->err);
+    if (st) return st;
+    char text[160];
+    bool self = !strcmp(o->calibrate, NB_CALIBRATE_SELF);
+    snprintf(text, sizeof text, "calibrating with %zu tokens of %s", nb_calibration_tokens(j->calibration),
+             self ? "the model's own samples" : nb_name_base(o->calibrate));
+    say(j, text);
+    return NB_OK;
+}
+
+static nb_status write_all(job *j, const char *source, const char *target, nb_convert_report *report) {
     const nb_convert_options *o = j->options;
     nb_kernels kernels;
     if (is_source(j->input.source, target))
         return nb_fail(j->err, NB_ARGUMENT, "'%s' is the checkpoint itself; choose another name with -o", target);
     const nb_writer_options wo = {.store = o->store, .level = o->level, .overwrite = o->overwrite, .team = o->team};
     nb_status st = nb_writer_create(&j->writer, target, &wo, j->err); /* before the long work: it may refuse */
+    if (!st && o->calibrate) st = calibrate(j, source, target);
     if (!st) st = measure_source(j);
     if (!st) st = nb_kernels_choose(&kernels, NULL, j->err);
     if (st) return st;
     j->emit = (nb_emit){.source = j->input.source,
                         .writer = j->writer,
                         .team = o->team,
+                        .calibration = j->calibration,
                         .search = nb_kernels_search(&kernels),
                         .progress = o->progress,
                         .total = j->plan.source_elements,
@@ -307,10 +331,12 @@ nb_status nb_convert(const char *source, const char *target, const nb_convert_op
     if (options->chat_style && !nb_chat_style_find(options->chat_style))
         return nb_fail(err, NB_ARGUMENT, "'%s' is no chat style", options->chat_style);
     nb_status st = prepare(&j, source);
-    if (!st && !options->dry_run) st = write_all(&j, target, report);
+    if (!st && !options->dry_run) st = write_all(&j, source, target, report);
     if (!st) fill_report(&j, report);
     if (!st && options->list) *options->list = j.list;
     else nb_convert_list_free(&j.list);
+    nb_calibration_free(j.calibration);
+    nb_model_free(j.exact);
     nb_hasher_free(j.hasher);
     nb_writer_close(j.writer);
     free(j.model_json);

@@ -37,6 +37,7 @@ typedef struct nb_convert_options {
     const char *tokenizer;    /* NULL: found beside the checkpoint; "none"; else a path */
     const char *chat_style;   /* NULL: by the chat template or the family; else a row of core/chat.def */
     const char *arch;         /* NULL: detected; else the name of an architecture map */
+    const char *calibrate;    /* NULL; else a text's file or "self" (convert/calibrate.h) */
     const char *synthetic;    /* NULL; else the name of a shape: random weights stand for `source`, which is not read */
     const nb_setting *settings;
     size_t n_settings;

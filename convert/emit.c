@@ -45,6 +45,9 @@ static nb_status check_values(const nb_plan_tensor *t, nb_type type, const float
 
 typedef struct batch {
     nb_quantizer quantizer;
+    const nb_feedback *feedback;    /* NULL: without calibration */
+    float *scratch;                 /* for that: [team size][n_scratch] */
+    size_t n_scratch;
     size_t rows, cols, panel_bytes; /* of this batch; of a panel */
     const float *src;               /* [rows][cols] */
     bool exact;                     /* nothing is lost */
@@ -54,12 +57,15 @@ typedef struct batch {
 
 static void quantize_share(void *arg, size_t begin, size_t end, int member) {
     batch *b = arg;
-    (void)member;
+    float *scratch = b->scratch + (size_t)member * b->n_scratch;
     for (size_t p = begin; p < end; p++) {
         size_t row = p * NB_PANEL_ROWS, n = nb_min_size(b->rows - row, NB_PANEL_ROWS);
         b->errors[p] = (nb_quant_error){0};
-        nb_quantize_panel(&b->quantizer, b->src + row * b->cols, n, b->cols, b->cols, b->panels + p * b->panel_bytes,
-                          b->exact ? NULL : &b->errors[p]);
+        const float *src = b->src + row * b->cols;
+        uint8_t *panel = b->panels + p * b->panel_bytes;
+        nb_quant_error *error = b->exact ? NULL : &b->errors[p];
+        if (b->feedback) nb_gptq_panel(&b->quantizer, b->feedback, src, n, b->cols, b->cols, scratch, panel, error);
+        else nb_quantize_panel(&b->quantizer, src, n, b->cols, b->cols, panel, error);
     }
 }
 
@@ -94,10 +100,18 @@ static nb_status emit_panels(nb_emit *e, const nb_plan_tensor *t, nb_type type, 
                .panels = out,
                .errors = errors};
     nb_quantizer_init(&b.quantizer, type, nb_q4_codebook, &e->search);
+    if (!st && e->calibration) st = nb_calibration_feedback(e->calibration, t, &b.feedback, err);
+    if (!st && b.feedback) {
+        b.n_scratch = nb_gptq_scratch(b.cols);
+        size_t bytes = (size_t)nb_team_size(e->team) * b.n_scratch * sizeof *b.scratch;
+        b.scratch = nb_alloc(bytes);
+        if (!b.scratch) st = nb_oom(err, "columns of a tensor", bytes);
+    }
     for (uint64_t row = 0; !st && row < t->spec.rows; row += rows) {
         b.rows = (size_t)(t->spec.rows - row < rows ? t->spec.rows - row : rows);
         st = emit_batch(e, t, &b, src, row, err);
     }
+    nb_free(b.scratch);
     nb_free(src);
     nb_free(out);
     nb_free(errors);

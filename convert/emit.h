@@ -6,6 +6,7 @@
 #include "base/progress.h"
 #include "base/status.h"
 #include "base/team.h"
+#include "convert/calibrate.h"
 #include "convert/plan.h"
 #include "format/writer.h"
 #include "quant/quantize.h"
@@ -16,6 +17,7 @@ typedef struct nb_emit {
     nb_writer *writer;
     nb_team *team;               /* may be NULL */
     nb_search search;            /* kernels for the quantizers */
+    nb_calibration *calibration; /* may be NULL */
     const nb_progress *progress; /* may be NULL */
     uint64_t total, done;        /* elements of the source; total > 0 */
     uint64_t total_bytes;        /* what `total` elements count as in the progress */

@@ -223,6 +223,7 @@ static nb_status collect(const maker *m, nb_plan *plan) {
         t->id = id;
         t->n_parts = m->slots[i].n_parts;
         memcpy(t->parts, m->slots[i].parts, sizeof t->parts);
+        t->layer = layer;
         nb_tensor_name(spec, layer, t->name);
         for (size_t p = 0; p < t->n_parts; p++) /* in range: openers count elements, and there are few parts */
             plan->source_elements += nb_source_rows(t->parts[p].tensor) * nb_source_cols(t->parts[p].tensor);

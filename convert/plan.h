@@ -30,6 +30,7 @@ typedef struct nb_plan_tensor {
     nb_plan_part parts[NB_PLAN_PARTS]; /* [n_parts], by row */
     size_t n_parts;                    /* 0: generated */
     int id;                            /* NB_SPEC_<field> */
+    uint32_t layer;                    /* 0 outside of the blocks */
     nb_type type;                      /* in the file: nb_choose_types */
 } nb_plan_tensor;
 

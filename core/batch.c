@@ -87,7 +87,9 @@ static nb_status take_memory(nb_batch *b, const nb_session_options *o, nb_error 
     b->spans = nb_calloc(b->n_rows, sizeof *b->spans);
     b->tokens = nb_calloc(b->n_logits, sizeof *b->tokens);
     if (!b->spans || !b->tokens) return nb_oom(err, "a batch", b->n_rows * sizeof *b->spans);
-    return nb_forward_create(&b->forward, b->model, &b->kv, b->n_chunk, b->n_logits, o->team, err);
+    st = nb_forward_create(&b->forward, b->model, &b->kv, b->n_chunk, b->n_logits, o->team, err);
+    b->forward.observer = o->observer;
+    return st;
 }
 
 nb_status nb_batch_create(nb_batch **batch, const nb_model *model, uint32_t n_rows, const nb_session_options *options,

@@ -28,6 +28,7 @@ static size_t padded_cols(const nb_weight *w) { return nb_round_up((size_t)w->co
 
 /* y [n][y_stride] = x [n][x_stride] W^T for an x that every token has entered; y gets whole panels. */
 static void multiply(nb_forward *f, const nb_weight *w, const float *x, size_t x_stride, size_t n, float *y, size_t y_stride) {
+    if (f->observer) f->observer->fn(f->observer->user, w, x, x_stride, n);
     product p = {.fn = nb_kernels_matmul(f->k, w->type)};
     p.job = (nb_matmul){.w = w->data, .panel_bytes = (size_t)w->panel_bytes, .cols = padded_cols(w), .codebook = w->codebook,
                         .n_tokens = n, .y = y, .y_stride = y_stride,

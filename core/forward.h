@@ -32,6 +32,7 @@ typedef struct nb_forward {
     const nb_hparams *h;
     const nb_kernels *k;
     nb_team *team;
+    const nb_observer *observer; /* NULL: none */
     float scale;            /* of the queries */
     size_t n_tokens;        /* in the chunk */
     const nb_kv *kv;

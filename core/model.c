@@ -33,6 +33,12 @@ static const size_t weight_offset[NB_SPEC_COUNT] = {
 #undef TENSOR
 };
 
+static const nb_tensor_scope weight_scope[NB_SPEC_COUNT] = {
+#define TENSOR(field, SCOPE, name, KIND, rows, cols, present) NB_SCOPE_##SCOPE,
+#include "core/tensors.def"
+#undef TENSOR
+};
+
 /* Everything that is bound, in one list: the tensor of the file and the weight it becomes. */
 typedef struct binding {
     const nb_tensor *tensor;
@@ -224,6 +230,10 @@ const nb_weight *nb_model_head(const nb_model *m) { return m->hparams.tied ? &m-
 uint32_t nb_model_window(const nb_model *m, uint32_t layer) {
     const float *windows = (const float *)(const void *)m->shared.windows.data;
     return windows ? (uint32_t)windows[layer] : 0;
+}
+const nb_weight *nb_model_weight(const nb_model *m, int spec, uint32_t layer) {
+    const void *base = weight_scope[spec] == NB_SCOPE_MODEL ? (const void *)&m->shared : &m->layers[layer];
+    return (const nb_weight *)(const void *)((const char *)base + weight_offset[spec]);
 }
 const nb_kernels *nb_model_kernels(const nb_model *m) { return &m->kernels; }
 const nb_tokenizer *nb_model_tokenizer(const nb_model *m) { return m->tokenizer; }

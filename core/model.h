@@ -60,6 +60,8 @@ const nb_layer_weights *nb_model_layer(const nb_model *m, uint32_t layer);
 const nb_weight *nb_model_head(const nb_model *m); /* the head, or the embedding when tied */
 /* How far back a query of a block sees: key j when 0 <= i - j <= window; 0: all before it. */
 uint32_t nb_model_window(const nb_model *m, uint32_t layer);
+/* By its row NB_SPEC_<field> of tensors.def; `layer` is ignored for those outside of the blocks. */
+const nb_weight *nb_model_weight(const nb_model *m, int spec, uint32_t layer);
 const nb_kernels *nb_model_kernels(const nb_model *m);
 const nb_tokenizer *nb_model_tokenizer(const nb_model *m); /* NULL: the file has none */
 const char *nb_model_architecture(const nb_model *m);

@@ -41,6 +41,13 @@ typedef enum nb_overflow {
 
 enum { NB_SESSION_CHUNK_MAX = 4096, NB_SLIDE_POSITIONS = 1 << 20 };
 
+/* Sees what enters every matrix product, before it is computed: the rows x[n][stride], of which w->cols columns count.
+ * Called on the session's thread while its team rests. For measuring (calibration); changes nothing. */
+typedef struct nb_observer {
+    void (*fn)(void *user, const nb_weight *w, const float *x, size_t stride, size_t n);
+    void *user;
+} nb_observer;
+
 typedef struct nb_session_options {
     uint32_t n_ctx;   /* room for this many positions; 0: the model's n_ctx; more than that is refused with learned positions */
     uint32_t n_chunk; /* most tokens per forward pass, up to NB_SESSION_CHUNK_MAX; 0: 256 */
@@ -49,6 +56,7 @@ typedef struct nb_session_options {
     nb_overflow overflow;
     uint32_t n_prefix; /* pages of 64 positions that a batch keeps of texts that have ended, for others that begin alike */
     nb_team *team;    /* may be NULL: one thread */
+    const nb_observer *observer; /* may be NULL; must outlive the session */
 } nb_session_options;
 
 nb_status nb_session_create(nb_session **session, const nb_model *model, const nb_session_options *options, nb_error *err);

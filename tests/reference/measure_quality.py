@@ -288,6 +288,11 @@ def rows_of(bench: Bench, case: Case) -> Iterator[Row]:
 def our_rows(bench: Bench, case: Case) -> Iterator[Row]:
     for name in ("q4", "q8"):
         yield bench.ours(case, name, "--type", name)
+        yield bench.ours(case, f"{name} calibrated on its own samples", "--type", name, "--calibrate", "self")
+        if case.text:
+            text = bench.scratch / f"{case.name}.txt"
+            text.write_text(case.text)
+            yield bench.ours(case, f"{name} calibrated on text", "--type", name, "--calibrate", str(text))
 
 
 INTRODUCTION = """# What quantization costs

@@ -1,0 +1,224 @@
+#include "convert/calibrate.h"
+
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/checked.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "convert/moments.h"
+#include "core/batch.h"
+#include "core/rng.h"
+#include "core/sampler.h"
+
+/* Of the diagonal's mean: what is added to it, so that inputs which the text hardly shows do not count as nothing. */
+static const double DAMPING = 0.01;
+
+enum { CHUNK = 256, TEXT_LIMIT = 256 << 20, SELF_ROWS = 16, SELF_SEED = 1 };
+
+struct nb_calibration {
+    const nb_model *model;
+    const nb_plan *plan;
+    nb_calibrate_options o;
+    nb_ids ids;    /* windows of `window` tokens, one after the other; the last may be shorter */
+    size_t window;
+    nb_observer observer;
+    nb_moments moments;
+    nb_session *session;
+    nb_feedback feedback; /* of the matrix asked for last */
+};
+
+/* ---- what is read ---- */
+
+static int32_t bos_of(const nb_calibration *c) {
+    const nb_tokenizer *t = nb_model_tokenizer(c->model);
+    return t ? nb_tokenizer_vocab(t)->bos : NB_NO_TOKEN;
+}
+
+/* Of a longer text, windows all over it are read. Every window begins with BOS, where there is one. */
+static nb_status cut_windows(nb_calibration *c, const nb_ids *text, nb_error *err) {
+    int32_t bos = bos_of(c);
+    size_t of_text = c->window - (bos != NB_NO_TOKEN), n_windows = nb_div_up(text->size, of_text);
+    size_t most = nb_max_size(1, NB_CALIBRATE_TOKENS / c->window), n = nb_min_size(n_windows, most);
+    nb_status st = NB_OK;
+    for (size_t i = 0; !st && i < n; i++) {
+        size_t at = i * n_windows / n * of_text;
+        if (bos != NB_NO_TOKEN) st = nb_ids_push(&c->ids, bos, err);
+        if (!st) st = nb_ids_append(&c->ids, text->data + at, nb_min_size(of_text, text->size - at), err);
+    }
+    return st;
+}
+
+static nb_status read_text(nb_calibration *c, nb_error *err) {
+    const nb_tokenizer *t = nb_model_tokenizer(c->model);
+    if (!t)
+        return nb_fail(err, NB_MISSING,
+                       "the model has no tokenizer to read '%s' with: give one with --tokenizer, or take --calibrate "
+                       NB_CALIBRATE_SELF, c->o.text);
+    nb_buf text = {0};
+    nb_ids ids = {0};
+    nb_status st = nb_read_file(c->o.text, TEXT_LIMIT, &text, err);
+    if (!st) st = nb_tokenize(t, nb_buf_str(&text), text.size, &ids, err);
+    if (!st && ids.size < c->window / 2)
+        st = nb_fail(err, NB_ARGUMENT, "'%s' has %zu tokens; calibration takes at least half a context, %zu", c->o.text,
+                     ids.size, c->window / 2);
+    if (!st) st = cut_windows(c, &ids, err);
+    nb_ids_free(&ids);
+    nb_buf_free(&text);
+    return st;
+}
+
+/* One token more for every row of the batch: drawn from its logits, of which row i are those of part i. */
+static nb_status extend_samples(nb_calibration *c, nb_batch *b, nb_sampler **samplers, int32_t *samples, size_t at,
+                                nb_error *err) {
+    nb_batch_part parts[SELF_ROWS];
+    for (uint32_t r = 0; r < SELF_ROWS; r++)
+        parts[r] = (nb_batch_part){.row = r, .n = 1, .ids = samples + r * c->window + at};
+    nb_status st = nb_batch_append(b, parts, SELF_ROWS, err);
+    if (st || at + 1 == c->window) return st;
+    nb_batch_compute(b, 0, SELF_ROWS);
+    for (uint32_t r = 0; r < SELF_ROWS; r++)
+        samples[r * c->window + at + 1] = nb_sampler_next(samplers[r], nb_batch_logits(b, r));
+    return NB_OK;
+}
+
+/* SELF_ROWS windows side by side, from BOS on; without one, from a token that is drawn, as Liu et al. (2023) do. */
+static nb_status sample_windows(nb_calibration *c, nb_batch *b, nb_sampler **samplers, uint64_t first, int32_t *samples,
+                                nb_error *err) {
+    uint32_t vocab = nb_model_hparams(c->model)->vocab_size;
+    nb_status st = NB_OK;
+    for (uint32_t r = 0; r < SELF_ROWS; r++) {
+        nb_rng rng = nb_rng_start(SELF_SEED, first + r);
+        samples[r * c->window] = bos_of(c) != NB_NO_TOKEN ? bos_of(c) : (int32_t)(nb_rng_uniform(&rng) * vocab);
+        nb_batch_rewind(b, r, 0);
+    }
+    for (size_t at = 0; !st && at < c->window; at++) {
+        st = extend_samples(c, b, samplers, samples, at, err);
+        size_t done = c->ids.size + (at + 1) * SELF_ROWS;
+        if (!st && !nb_progress_step(c->o.progress, "sampling", done, nb_max_size(done, NB_CALIBRATE_TOKENS)))
+            st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");
+    }
+    return st ? st : nb_ids_append(&c->ids, samples, SELF_ROWS * c->window, err);
+}
+
+static nb_status sample_self(nb_calibration *c, nb_error *err) {
+    const nb_sampler_params params = {.temperature = 1, .top_p = 1, .repeat_penalty = 1, .seed = SELF_SEED};
+    const nb_session_options o = {.n_ctx = (uint32_t)c->window, .team = c->o.team};
+    nb_sampler *samplers[SELF_ROWS] = {NULL};
+    nb_batch *b = NULL;
+    int32_t *samples = nb_alloc(SELF_ROWS * c->window * sizeof *samples);
+    nb_status st = samples ? nb_batch_create(&b, c->model, SELF_ROWS, &o, err)
+                           : nb_oom(err, "samples", SELF_ROWS * c->window * sizeof *samples);
+    for (uint32_t r = 0; !st && r < SELF_ROWS; r++)
+        st = nb_sampler_create(&samplers[r], &params, r, nb_model_hparams(c->model)->vocab_size,
+                               nb_model_kernels(c->model), err);
+    while (!st && c->ids.size < NB_CALIBRATE_TOKENS)
+        st = sample_windows(c, b, samplers, c->ids.size / c->window, samples, err);
+    for (uint32_t r = 0; r < SELF_ROWS; r++) nb_sampler_free(samplers[r]);
+    nb_batch_free(b);
+    nb_free(samples);
+    return st;
+}
+
+/* ---- reading ---- */
+
+static int ignore_logits(void *user, size_t position, const float *logits) {
+    (void)user, (void)position, (void)logits;
+    return 0;
+}
+
+/* The model reads all windows while matrices are watched. Logits are computed only for the head's sake. */
+static nb_status read_windows(nb_calibration *c, nb_error *err) {
+    bool head = nb_moments_find(&c->moments, nb_model_head(c->model)) != NULL;
+    nb_status st = NB_OK;
+    for (size_t at = 0; !st && at < c->ids.size; at += c->window) {
+        size_t n = nb_min_size(c->window, c->ids.size - at);
+        nb_session_rewind(c->session, 0);
+        st = nb_session_append(c->session, c->ids.data + at, n, head ? ignore_logits : NULL, NULL, err);
+        if (!st && !nb_progress_step(c->o.progress, "calibrating", at + n, c->ids.size))
+            st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");
+    }
+    return st;
+}
+
+/* The matrix that a product reads and nothing else does; NULL: there is none. */
+static const nb_weight *product_of(const nb_calibration *c, const nb_plan_tensor *t) {
+    bool matrix = t->spec.kind == NB_KIND_MATRIX || t->id == NB_SPEC_head;
+    return matrix && nb_types[t->type].scaled ? nb_model_weight(c->model, t->id, t->layer) : NULL;
+}
+
+/* Moments for `first` and as many matrices behind it as there is memory for. */
+static nb_status gather(nb_calibration *c, const nb_plan_tensor *first, nb_error *err) {
+    uint64_t bytes = 0;
+    nb_status st = NB_OK;
+    nb_moments_clear(&c->moments);
+    for (const nb_plan_tensor *t = first; !st && t < c->plan->tensors + c->plan->n; t++) {
+        const nb_weight *w = product_of(c, t);
+        if (!w) continue;
+        bytes += w->cols * w->cols * sizeof(float);
+        if (bytes > NB_CALIBRATE_BYTES && t != first) break;
+        st = nb_moments_watch(&c->moments, w, err);
+    }
+    return st ? st : read_windows(c, err);
+}
+
+nb_status nb_calibration_feedback(nb_calibration *c, const nb_plan_tensor *t, const nb_feedback **f, nb_error *err) {
+    const nb_weight *w = product_of(c, t);
+    nb_status st = NB_OK;
+    *f = NULL;
+    nb_feedback_free(&c->feedback);
+    if (!w) return NB_OK;
+    nb_moment *m = nb_moments_find(&c->moments, w);
+    if (!m || !m->sum) {
+        st = gather(c, t, err);
+        m = nb_moments_find(&c->moments, w);
+    }
+    if (st || !m->tokens) return st; /* a matrix that no product reads has no inputs */
+    float *sum = m->sum;
+    m->sum = NULL; /* becomes the factors */
+    st = nb_feedback_make(&c->feedback, sum, m->n, DAMPING, c->o.team, err);
+    if (st) return nb_context(err, st, "tensor '%s'", t->name);
+    *f = &c->feedback;
+    return NB_OK;
+}
+
+size_t nb_calibration_tokens(const nb_calibration *c) { return c->ids.size; }
+
+static nb_status prepare(nb_calibration *c, nb_error *err) {
+    const nb_hparams *h = nb_model_hparams(c->model);
+    c->window = nb_min_size(h->n_ctx, NB_CALIBRATE_WINDOW);
+    if (c->window < 2) return nb_fail(err, NB_ARGUMENT, "a model with a context of one token cannot be calibrated");
+    nb_status st = strcmp(c->o.text, NB_CALIBRATE_SELF) ? read_text(c, err) : sample_self(c, err);
+    size_t widest = 0;
+    for (size_t i = 0; i < c->plan->n; i++)
+        if (product_of(c, &c->plan->tensors[i])) widest = nb_max_size(widest, (size_t)c->plan->tensors[i].spec.cols);
+    c->observer = (nb_observer){.fn = nb_moments_observe, .user = &c->moments};
+    const nb_session_options o = {.n_ctx = (uint32_t)c->window, .n_chunk = CHUNK, .n_logits = CHUNK, .team = c->o.team,
+                                  .observer = &c->observer};
+    if (!st) st = nb_session_create(&c->session, c->model, &o, err);
+    return st ? st : nb_moments_create(&c->moments, nb_model_kernels(c->model), c->o.team, CHUNK, widest, err);
+}
+
+nb_status nb_calibration_create(nb_calibration **c, const nb_model *model, const nb_plan *plan,
+                                const nb_calibrate_options *o, nb_error *err) {
+    *c = nb_calloc(1, sizeof **c);
+    if (!*c) return nb_oom(err, "a calibration", sizeof **c);
+    (*c)->model = model;
+    (*c)->plan = plan;
+    (*c)->o = *o;
+    nb_status st = prepare(*c, err);
+    if (st) {
+        nb_calibration_free(*c);
+        *c = NULL;
+    }
+    return st;
+}
+
+void nb_calibration_free(nb_calibration *c) {
+    if (!c) return;
+    nb_session_free(c->session);
+    nb_moments_free(&c->moments);
+    nb_feedback_free(&c->feedback);
+    nb_ids_free(&c->ids);
+    nb_free(c);
+}

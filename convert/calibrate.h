@@ -1,0 +1,43 @@
+/* Calibration: what a checkpoint's own activations say about how its matrices should be quantized.
+ *
+ * The model, converted exactly, reads a text (or its own samples) in windows from an empty context, and the second
+ * moments of every matrix's inputs become the factors that let columns make up for one another's errors (quant/gptq.h).
+ * This is the one place where the converter runs the forward pass.
+ *
+ * Memory: moments are gathered for as many matrices at a time, in the order of the plan, as NB_CALIBRATE_BYTES hold (at
+ * least for one), so a large model reads the text several times; beside them there are one matrix's factors, 12 n^2
+ * bytes for n inputs, and the exact model, mapped from a temporary file beside the target. */
+#ifndef NB_CONVERT_CALIBRATE_H
+#define NB_CONVERT_CALIBRATE_H
+
+#include "base/progress.h"
+#include "base/status.h"
+#include "base/team.h"
+#include "convert/plan.h"
+#include "core/model.h"
+#include "quant/gptq.h"
+
+#define NB_CALIBRATE_BYTES (UINT64_C(2) << 30)
+enum { NB_CALIBRATE_TOKENS = 32768, NB_CALIBRATE_WINDOW = 2048 }; /* tokens read at most; of a window at most */
+#define NB_CALIBRATE_SELF "self"
+
+typedef struct nb_calibration nb_calibration;
+
+typedef struct nb_calibrate_options {
+    const char *text; /* a file's name, or NB_CALIBRATE_SELF for samples of the model itself */
+    nb_team *team;               /* may be NULL */
+    const nb_progress *progress; /* may be NULL; units are tokens */
+} nb_calibrate_options;
+
+/* `model` is the checkpoint as f32 or as what else holds its weights exactly, and `plan` its plan; both must outlive
+ * the calibration. NB_MISSING for a text and a model without a tokenizer, NB_ARGUMENT for a text with too few tokens. */
+nb_status nb_calibration_create(nb_calibration **c, const nb_model *model, const nb_plan *plan,
+                                const nb_calibrate_options *o, nb_error *err);
+void nb_calibration_free(nb_calibration *c); /* accepts NULL */
+size_t nb_calibration_tokens(const nb_calibration *c);
+
+/* The factors of a matrix of the plan, valid until the next call; NULL for what is no product's matrix (an embedding).
+ * Tensors are asked for in the plan's order; any other lets the model read the text again. */
+nb_status nb_calibration_feedback(nb_calibration *c, const nb_plan_tensor *t, const nb_feedback **f, nb_error *err);
+
+#endif

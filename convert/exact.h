@@ -1,0 +1,15 @@
+/* A checkpoint as a model that computes with its very weights, for what the converter measures. */
+#ifndef NB_CONVERT_EXACT_H
+#define NB_CONVERT_EXACT_H
+
+#include "convert/convert.h"
+#include "convert/plan.h"
+#include "core/model.h"
+
+/* Convert `source` as o says, but with matrices in a type that holds them exactly (bf16 and f16 checkpoints stay so, others
+ * become f32), to a temporary file beside `target`, and open it. The file has no name any more when this returns; its
+ * space is free again when the model is. */
+nb_status nb_exact_open(nb_model **model, const char *source, const char *target, const nb_convert_options *o,
+                        const nb_plan *plan, nb_error *err);
+
+#endif
