@@ -7,6 +7,6 @@ typedef const int8_t *acts;
 typedef vi vd;
 
 static INLINE acts load_acts(const int8_t *x) { return x; }
-static INLINE vf dot_float(vd dot) { return v_float(dot); }
+static INLINE vi dot_sum(vd dot) { return dot; }
 
 #endif

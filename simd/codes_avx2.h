@@ -8,7 +8,6 @@
 typedef vi vc;
 typedef __m256i book;
 
-static INLINE __m256i load_256(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
 static INLINE vc load_codes(const uint8_t *p) { return (vc){load_256(p), load_256(p + 32)}; }
 static INLINE void store_codes(uint8_t *p, vc c) {
     _mm256_storeu_si256((__m256i *)(void *)p, c.a);
@@ -34,12 +33,6 @@ static INLINE __m256i four_of(const int8_t *x) {
     int32_t four;
     memcpy(&four, x, sizeof four);
     return _mm256_set1_epi32(four);
-}
-/* `start` is for an offset of 128; 64 takes half of it, which is exact. */
-static INLINE vi mac_start(const int32_t *start, int32_t offset) {
-    __m256i at = _mm256_set1_epi32(offset ? *start : 0);
-    if (offset == 64) at = _mm256_srai_epi32(at, 1);
-    return (vi){at, at};
 }
 
 #endif

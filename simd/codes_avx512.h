@@ -27,11 +27,5 @@ static INLINE vc four_of(const int8_t *x) {
     memcpy(&four, x, sizeof four);
     return _mm512_set1_epi32(four);
 }
-/* `start` is for an offset of 128; 64 takes half of it, which is exact. */
-static INLINE vi mac_start(const int32_t *start, int32_t offset) {
-    if (offset == 0) return _mm512_setzero_si512();
-    vi at = _mm512_set1_epi32(*start);
-    return offset == 64 ? _mm512_srai_epi32(at, 1) : at;
-}
 
 #endif

@@ -5,10 +5,12 @@
  *   - Quantized product of row r and token t; a strip is 4 blocks of 32 columns (the last strip may hold fewer):
  *         acc = 0
  *         for each strip s:  part = 0
- *                            for each block b of s:  part = fma((float)dot(b), (float)blockscale(r, b), part)
- *                            acc = fma(part, actscale(t, s), acc)
+ *                            for each block b of s:  part = part + dot(b) * blockscale(r, b)
+ *                            acc = fma((float)part, actscale(t, s), acc)
  *         y = acc * rowscale(r)
- *     dot(b) is an exact integer sum over 32 columns: |dot| <= 32 * 127 * 127 < 2^24, so its conversion is exact.
+ *     dot(b) is the sum of code * q over 32 columns. It and part are 32-bit integers and exact: codes and scales are bytes,
+ *     of any value in a damaged file, and |part| <= 4 * 32 * 128 * 127 * 128 < 2^31. The conversion, to nearest even, is the
+ *     first rounding. Since integers may be added in any order, a tier multiplies by scales where that costs it least.
  *   - f32, f16 and bf16 weights: acc = fma(w, x, acc) over the columns in order, weights widened exactly.
  *   - Activations are quantized per token and strip of 128 columns: scale = absmax / 127 and
  *     q = round-half-even(x * (127 / absmax)); all zero when absmax is 0 (or so small that 127 / absmax overflows).

@@ -16,21 +16,39 @@ static INLINE void decode_q8(const uint8_t *codes, book b, vc *low, vc *high) {
     *high = load_codes(codes + 64);
 }
 
-static INLINE vi add_products(vi dot, vc magnitudes, vc x) {
+/* vpmaddwd, which adds pairs of 16-bit sums, multiplies them too: by the block scale, which each lane holds twice. So the dot
+ * products of a strip are one sum, and scales cost nothing. */
+static INLINE vi load_scales(const int8_t *p) {
+    __m128i twice = _mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13);
+    return _mm512_shuffle_epi8(vi_load_i8(p), _mm512_broadcast_i32x4(twice));
+}
+/* `start` is for an offset of 128; 64 takes half of it, which is exact. */
+static INLINE vi dot_open(vi sum, vi scales, const int32_t *start, int32_t offset) {
+    if (!offset) return sum;
+    return vi_mla(_mm512_srai_epi32(scales, 16), _mm512_srai_epi32(_mm512_set1_epi32(*start), 1), sum);
+}
+static INLINE vi dot_close(vi sum, vi scales, vi dot) {
+    (void)sum, (void)scales;
+    return dot;
+}
+
+static INLINE vi add_products(vi dot, vc magnitudes, vi scales, vc x) {
     __m512i pairs = _mm512_maddubs_epi16(magnitudes, x);
-    dot = _mm512_add_epi32(dot, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+    dot = _mm512_add_epi32(dot, _mm512_madd_epi16(pairs, scales));
     /* gcc would put off the additions of a whole block, and every product would have to wait on the stack. */
     __asm__("" : "+v"(dot));
     return dot;
 }
 /* |code| <= 128, |x| <= 127: a pair sums to at most 32512, so 16 bits cannot saturate; the code's sign moves to x. */
-static INLINE vi mac_q8(vi dot, vc codes, acts x, int g) {
+static INLINE vi mac_q8(vi dot, vc codes, vi scales, acts x, int g) {
     vc v = four_of(x + 4 * g);
     v = _mm512_mask_sub_epi8(v, _mm512_movepi8_mask(codes), _mm512_setzero_si512(), v);
-    return add_products(dot, _mm512_abs_epi8(codes), v);
+    return add_products(dot, _mm512_abs_epi8(codes), scales, v);
 }
 /* 0 <= code <= 127, |x| <= 127: a pair sums to at most 32258. */
-static INLINE vi mac_q4(vi dot, vc codes, acts x, int g) { return add_products(dot, codes, four_of(x + 4 * g)); }
+static INLINE vi mac_q4(vi dot, vc codes, vi scales, acts x, int g) {
+    return add_products(dot, codes, scales, four_of(x + 4 * g));
+}
 
 #include "simd/tile_by_group.h"
 

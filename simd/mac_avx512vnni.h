@@ -6,7 +6,7 @@
 #include "simd/codes_avx512.h"
 #include "simd/acts_memory.h"
 
-/* Of 32 registers a tile of 2 panels x 4 tokens takes 8 for each of dot products, partial sums and sums, and 2 for codes: one
+/* Of 32 registers a tile of 2 panels x 4 tokens takes 8 for each of dot products, a strip's sums and sums, and 2 for codes: one
  * of 6 tokens would load less, but its sums would go through memory at every strip, which costs more. A stream of one panel
  * x 8 tokens takes as many. */
 enum { OFFSET_Q8 = 128, OFFSET_Q4 = 128 };
@@ -20,11 +20,17 @@ static INLINE void decode_q8(const uint8_t *codes, book b, vc *low, vc *high) {
     *high = _mm512_xor_si512(load_codes(codes + 64), flip);
 }
 
-static INLINE vi mac_q8(vi dot, vc codes, acts x, int g) {
+static INLINE vi mac_start(const int32_t *start, int32_t offset) {
+    (void)offset; /* `start` is for 128 */
+    return _mm512_set1_epi32(*start);
+}
+static INLINE vi mac_q8(vi dot, vc codes, vi scales, acts x, int g) {
+    (void)scales;
     return _mm512_dpbusd_epi32(dot, codes, four_of(x + 4 * g));
 }
-static INLINE vi mac_q4(vi dot, vc codes, acts x, int g) { return mac_q8(dot, codes, x, g); }
+static INLINE vi mac_q4(vi dot, vc codes, vi scales, acts x, int g) { return mac_q8(dot, codes, scales, x, g); }
 
+#include "simd/scale_last.h"
 #include "simd/tile_by_group.h"
 
 #endif

@@ -13,9 +13,9 @@
 #endif
 
 enum { OFFSET_Q8 = 128, OFFSET_Q4 = 128, STREAM_TOKENS = 2, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
-#if defined(__AVX512VL__) /* 32 registers: 12 for dot products, 12 for partial sums, 4 for codes */
+#if defined(__AVX512VL__) /* 32 registers: 12 for dot products, 12 for a strip's sums, 4 for codes */
 enum { TILE_PANELS = 2, TILE_TOKENS = 3 };
-#else /* 16 registers: 10 for dot products, 2 for codes; partial sums, one operation in nine, stay in the first-level cache */
+#else /* 16 registers: 10 for dot products, 2 for codes; a strip's sums, one operation in nine, stay in the first-level cache */
 enum { TILE_PANELS = 1, TILE_TOKENS = 5 };
 #endif
 
@@ -28,12 +28,18 @@ static INLINE void decode_q8(const uint8_t *codes, book b, vc *low, vc *high) {
     *high = (vc){_mm256_xor_si256(second.a, flip), _mm256_xor_si256(second.b, flip)};
 }
 
-static INLINE vi mac_q8(vi dot, vc codes, acts x, int g) {
+static INLINE vi mac_start(const int32_t *start, int32_t offset) {
+    (void)offset; /* `start` is for 128 */
+    return (vi){_mm256_set1_epi32(*start), _mm256_set1_epi32(*start)};
+}
+static INLINE vi mac_q8(vi dot, vc codes, vi scales, acts x, int g) {
+    (void)scales;
     __m256i v = four_of(x + 4 * g);
     return (vi){DPBUSD(dot.a, codes.a, v), DPBUSD(dot.b, codes.b, v)};
 }
-static INLINE vi mac_q4(vi dot, vc codes, acts x, int g) { return mac_q8(dot, codes, x, g); }
+static INLINE vi mac_q4(vi dot, vc codes, vi scales, acts x, int g) { return mac_q8(dot, codes, scales, x, g); }
 
+#include "simd/scale_last.h"
 #include "simd/tile_by_group.h"
 
 #endif

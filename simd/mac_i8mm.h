@@ -10,8 +10,8 @@
 #include "simd/codes_sdot.h"
 #include "simd/by_group.h"
 
-/* Of 32 registers a tile of one panel x 2 tokens takes 8 for dot products, 8 for partial sums, 2 for activations and 8 for
- * codes. With 4 tokens the partial sums would wait in the first-level cache, which costs more than the loads it saves. */
+/* Of 32 registers a tile of one panel x 2 tokens takes 8 for dot products, 8 for a strip's sums, 2 for activations and 8 for
+ * codes. With 4 tokens those sums would wait in the first-level cache, which costs more than the loads it saves. */
 enum { STREAM_TOKENS = 2, TILE_PANELS = 1, TILE_TOKENS = 2, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
 enum { TILE_UNIT = 2, TILE_GROUPS = 2 };
 
@@ -24,9 +24,7 @@ typedef struct tile_acts {
 typedef struct tile_dot {
     int32x4_t v[8];
 } tile_dot;
-typedef struct tile_sum {
-    float32x4_t v[8];
-} tile_sum;
+typedef tile_dot tile_sum, tile_scales;
 
 #define EACH_ROW_PAIR UNROLL for (int i = 0; i < 8; i++)
 
@@ -53,41 +51,42 @@ static INLINE tile_acts load_tile_acts(const int8_t *x, size_t stride) {
     return (tile_acts){{vreinterpretq_s8_s64(vzip1q_s64(a, b)), vreinterpretq_s8_s64(vzip2q_s64(a, b))}};
 }
 
-static INLINE tile_dot tile_start(const int32_t *start, int32_t offset) { /* signed codes: the offset is 0 */
-    (void)start, (void)offset;
-    tile_dot dot;
-    EACH_ROW_PAIR dot.v[i] = dot_start();
-    return dot;
+static INLINE void store_tile_scales(int32_t *p, vi scales) {
+    EACH_QUARTER {
+        vst1q_s32(p + 8 * i, vzip1q_s32(scales.v[i], scales.v[i]));
+        vst1q_s32(p + 8 * i + 4, vzip2q_s32(scales.v[i], scales.v[i]));
+    }
 }
-static INLINE tile_dot tile_q8(tile_dot dot, tile_codes codes, tile_acts x, int step) {
-    EACH_ROW_PAIR dot.v[i] = vmmlaq_s32(dot.v[i], codes.v[i], x.v[step]);
-    return dot;
+static INLINE tile_scales load_tile_scales(const int32_t *p) {
+    tile_scales scales;
+    EACH_ROW_PAIR scales.v[i] = vld1q_s32(p + 4 * i);
+    return scales;
 }
-static INLINE tile_dot tile_q4(tile_dot dot, tile_codes codes, tile_acts x, int step) { return tile_q8(dot, codes, x, step); }
 
 static INLINE tile_sum tile_zero(void) {
     tile_sum sum;
-    EACH_ROW_PAIR sum.v[i] = vdupq_n_f32(0.0f);
+    EACH_ROW_PAIR sum.v[i] = vdupq_n_s32(0);
     return sum;
 }
-static INLINE void store_tile_scale(float *p, vf scale) {
-    EACH_QUARTER {
-        vst1q_f32(p + 8 * i, vzip1q_f32(scale.v[i], scale.v[i]));
-        vst1q_f32(p + 8 * i + 4, vzip2q_f32(scale.v[i], scale.v[i]));
-    }
+static INLINE tile_dot tile_open(tile_sum sum, tile_scales scales, const int32_t *start, int32_t offset) {
+    (void)sum, (void)scales, (void)start, (void)offset; /* signed codes: the offset is 0 */
+    return tile_zero();
 }
-static INLINE tile_sum load_tile_scale(const float *p) {
-    tile_sum scale;
-    EACH_ROW_PAIR scale.v[i] = vld1q_f32(p + 4 * i);
-    return scale;
+static INLINE tile_dot tile_q8(tile_dot dot, tile_codes codes, tile_scales scales, tile_acts x, int step) {
+    (void)scales;
+    EACH_ROW_PAIR dot.v[i] = vmmlaq_s32(dot.v[i], codes.v[i], x.v[step]);
+    return dot;
 }
-static INLINE tile_sum tile_add(tile_sum sum, tile_dot dot, tile_sum scale) {
-    EACH_ROW_PAIR sum.v[i] = vfmaq_f32(sum.v[i], dot_finish(dot.v[i]), scale.v[i]);
+static INLINE tile_dot tile_q4(tile_dot dot, tile_codes codes, tile_scales scales, tile_acts x, int step) {
+    return tile_q8(dot, codes, scales, x, step);
+}
+static INLINE tile_sum tile_close(tile_sum sum, tile_scales scales, tile_dot dot) {
+    EACH_ROW_PAIR sum.v[i] = vmlaq_s32(sum.v[i], dot.v[i], scales.v[i]);
     return sum;
 }
-static INLINE vf tile_token(tile_sum sum, int token) {
-    vf r;
-    EACH_QUARTER r.v[i] = token ? vuzp2q_f32(sum.v[2 * i], sum.v[2 * i + 1]) : vuzp1q_f32(sum.v[2 * i], sum.v[2 * i + 1]);
+static INLINE vi tile_token(tile_sum sum, int token) {
+    vi r;
+    EACH_QUARTER r.v[i] = token ? vuzp2q_s32(sum.v[2 * i], sum.v[2 * i + 1]) : vuzp1q_s32(sum.v[2 * i], sum.v[2 * i + 1]);
     return r;
 }
 

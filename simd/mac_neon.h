@@ -11,7 +11,7 @@
 
 #include "simd/codes_neon.h"
 
-/* Of 32 registers one token takes 8 for dot products, 4 for partial sums and 2 for activations; codes and 16-bit sums take
+/* Of 32 registers one token takes 8 for dot products, 4 for a strip's sums and 2 for activations; codes and 16-bit sums take
  * the rest. More tokens would save loads of codes only, and there is one for two multiplications: the loads are free. */
 enum { STREAM_TOKENS = 1, TILE_PANELS = 1, TILE_TOKENS = 1, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
 
@@ -27,11 +27,13 @@ static INLINE vd mac_start(const int32_t *start, int32_t offset) { /* signed cod
     UNROLL for (int i = 0; i < 8; i++) dot.v[i] = vdupq_n_s32(0);
     return dot;
 }
-static INLINE vf dot_float(vd dot) {
+static INLINE vi dot_sum(vd dot) {
     vi r;
     EACH_QUARTER r.v[i] = vpaddq_s32(dot.v[2 * i], dot.v[2 * i + 1]);
-    return v_float(r);
+    return r;
 }
+
+#include "simd/scale_last.h"
 
 /* Four of sixteen activations, repeated. The lane must be written as a constant. The empty statement hides from the compiler
  * that both halves are equal: it would replace smull2 by ext and smull. */
@@ -47,7 +49,8 @@ static INLINE int8x16_t four_of(acts x, int lane) {
     return vreinterpretq_s8_s32(fours);
 }
 /* Eight rows at a time: four multiplications in a row do not wait for each other, which Cortex-A53 needs. */
-static INLINE vd pair_q8(vd dot, vc low, vc high, acts x, int pair) {
+static INLINE vd pair_q8(vd dot, vc low, vc high, vi scales, acts x, int pair) {
+    (void)scales;
     int8x16_t a = four_of(x, 2 * pair), b = four_of(x, 2 * pair + 1);
     UNROLL for (int i = 0; i < 4; i += 2) {
         int16x8_t sum[4];
@@ -63,7 +66,9 @@ static INLINE vd pair_q8(vd dot, vc low, vc high, acts x, int pair) {
     }
     return dot;
 }
-static INLINE vd pair_q4(vd dot, vc low, vc high, acts x, int pair) { return pair_q8(dot, low, high, x, pair); }
+static INLINE vd pair_q4(vd dot, vc low, vc high, vi scales, acts x, int pair) {
+    return pair_q8(dot, low, high, scales, x, pair);
+}
 
 /* ---- the tile: two groups per step ---- */
 
@@ -80,9 +85,11 @@ static INLINE void store_pair(uint8_t *p, vc low, vc high) {
     store_codes(p + 64, high);
 }
 static INLINE tile_codes load_tile_codes(const uint8_t *p) { return (tile_codes){load_codes(p), load_codes(p + 64)}; }
-static INLINE tile_dot tile_q8(tile_dot dot, tile_codes codes, tile_acts x, int step) {
-    return pair_q8(dot, codes.low, codes.high, x, step);
+static INLINE tile_dot tile_q8(tile_dot dot, tile_codes codes, tile_scales scales, tile_acts x, int step) {
+    return pair_q8(dot, codes.low, codes.high, scales, x, step);
 }
-static INLINE tile_dot tile_q4(tile_dot dot, tile_codes codes, tile_acts x, int step) { return tile_q8(dot, codes, x, step); }
+static INLINE tile_dot tile_q4(tile_dot dot, tile_codes codes, tile_scales scales, tile_acts x, int step) {
+    return tile_q8(dot, codes, scales, x, step);
+}
 
 #endif

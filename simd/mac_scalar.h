@@ -2,20 +2,24 @@
  *
  * Every mac_*.h has these names. A group is 16 rows x 4 columns of codes, 64 bytes; a block is 8 groups. Unpacked codes
  * may be offset to unsigned by 64 or 128: a dot product then starts at -OFFSET * (sum of x), which costs nothing and stays exact.
+ * A strip's sums are integers: those of its blocks, each times its row's block scale.
  *   vc, load_codes, store_codes   the unpacked codes of a group
  *   book, make_book               the codebook as decode_q4 wants it
  *   decode_q8, decode_q4          two groups from 128 packed bytes (q8) or 64 (q4)
  *   acts, load_acts               sixteen activations of one token, which serve four groups
- *   vd, mac_start, dot_float      a block's dot product of one token: before its first group, and as 16 floats
+ *   load_scales                   the block scales of 16 rows, in the form that the next functions take
+ *   vd, dot_open, dot_close       a block's dot product of one token: before its first group, given the strip's sums so far,
+ *                                 and the strip's sums with it. Where scales are multiplied, here or by what adds groups, is the
+ *                                 tier's choice; scale_last.h does it in dot_close, and makes these from mac_start and dot_sum
  *   pair_q8, pair_q4              add two groups times the eight activations `pair` (0 or 1) of acts
  *   mac_q8, mac_q4                where by_group.h makes the above: add a group times the four activations g (0 to 3)
  * The register tile of the unpacked form counts in units of TILE_UNIT tokens (1, but for smmla) and walks TILE_GROUPS groups
  * per step; tile_of_one.h and tile_by_group.h make it from the names above.
  *   tile_codes, store_pair, load_tile_codes     how two groups, 128 bytes, lie unpacked; the codes of a step
  *   tile_acts, load_tile_acts                   sixteen activations of a unit, the second token `stride` after the first
- *   tile_dot, tile_start, tile_q8, tile_q4      a unit's dot product, started for its first token; add a step
- *   tile_sum, tile_zero, tile_add, tile_token   a unit's sums: += dot * scale; the 16 rows of one of its tokens
- *   store_tile_scale, load_tile_scale           a block's scales, 16 * TILE_UNIT floats, in the order of tile_sum
+ *   tile_scales, store_, load_tile_scales       a block's scales, 16 * TILE_UNIT integers, in the order of tile_sum
+ *   tile_dot, tile_open, tile_q8, tile_q4       a unit's dot product, started for its first token; add a step
+ *   tile_sum, tile_zero, tile_close, tile_token a unit's sums of a strip; the 16 rows of one of its tokens
  *   STREAM_TOKENS                 tokens whose sums stay in registers while packed panels stream by
  *   TILE_PANELS, TILE_TOKENS      register tile of the unpacked form
  *   FLOAT_PANELS, FLOAT_TOKENS    register tile of f32, f16 and bf16 */
@@ -59,15 +63,17 @@ static INLINE vi mac_start(const int32_t *start, int32_t offset) { /* signed cod
     EACH_LANE dot.v[i] = 0;
     return dot;
 }
-/* Exact: a block's |dot| <= 32 * 128 * 127 < 2^24. */
-static INLINE vi mac_q8(vi dot, vc codes, acts x, int g) {
+static INLINE vi mac_q8(vi dot, vc codes, vi scales, acts x, int g) {
+    (void)scales;
     EACH_LANE {
         const int8_t *w = codes.v + 4 * i, *v = x + 4 * g;
         dot.v[i] += w[0] * v[0] + w[1] * v[1] + w[2] * v[2] + w[3] * v[3];
     }
     return dot;
 }
-static INLINE vi mac_q4(vi dot, vc codes, acts x, int g) { return mac_q8(dot, codes, x, g); }
+static INLINE vi mac_q4(vi dot, vc codes, vi scales, acts x, int g) { return mac_q8(dot, codes, scales, x, g); }
+
+#include "simd/scale_last.h"
 
 #include "simd/tile_by_group.h"
 

@@ -22,8 +22,8 @@ enum { ACT_COLS = 16, ACT_GROUPS = 4, TILE_UNITS = (TILE_TOKENS + TILE_UNIT - 1)
 enum { UNIT_SCALES = NB_PANEL_ROWS * TILE_UNIT };
 
 typedef void (*decode_fn)(const uint8_t *codes, book b, vc *low, vc *high);
-typedef vd (*pair_fn)(vd dot, vc low, vc high, acts x, int pair);
-typedef tile_dot (*step_fn)(tile_dot dot, tile_codes codes, tile_acts x, int step);
+typedef vd (*pair_fn)(vd dot, vc low, vc high, vi scales, acts x, int pair);
+typedef tile_dot (*step_fn)(tile_dot dot, tile_codes codes, tile_scales scales, tile_acts x, int step);
 
 /* How a scaled type is read. Always a constant, so that everything below is specialised for it. */
 typedef struct codec {
@@ -68,11 +68,12 @@ static INLINE void stream_panel(const nb_matmul *m, const codec c, const uint8_t
     for (size_t b0 = 0; b0 < blocks; b0 += NB_STRIP_BLOCKS) {
         const uint8_t *line = strip_at(c, panel, b0 / NB_STRIP_BLOCKS), *p = line + NB_SCALE_LINE_BYTES;
         size_t end = least(blocks, b0 + NB_STRIP_BLOCKS);
-        vf part[STREAM_MOST];
-        UNROLL for (int t = 0; t < tokens; t++) part[t] = v_set(0.0f);
+        vi part[STREAM_MOST];
+        UNROLL for (int t = 0; t < tokens; t++) part[t] = vi_zero();
         for (size_t b = b0; b < end; b++, line += NB_PANEL_ROWS) {
             vd dot[STREAM_MOST];
-            UNROLL for (int t = 0; t < tokens; t++) dot[t] = mac_start(start_at(m, t0 + (size_t)t, b), c.offset);
+            vi scales = load_scales((const int8_t *)line);
+            UNROLL for (int t = 0; t < tokens; t++) dot[t] = dot_open(part[t], scales, start_at(m, t0 + (size_t)t, b), c.offset);
             UNROLL for (int col = 0; col < NB_BLOCK_COLS; col += ACT_COLS) {
                 acts x[STREAM_MOST];
                 UNROLL for (int t = 0; t < tokens; t++) x[t] = load_acts(acts_at(m, t0 + (size_t)t, b) + col);
@@ -80,13 +81,15 @@ static INLINE void stream_panel(const nb_matmul *m, const codec c, const uint8_t
                     vc low, high;
                     if (tokens > 1) prefetch(p + STREAM_AHEAD, c.pair_bytes);
                     c.decode(p, levels, &low, &high);
-                    UNROLL for (int t = 0; t < tokens; t++) dot[t] = c.pair(dot[t], low, high, x[t], pair);
+                    UNROLL for (int t = 0; t < tokens; t++) dot[t] = c.pair(dot[t], low, high, scales, x[t], pair);
                 }
             }
-            vf scale = v_load_i8((const int8_t *)line);
-            UNROLL for (int t = 0; t < tokens; t++) part[t] = v_fma(dot_float(dot[t]), scale, part[t]);
+            /* Loaded again, where registers are free, by tiers that have not looked at them before. */
+            scales = load_scales((const int8_t *)line);
+            UNROLL for (int t = 0; t < tokens; t++) part[t] = dot_close(part[t], scales, dot[t]);
         }
-        UNROLL for (int t = 0; t < tokens; t++) acc[t] = v_fma(part[t], act_scale(m, t0 + (size_t)t, b0 / NB_STRIP_BLOCKS), acc[t]);
+        UNROLL for (int t = 0; t < tokens; t++)
+            acc[t] = v_fma(v_float(part[t]), act_scale(m, t0 + (size_t)t, b0 / NB_STRIP_BLOCKS), acc[t]);
     }
     vf row_scale = v_load_f32(panel);
     UNROLL for (int t = 0; t < tokens; t++) v_store(y + (size_t)t * m->y_stride, v_mul(acc[t], row_scale));
@@ -109,17 +112,17 @@ static INLINE void stream(const nb_matmul *m, const codec c, size_t begin, size_
 
 typedef struct room {
     _Alignas(64) uint8_t codes[TILE_PANELS][COLUMN_BLOCKS][BLOCK_GROUPS * GROUP_BYTES];
-    _Alignas(64) float scales[TILE_PANELS][COLUMN_BLOCKS][UNIT_SCALES];
+    _Alignas(64) int32_t scales[TILE_PANELS][COLUMN_BLOCKS][UNIT_SCALES];
     _Alignas(64) float sums[BATCH_TOKENS][TILE_PANELS][NB_PANEL_ROWS];
 } room;
 
 static INLINE void unpack(const nb_matmul *m, const codec c, const uint8_t *panel, size_t from, size_t to,
-                          uint8_t (*codes)[BLOCK_GROUPS * GROUP_BYTES], float (*scales)[UNIT_SCALES]) {
+                          uint8_t (*codes)[BLOCK_GROUPS * GROUP_BYTES], int32_t (*scales)[UNIT_SCALES]) {
     book levels = levels_of(m, c);
     for (size_t b = from; b < to; b++) {
         const uint8_t *line = strip_at(c, panel, b / NB_STRIP_BLOCKS);
         const uint8_t *p = line + NB_SCALE_LINE_BYTES + b % NB_STRIP_BLOCKS * c.pair_bytes * (BLOCK_GROUPS / 2);
-        store_tile_scale(scales[b - from], v_load_i8((const int8_t *)line + b % NB_STRIP_BLOCKS * NB_PANEL_ROWS));
+        store_tile_scales(scales[b - from], load_scales((const int8_t *)line + b % NB_STRIP_BLOCKS * NB_PANEL_ROWS));
         for (int pair = 0; pair < BLOCK_GROUPS / 2; pair++, p += c.pair_bytes) {
             vc low, high;
             c.decode(p, levels, &low, &high);
@@ -128,7 +131,7 @@ static INLINE void unpack(const nb_matmul *m, const codec c, const uint8_t *pane
     }
 }
 
-/* Add one unpacked strip to the tile's sums. `panels` and `tokens` are constants. */
+/* The tile's integer sums of one unpacked strip. `panels` and `tokens` are constants. */
 static INLINE void tile_strip(const nb_matmul *m, const codec c, const room *r, size_t from, size_t b0, size_t end, size_t t0,
                               const int panels, const int tokens, tile_sum part[TILE_PANELS][TILE_UNITS]) {
     const int units = (tokens + TILE_UNIT - 1) / TILE_UNIT;
@@ -136,9 +139,11 @@ static INLINE void tile_strip(const nb_matmul *m, const codec c, const room *r, 
         UNROLL for (int u = 0; u < units; u++) part[p][u] = tile_zero();
     for (size_t b = b0; b < end; b++) {
         tile_dot dot[TILE_PANELS][TILE_UNITS];
-        UNROLL for (int u = 0; u < units; u++) {
-            tile_dot start = tile_start(start_at(m, t0 + (size_t)(u * TILE_UNIT), b), c.offset);
-            UNROLL for (int p = 0; p < panels; p++) dot[p][u] = start;
+        tile_scales scales[TILE_PANELS];
+        UNROLL for (int p = 0; p < panels; p++) {
+            scales[p] = load_tile_scales(r->scales[p][b - from]);
+            UNROLL for (int u = 0; u < units; u++)
+                dot[p][u] = tile_open(part[p][u], scales[p], start_at(m, t0 + (size_t)(u * TILE_UNIT), b), c.offset);
         }
         UNROLL for (int half = 0; half < NB_BLOCK_COLS / ACT_COLS; half++) {
             const int first = half * ACT_GROUPS;
@@ -151,12 +156,12 @@ static INLINE void tile_strip(const nb_matmul *m, const codec c, const room *r, 
                 UNROLL for (int p = 0; p < panels; p++)
                     w[p] = load_tile_codes(r->codes[p][b - from] + (first + step * TILE_GROUPS) * GROUP_BYTES);
                 UNROLL for (int u = 0; u < units; u++)
-                    UNROLL for (int p = 0; p < panels; p++) dot[p][u] = c.step(dot[p][u], w[p], x[u], step);
+                    UNROLL for (int p = 0; p < panels; p++) dot[p][u] = c.step(dot[p][u], w[p], scales[p], x[u], step);
             }
         }
         UNROLL for (int p = 0; p < panels; p++) {
-            tile_sum scale = load_tile_scale(r->scales[p][b - from]);
-            UNROLL for (int u = 0; u < units; u++) part[p][u] = tile_add(part[p][u], dot[p][u], scale);
+            scales[p] = load_tile_scales(r->scales[p][b - from]);
+            UNROLL for (int u = 0; u < units; u++) part[p][u] = tile_close(part[p][u], scales[p], dot[p][u]);
         }
     }
 }
@@ -175,7 +180,7 @@ static INLINE void tile(const nb_matmul *m, const codec c, room *r, size_t panel
         UNROLL for (int i = 0; i < tokens; i++) {
             vf scale = act_scale(m, t0 + t + (size_t)i, b0 / NB_STRIP_BLOCKS);
             UNROLL for (int p = 0; p < panels; p++)
-                acc[i][p] = v_fma(tile_token(part[p][i / TILE_UNIT], i % TILE_UNIT), scale, acc[i][p]);
+                acc[i][p] = v_fma(v_float(tile_token(part[p][i / TILE_UNIT], i % TILE_UNIT)), scale, acc[i][p]);
         }
     }
     if (to < m->cols / NB_BLOCK_COLS) {

@@ -25,12 +25,17 @@ static uint64_t probe_read(const uint8_t *data, size_t n, float sink[NB_PANEL_RO
  * vpmaddubsw, vpmaddwd and vpaddd, for q8 also vpsignb or its like; smull, smlal and sadalp; sdot; smmla. Two operations per
  * weight. */
 static INLINE uint64_t probe_int8(const uint8_t *data, size_t n, step_fn add_step, float sink[NB_PANEL_ROWS]) {
+    enum { MOST = 256 }; /* rounds before sums start anew: 256 * 16 * 128 * 128 < 2^31, times scales of at most 1 */
     static const int32_t none = 0;
-    enum { MOST = 256 }; /* rounds before sums start anew: 256 * 16 * 128 * 128 < 2^31 */
+    int8_t bits[NB_PANEL_ROWS];
+    _Alignas(64) int32_t lanes[UNIT_SCALES];
+    for (size_t i = 0; i < NB_PANEL_ROWS; i++) bits[i] = data[i] & 1;
+    store_tile_scales(lanes, load_scales(bits));
+    tile_scales scales = load_tile_scales(lanes);
     for (size_t first = 0; first < n; first += MOST) {
         tile_dot dot[TILE_PANELS][TILE_UNITS];
         UNROLL for (int p = 0; p < TILE_PANELS; p++)
-            UNROLL for (int u = 0; u < TILE_UNITS; u++) dot[p][u] = tile_start(&none, 0);
+            UNROLL for (int u = 0; u < TILE_UNITS; u++) dot[p][u] = tile_open(tile_zero(), scales, &none, 0);
         for (size_t r = 0; r < MOST; r++) {
             const uint8_t *codes = data + r % 8 * 256;
             tile_acts x[TILE_UNITS];
@@ -41,13 +46,12 @@ static INLINE uint64_t probe_int8(const uint8_t *data, size_t n, step_fn add_ste
                 UNROLL for (int p = 0; p < TILE_PANELS; p++)
                     w[p] = load_tile_codes(codes + 256 * p + step * TILE_GROUPS * GROUP_BYTES);
                 UNROLL for (int u = 0; u < TILE_UNITS; u++)
-                    UNROLL for (int p = 0; p < TILE_PANELS; p++) dot[p][u] = add_step(dot[p][u], w[p], x[u], step);
+                    UNROLL for (int p = 0; p < TILE_PANELS; p++) dot[p][u] = add_step(dot[p][u], w[p], scales, x[u], step);
             }
         }
-        tile_sum scale = load_tile_scale((const float *)(const void *)data);
         UNROLL for (int p = 0; p < TILE_PANELS; p++)
             UNROLL for (int u = 0; u < TILE_UNITS; u++)
-                v_store(sink, v_add(v_load(sink), tile_token(tile_add(tile_zero(), dot[p][u], scale), 0)));
+                v_store(sink, v_add(v_load(sink), v_float(tile_token(tile_close(tile_zero(), scales, dot[p][u]), 0))));
     }
     uint64_t weights = (uint64_t)TILE_PANELS * NB_PANEL_ROWS * ACT_COLS;
     return (n + MOST - 1) / MOST * MOST * weights * TILE_UNITS * TILE_UNIT * 2;

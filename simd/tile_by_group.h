@@ -15,7 +15,11 @@ static INLINE void store_pair(uint8_t *p, vc low, vc high) {
     store_codes(p + 64, high);
 }
 static INLINE tile_codes load_tile_codes(const uint8_t *p) { return load_codes(p); }
-static INLINE tile_dot tile_q8(tile_dot dot, tile_codes codes, tile_acts x, int step) { return mac_q8(dot, codes, x, step); }
-static INLINE tile_dot tile_q4(tile_dot dot, tile_codes codes, tile_acts x, int step) { return mac_q4(dot, codes, x, step); }
+static INLINE tile_dot tile_q8(tile_dot dot, tile_codes codes, tile_scales scales, tile_acts x, int step) {
+    return mac_q8(dot, codes, scales, x, step);
+}
+static INLINE tile_dot tile_q4(tile_dot dot, tile_codes codes, tile_scales scales, tile_acts x, int step) {
+    return mac_q4(dot, codes, scales, x, step);
+}
 
 #endif

@@ -7,18 +7,20 @@ enum { TILE_UNIT = 1 };
 
 typedef acts tile_acts;
 typedef vd tile_dot;
-typedef vf tile_sum;
+typedef vi tile_sum, tile_scales;
 
 static INLINE tile_acts load_tile_acts(const int8_t *x, size_t stride) {
     (void)stride;
     return load_acts(x);
 }
-static INLINE tile_dot tile_start(const int32_t *start, int32_t offset) { return mac_start(start, offset); }
-static INLINE tile_sum tile_zero(void) { return v_set(0.0f); }
-static INLINE void store_tile_scale(float *p, vf scale) { v_store(p, scale); }
-static INLINE tile_sum load_tile_scale(const float *p) { return v_load(p); }
-static INLINE tile_sum tile_add(tile_sum sum, tile_dot dot, tile_sum scale) { return v_fma(dot_float(dot), scale, sum); }
-static INLINE vf tile_token(tile_sum sum, int token) {
+static INLINE void store_tile_scales(int32_t *p, vi scales) { vi_store(p, scales); }
+static INLINE tile_scales load_tile_scales(const int32_t *p) { return vi_load(p); }
+static INLINE tile_sum tile_zero(void) { return vi_zero(); }
+static INLINE tile_dot tile_open(tile_sum sum, tile_scales scales, const int32_t *start, int32_t offset) {
+    return dot_open(sum, scales, start, offset);
+}
+static INLINE tile_sum tile_close(tile_sum sum, tile_scales scales, tile_dot dot) { return dot_close(sum, scales, dot); }
+static INLINE vi tile_token(tile_sum sum, int token) {
     (void)token;
     return sum;
 }

@@ -138,10 +138,20 @@ static INLINE __m256 bf16_half(const uint8_t *p) {
 }
 static INLINE vf v_load_bf16(const uint8_t *p) { return (vf){bf16_half(p), bf16_half(p + 16)}; }
 static INLINE vf v_load_f16(const uint8_t *p) { return (vf){_mm256_cvtph_ps(load_128(p)), _mm256_cvtph_ps(load_128(p + 16))}; }
-static INLINE vf v_load_i8(const int8_t *p) {
+
+static INLINE __m256i load_256(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+static INLINE vi vi_zero(void) { return (vi){_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+static INLINE vi vi_load(const int32_t *p) { return (vi){load_256(p), load_256(p + 8)}; }
+static INLINE void vi_store(int32_t *p, vi x) {
+    _mm256_storeu_si256((__m256i *)(void *)p, x.a);
+    _mm256_storeu_si256((__m256i *)(void *)(p + 8), x.b);
+}
+static INLINE vi vi_load_i8(const int8_t *p) {
     __m128i bytes = load_128(p);
-    return (vf){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
-                _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))};
+    return (vi){_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8))};
+}
+static INLINE vi vi_mla(vi x, vi y, vi z) {
+    return (vi){_mm256_add_epi32(_mm256_mullo_epi32(x.a, y.a), z.a), _mm256_add_epi32(_mm256_mullo_epi32(x.b, y.b), z.b)};
 }
 
 #endif

@@ -164,10 +164,21 @@ static INLINE vf v_load_f16(const uint8_t *p) {
     EACH_QUARTER r.v[i] = vcvt_f32_f16(vreinterpret_f16_u16(four_halves(p + 8 * i)));
     return r;
 }
-static INLINE vf v_load_i8(const int8_t *p) {
+
+static INLINE vi vi_zero(void) {
+    int32x4_t r = vdupq_n_s32(0);
+    return (vi){{r, r, r, r}};
+}
+static INLINE vi vi_load(const int32_t *p) { return (vi){{vld1q_s32(p), vld1q_s32(p + 4), vld1q_s32(p + 8), vld1q_s32(p + 12)}}; }
+static INLINE void vi_store(int32_t *p, vi x) { EACH_QUARTER vst1q_s32(p + 4 * i, x.v[i]); }
+static INLINE vi vi_load_i8(const int8_t *p) {
     int8x16_t bytes = vld1q_s8(p);
     int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_high_s8(bytes);
-    return v_float((vi){{vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low), vmovl_s16(vget_low_s16(high)), vmovl_high_s16(high)}});
+    return (vi){{vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low), vmovl_s16(vget_low_s16(high)), vmovl_high_s16(high)}};
+}
+static INLINE vi vi_mla(vi x, vi y, vi z) {
+    EACH_QUARTER z.v[i] = vmlaq_s32(z.v[i], x.v[i], y.v[i]);
+    return z;
 }
 
 #endif

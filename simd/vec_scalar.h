@@ -93,6 +93,7 @@ static INLINE vf v_round(vf a) {
     EACH_LANE a.v[i] = (a.v[i] + 12582912.0f) - 12582912.0f; /* 1.5 * 2^23: the sum's last bit is worth 1 */
     return a;
 }
+/* Rounded to the nearest float, ties to even. */
 static INLINE vf v_float(vi a) {
     vf r;
     EACH_LANE r.v[i] = (float)a.v[i];
@@ -173,10 +174,28 @@ static INLINE vf v_load_f16(const uint8_t *p) {
     }
     return r;
 }
-static INLINE vf v_load_i8(const int8_t *p) {
-    vf r;
+
+/* Integers. Their sums must fit. */
+static INLINE vi vi_zero(void) {
+    vi r;
+    EACH_LANE r.v[i] = 0;
+    return r;
+}
+static INLINE vi vi_load(const int32_t *p) {
+    vi r;
+    memcpy(r.v, p, sizeof r.v);
+    return r;
+}
+static INLINE void vi_store(int32_t *p, vi a) { memcpy(p, a.v, sizeof a.v); }
+static INLINE vi vi_load_i8(const int8_t *p) {
+    vi r;
     EACH_LANE r.v[i] = p[i];
     return r;
+}
+/* a * b + c */
+static INLINE vi vi_mla(vi a, vi b, vi c) {
+    EACH_LANE c.v[i] += a.v[i] * b.v[i];
+    return c;
 }
 
 #endif

@@ -47,7 +47,7 @@ static const struct {
     uint64_t hash[HASHES];
 } demos[] = {
     {"nanochat", NULL,
-     {0xb632e1aa683d139f, 0xf83c76934e9695a7, 0xb632e1aa683d139f, 0x64ef5d8245e4bcfb, 0x8af28cd87a4ab4b6,
+     {0xb632e1aa683d139f, 0xf83c76934e9695a7, 0xb632e1aa683d139f, 0xe6c6d6a5d65c527d, 0x454cb23c6a48d11a,
       0xed3c1a8deef4c4f1}},
     {"minigpt", "8",
      {0xdd2d9a79afa8fd2b, 0xbd91446787633d2c, 0xca2bdf60342bbaab, 0x79bf03ce0c20eb83, 0x66388167af0887ec,
