@@ -7,14 +7,16 @@
 #include "bench/bench.h"
 
 typedef enum form {
-    MATMUL, QUANTIZE, QUANTIZE_ROW, NORM, NORM_BIAS, ROTATE, WITH_VECTOR, WITH_NUMBER, BLEND, ALONE, FIND_VALUE, FIND_INDEX, FIND_LEAST, SUM,
-    SEARCH
+    MATMUL, SCORES, WEIGH, QUANTIZE, QUANTIZE_ROW, QUANTIZE_HEAD, QUANTIZE_KEY, NORM, NORM_BIAS, ROTATE, WITH_VECTOR, WITH_NUMBER,
+    BLEND, ALONE, FIND_VALUE, FIND_INDEX, FIND_LEAST, SUM, SEARCH
 } form;
 
 typedef union any_kernel {
     nb_matmul_fn matmul;
     void (*quantize)(const float *, size_t, int8_t *, float *, int32_t *);
     void (*quantize_row)(const float *, size_t, int8_t *, int8_t *, float *);
+    float (*quantize_head)(const float *, size_t, int8_t *, int32_t *);
+    void (*quantize_key)(const float *, size_t, int8_t *, uint16_t *);
     void (*norm)(float *, const float *, const float *, size_t, float);
     void (*norm_bias)(float *, const float *, const float *, const float *, size_t, float);
     void (*rotate)(float *, const float *, const float *, size_t);
@@ -39,6 +41,8 @@ typedef struct operands {
 
 static void call_quantize(any_kernel k, operands *o) { k.quantize(o->x, o->n, o->q, o->b, o->starts); }
 static void call_quantize_row(any_kernel k, operands *o) { k.quantize_row(o->x, o->n, o->q, o->blocks, o->b); }
+static void call_quantize_head(any_kernel k, operands *o) { o->found += k.quantize_head(o->x, o->n, o->q, o->starts); }
+static void call_quantize_key(any_kernel k, operands *o) { k.quantize_key(o->x, o->n, o->q, (uint16_t *)(void *)o->starts); }
 static void call_norm(any_kernel k, operands *o) { k.norm(o->y, o->x, o->w, o->n, 1e-5f); }
 static void call_norm_bias(any_kernel k, operands *o) { k.norm_bias(o->y, o->x, o->w, o->b, o->n, 1e-5f); }
 static void call_rotate(any_kernel k, operands *o) { k.rotate(o->y, o->x, o->b, o->n / 2); }
@@ -52,12 +56,17 @@ static void call_find_least(any_kernel k, operands *o) { o->found += (float)k.fi
 static void call_sum(any_kernel k, operands *o) { o->found += k.sum(o->y, 50.0f, o->n); }
 
 static const struct {
-    void (*call)(any_kernel k, operands *o); /* NULL: a matrix product (products.c), or a step of quantizing (quantizers.c) */
+    /* NULL: a matrix product (products.c), attention over pages (attention.c), or a step of quantizing (quantizers.c) */
+    void (*call)(any_kernel k, operands *o);
     double bytes;
 } forms[] = {
     [MATMUL] = {NULL, 0},
+    [SCORES] = {NULL, 0},
+    [WEIGH] = {NULL, 0},
     [QUANTIZE] = {call_quantize, 5},
     [QUANTIZE_ROW] = {call_quantize_row, 5},
+    [QUANTIZE_HEAD] = {call_quantize_head, 5},
+    [QUANTIZE_KEY] = {call_quantize_key, 5},
     [NORM] = {call_norm, 12},
     [NORM_BIAS] = {call_norm_bias, 16},
     [ROTATE] = {call_rotate, 12}, /* of n / 2 pairs: two in, two out, a cosine and a sine */
@@ -75,6 +84,10 @@ static const struct {
 #define FORM(fn)                                                                     \
     _Generic((fn),                                                                   \
         nb_matmul_fn: MATMUL,                                                        \
+        void (*)(const nb_scores_q8 *): SCORES,                                      \
+        void (*)(const nb_weigh_q8 *): WEIGH,                                        \
+        float (*)(const float *, size_t, int8_t *, int32_t *): QUANTIZE_HEAD,        \
+        void (*)(const float *, size_t, int8_t *, uint16_t *): QUANTIZE_KEY,         \
         void (*)(const float *, size_t, int8_t *, float *, int32_t *): QUANTIZE,     \
         void (*)(const float *, size_t, int8_t *, int8_t *, float *): QUANTIZE_ROW,  \
         void (*)(float *, const float *, const float *, size_t, float): NORM,        \

@@ -19,7 +19,7 @@ static size_t state_floats(const nb_kv_shape *s, size_t rows) { return rows * (2
 static size_t form_floats(size_t bytes) { return nb_round_up(bytes, NB_ALIGN) / sizeof(float); }
 
 size_t nb_attend_scratch(const nb_kv_shape *s, uint32_t group) {
-    size_t rows = most_rows(group), floats = s->key_cols + NB_KV_PAGE + 1 + s->value_rows + 2 * sizeof(uint8_t);
+    size_t rows = most_rows(group), floats = s->key_cols + NB_KV_PAGE + 2 * sizeof(uint8_t);
     return rows * floats + 2 * state_floats(s, rows) + form_floats(s->keys->room(s, rows)) + form_floats(s->values->room(s, rows));
 }
 
@@ -36,9 +36,7 @@ static nb_attend_work carve(const nb_kv_shape *s, const nb_attention *a, float *
     w.value_room = (uint8_t *)(p += form_floats(s->keys->room(s, rows)));
     w.q = p += form_floats(s->values->room(s, rows));
     w.scores = w.q + rows * s->key_cols;
-    w.carry = w.scores + rows * NB_KV_PAGE;
-    w.page_o = w.carry + rows;
-    p = w.page_o + rows * s->value_rows;
+    p = w.scores + rows * NB_KV_PAGE;
     w.span = carve_state(s, rows, &p);
     w.total = carve_state(s, rows, &p);
     w.from = (uint8_t *)p;
@@ -56,36 +54,21 @@ static void reset(nb_attend_state *s, size_t rows, size_t value_rows) {
 
 /* ---- the rows' sums ---- */
 
-/* e^x for x <= 0: the kernel's bits, and without it where they are known. A maximum seldom changes. */
-static float exp1(const nb_kernels *k, float x) {
+/* Without the kernel where the bits are known. A maximum seldom changes. */
+float nb_attend_exp(const nb_kernels *k, float x) {
     if (x == 0.0f) return 1.0f;
     if (x < -87.0f) return 0.0f;
     k->exp_sum(&x, 0.0f, 1);
     return x;
 }
 
-/* A page, for rows [first, end), each of which sees some of it. */
-static void add_page(const nb_kv_shape *s, const nb_kernels *k, const uint8_t *page, nb_attend_work *w, size_t first, size_t end) {
-    s->keys->scores(s, k, page, w, first, end);
-    for (size_t r = first; r < end; r++) {
-        size_t n = (size_t)(w->to[r] - w->from[r]);
-        float *e = w->scores + r * NB_KV_PAGE + w->from[r], best = k->max(e, n), before = w->span.m[r];
-        float m = best > before ? best : before;
-        w->carry[r] = exp1(k, before - m);
-        w->span.l[r] = fmaf(w->span.l[r], w->carry[r], k->exp_sum(e, m, n));
-        w->span.m[r] = m;
-    }
-    s->values->mix(s, k, page + s->key_bytes, w, first, end);
-    for (size_t r = first; r < end; r++)
-        k->blend(w->span.o + r * s->value_rows, w->carry[r], w->page_o + r * s->value_rows, 1.0f, s->value_rows);
-}
-
 /* Rows that have seen nothing of the span leave their totals as they are. */
 static void merge_span(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_work *w) {
+    const float base = s->values->unit == 1.0f ? 1.0f : 0.693147181f; /* of the maxima: 1 / unit */
     for (size_t r = 0; r < w->n; r++) {
         if (w->span.l[r] == 0.0f) continue;
         float m = w->total.m[r] > w->span.m[r] ? w->total.m[r] : w->span.m[r];
-        float a = exp1(k, w->total.m[r] - m), b = exp1(k, w->span.m[r] - m);
+        float a = nb_attend_exp(k, (w->total.m[r] - m) * base), b = nb_attend_exp(k, (w->span.m[r] - m) * base);
         w->total.l[r] = fmaf(w->total.l[r], a, w->span.l[r] * b);
         w->total.m[r] = m;
         k->blend(w->total.o + r * s->value_rows, a, w->span.o + r * s->value_rows, b, s->value_rows);
@@ -108,14 +91,27 @@ static const uint8_t *look(const nb_attention *a, nb_attend_work *w, size_t i, s
     return nb_kv_page_seen(a->kv, r->text, a->layer, a->head, (uint32_t)(at / NB_KV_PAGE), r->position);
 }
 
+/* The page that reader i looks at after the one at `at`, or NULL. */
+static const uint8_t *ahead(const nb_attention *a, size_t i, size_t at) {
+    const nb_reader *r = &a->readers[i];
+    at += NB_KV_PAGE;
+    return at <= r->position ? nb_kv_page_at(a->kv, r->text, a->layer, a->head, (uint32_t)(at / NB_KV_PAGE)) : NULL;
+}
+
 /* The pages at `at`: neighbours whose page is the same go together. */
 static void attend_page(const nb_kv_shape *s, const nb_kernels *k, const nb_attention *a, size_t at, nb_attend_work *w) {
-    const uint8_t *page = look(a, w, 0, at);
+    nb_attend_page page = {.data = look(a, w, 0, at)};
     for (size_t i = 0, next; i < a->n; i = next) {
         const uint8_t *other = NULL;
-        for (next = i + 1; next < a->n && (other = look(a, w, next, at)) == page; next++) continue;
-        if (page) add_page(s, k, page, w, i * a->group, next * a->group);
-        page = other;
+        for (next = i + 1; next < a->n && (other = look(a, w, next, at)) == page.data; next++) continue;
+        if (page.data) {
+            page.first = i * a->group;
+            page.end = next * a->group;
+            page.next = ahead(a, next - 1, at);
+            s->keys->scores(s, k, &page, w);
+            s->values->add(s, k, &page, w);
+        }
+        page.data = other;
     }
 }
 
@@ -124,11 +120,12 @@ static size_t head_at(const nb_kv_shape *s, const nb_attention *a, size_t r) {
     return ((size_t)a->head * a->group + r % a->group) * s->head_dim;
 }
 
-static void take_queries(const nb_kv_shape *s, const nb_attention *a, nb_attend_work *w) {
+static void take_queries(const nb_kv_shape *s, const nb_kernels *k, const nb_attention *a, nb_attend_work *w) {
     for (size_t r = 0; r < w->n; r++) {
         float *q = w->q + r * s->key_cols;
         memcpy(q, a->readers[r / a->group].q + head_at(s, a, r), s->head_dim * sizeof *q);
         memset(q + s->head_dim, 0, (s->key_cols - s->head_dim) * sizeof *q);
+        if (s->values->unit != 1.0f) k->scale(q, s->values->unit, s->head_dim);
     }
 }
 
@@ -149,7 +146,7 @@ void nb_attend(const nb_attention *a, const nb_kernels *k, float *room) {
         end = nb_max_size(end, (size_t)a->readers[i].position + 1);
         latest = nb_min_size(latest, (size_t)nb_kv_latest(a->kv, a->readers[i].position) * NB_KV_PAGE);
     }
-    take_queries(s, a, &w);
+    take_queries(s, k, a, &w);
     s->keys->enter(s, k, &w);
     reset(&w.total, w.n, s->value_rows);
     for (size_t at = begin / NB_KV_PAGE * NB_KV_PAGE; at < end;) {

@@ -13,11 +13,14 @@
  *   the spans' results are merged in order: with M = max(m1, m2), a = exp(m1 - M), b = exp(m2 - M)
  *       l = fma(l1, a, l2 b);  o = fma(o1, a, o2 b);  m = M
  *   the output is o (1 / l).
- * Pages and spans of which nothing is seen are passed over. K q and V e are the matrix products of simd/kernels.h:
- *   f32  over the channels, and over the positions that are seen
- *   q8   K is a q8 matrix, each position quantized by quantize_row when it is stored, and q is quantized like activations.
- *        V is quantized like activations too, 128 channels of a position at a time; its codes are a q8 matrix with scales of
- *        1, and its scales are multiplied into e, which then is quantized like activations, with 0 where nothing is seen. */
+ * Pages and spans of which nothing is seen are passed over. K q is
+ *   f32, f16  a matrix product of simd/kernels.h over the channels
+ *   q8        what nb_scores_q8 says (simd/kernels.h): every position is quantized by quantize_key when it is stored, q by
+ *             quantize_head
+ * and the rest of a page is
+ *   f32, f16  as above, V e a matrix product over the positions that are seen
+ *   q8        what nb_weigh_q8 says: m and the exponentials are of powers of 2 (q is multiplied by log2 e), l and o are 127 times
+ *             what they stand for. Values are quantized by quantize_head; a scale below 2^-60 becomes 2^-60 with codes of 0. */
 #ifndef NB_CORE_ATTEND_H
 #define NB_CORE_ATTEND_H
 

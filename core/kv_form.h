@@ -1,7 +1,7 @@
 /* How the pages of a KV cache hold keys, and how they hold values: a table of functions for each, per element type, so that any
  * form of K goes with any of V. Internal to core/kv.c and core/attend.c.
  *
- * Attention works on rows: a row is one query head of one reader. A page is attended by rows [first, end) of a tile. */
+ * Attention works on rows: a row is one query head of one reader. */
 #ifndef NB_CORE_KV_FORM_H
 #define NB_CORE_KV_FORM_H
 
@@ -15,34 +15,50 @@ typedef struct nb_attend_state {
 
 /* What a thread works with while it attends. */
 typedef struct nb_attend_work {
-    size_t n;        /* rows */
-    float *q;        /* [n][key_cols], scaled, zero beyond head_dim */
-    float *scores;   /* [n][64], and then their exponentials */
+    size_t n;           /* rows */
+    float *q;           /* [n][key_cols], scaled, zero beyond head_dim */
+    float *scores;      /* [n][64] */
     uint8_t *from, *to; /* [n] positions of the page that a row sees: [from, to) */
-    float *carry;    /* [n] what the page leaves of the earlier sums */
-    float *page_o;   /* [n][value_rows] */
     nb_attend_state span, total;
-    uint8_t *key_room, *value_room; /* the forms' own */
+    uint8_t *key_room, *value_room; /* the forms' own; NB_ALIGN-aligned */
 } nb_attend_work;
 
+/* A page for rows [first, end), each of which sees some of it. */
+typedef struct nb_attend_page {
+    const uint8_t *data, *next; /* `next` will be read after it, or NULL */
+    size_t first, end;
+} nb_attend_page;
+
+/* Widen [*from, *to) to what any of the rows sees. */
+static inline void nb_attend_seen(const nb_attend_work *w, const nb_attend_page *page, size_t *from, size_t *to) {
+    for (size_t r = page->first; r < page->end; r++) {
+        *from = w->from[r] < *from ? w->from[r] : *from;
+        *to = w->to[r] > *to ? w->to[r] : *to;
+    }
+}
+
 struct nb_kv_key_form {
-    nb_type type; /* of its elements */
+    nb_type type;                                      /* of its elements */
     size_t (*bytes)(const nb_kv_shape *s);             /* of a page's keys */
     size_t (*room)(const nb_kv_shape *s, size_t rows); /* bytes of nb_attend_work.key_room */
     void (*store)(const nb_kv_shape *s, const nb_kernels *k, uint8_t *keys, size_t at, const float *key);
     void (*enter)(const nb_kv_shape *s, const nb_kernels *k, nb_attend_work *w); /* new queries */
     /* Fill in the scores that the rows see; others may be anything. */
-    void (*scores)(const nb_kv_shape *s, const nb_kernels *k, const uint8_t *keys, nb_attend_work *w, size_t first, size_t end);
+    void (*scores)(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_page *page, nb_attend_work *w);
 };
 
 struct nb_kv_value_form {
     nb_type type;
+    float unit; /* log2 e where exponentials are powers of 2, 1 where they are of e: queries are multiplied by it */
     size_t (*bytes)(const nb_kv_shape *s);
     size_t (*room)(const nb_kv_shape *s, size_t rows);
     void (*store)(const nb_kv_shape *s, const nb_kernels *k, uint8_t *values, size_t at, const float *value);
-    /* page_o = V times the exponentials, of the positions that are seen. */
-    void (*mix)(const nb_kv_shape *s, const nb_kernels *k, const uint8_t *values, nb_attend_work *w, size_t first, size_t end);
+    /* Add the page to the rows' span: the scores' exponentials, and V times them. */
+    void (*add)(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_page *page, nb_attend_work *w);
 };
+
+/* e^x for x <= 0: the bits of exp_sum. */
+float nb_attend_exp(const nb_kernels *k, float x);
 
 #define KV_TYPE(NAME, name)                      \
     extern const nb_kv_key_form nb_kv_keys_##name; \

@@ -25,6 +25,9 @@ static inline uint16_t nb_f32_to_bf16(float f) {
     return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
 }
 
+/* The smallest bf16 that is not below f >= 0. */
+static inline uint16_t nb_f32_up_to_bf16(float f) { return (uint16_t)((nb_f32_bits(f) + 0xffffu) >> 16); }
+
 static inline float nb_f16_to_f32(uint16_t h) {
     uint32_t sign = (uint32_t)(h & 0x8000u) << 16, rest = h & 0x7fffu;
     if (rest >= 0x7c00u) return nb_f32_from_bits(sign | 0x7f800000u | (rest & 0x3ffu) << 13); /* Inf, NaN */

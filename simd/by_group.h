@@ -9,5 +9,8 @@ static INLINE vd pair_q8(vd dot, vc low, vc high, vi scales, acts x, int pair) {
 static INLINE vd pair_q4(vd dot, vc low, vc high, vi scales, acts x, int pair) {
     return mac_q4(mac_q4(dot, low, scales, x, 2 * pair), high, scales, x, 2 * pair + 1);
 }
+static INLINE vd pair_weights(vd dot, vc low, vc high, vi scales, acts x, int pair) {
+    return mac_weights(mac_weights(dot, low, scales, x, 2 * pair), high, scales, x, 2 * pair + 1);
+}
 
 #endif

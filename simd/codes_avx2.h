@@ -9,6 +9,10 @@ typedef vi vc;
 typedef __m256i book;
 
 static INLINE vc load_codes(const uint8_t *p) { return (vc){load_256(p), load_256(p + 32)}; }
+static INLINE vc flip_codes(vc c) {
+    __m256i flip = _mm256_set1_epi8((char)128);
+    return (vc){_mm256_xor_si256(c.a, flip), _mm256_xor_si256(c.b, flip)};
+}
 static INLINE void store_codes(uint8_t *p, vc c) {
     _mm256_storeu_si256((__m256i *)(void *)p, c.a);
     _mm256_storeu_si256((__m256i *)(void *)(p + 32), c.b);

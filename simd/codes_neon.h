@@ -15,6 +15,10 @@ typedef int8x16_t book;
 static INLINE int8x16_t load_16(const uint8_t *p) { return vreinterpretq_s8_u8(vld1q_u8(p)); }
 static INLINE void store_16(uint8_t *p, int8x16_t x) { vst1q_u8(p, vreinterpretq_u8_s8(x)); }
 static INLINE vc load_codes(const uint8_t *p) { return (vc){{load_16(p), load_16(p + 16), load_16(p + 32), load_16(p + 48)}}; }
+static INLINE vc flip_codes(vc c) {
+    EACH_QUARTER c.v[i] = veorq_s8(c.v[i], vdupq_n_s8(-128));
+    return c;
+}
 static INLINE void store_codes(uint8_t *p, vc c) { EACH_QUARTER store_16(p + 16 * i, c.v[i]); }
 
 static INLINE book make_book(const int8_t *codebook) { return vld1q_s8(codebook); }

@@ -28,6 +28,7 @@ static INLINE vi mac_q8(vi dot, vc codes, vi scales, acts x, int g) {
     return dot;
 }
 static INLINE vi mac_q4(vi dot, vc codes, vi scales, acts x, int g) { return mac_q8(dot, codes, scales, x, g); }
+static INLINE vi mac_weights(vi dot, vc codes, vi scales, acts x, int g) { return mac_q8(dot, codes, scales, x, g); }
 static INLINE vi dot_sum(vd dot) { return dot; }
 
 #include "simd/scale_last.h"

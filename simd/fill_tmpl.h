@@ -3,6 +3,7 @@
 #ifndef NB_SIMD_FILL_TMPL_H
 #define NB_SIMD_FILL_TMPL_H
 
+#include "simd/attend_tmpl.h"
 #include "simd/isa.h"
 #include "simd/probe_tmpl.h"
 

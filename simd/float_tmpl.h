@@ -5,6 +5,7 @@
 #ifndef NB_SIMD_FLOAT_TMPL_H
 #define NB_SIMD_FLOAT_TMPL_H
 
+#include "quant/half.h"
 #include "quant/types.h"
 
 /* e^x. |relative error| < 2e-7 on [-87, 88.37]; below it gives 0, above it stays at e^88.37.
@@ -22,6 +23,18 @@ static INLINE vf v_exp(vf x) {
     p = v_fma(p, r, v_set(5.000000000e-01f));
     p = v_add(v_fma(p, v_mul(r, r), r), v_set(1.0f));
     return v_less(x, v_set(-87.0f), v_set(0.0f), v_mul(p, v_pow2(n)));
+}
+
+/* 2^x for x <= 127, and 2^-125 below -125. |relative error| < 3e-6: 1 + r P(r) with r = x - round(x), P a minimax fit of degree 3
+ * (weighted least squares iterated to equal ripples); exact for whole x. */
+static INLINE vf v_exp2(vf x) {
+    vf magic = v_set(12582912.0f), c = v_max(x, v_set(-125.0f)), n = v_add(c, magic); /* 1.5 * 2^23: the last bit is worth 1 */
+    vf r = v_sub(c, v_sub(n, magic));
+    vf p = v_set(9.582853169e-03f);
+    p = v_fma(p, r, v_set(5.590642504e-02f));
+    p = v_fma(p, r, v_set(2.402409861e-01f));
+    p = v_fma(p, r, v_set(6.931241934e-01f));
+    return v_raise(v_fma(p, r, v_set(1.0f)), n);
 }
 
 /* tanh x: below 0.625 an odd minimax polynomial (error 4.2e-9 before rounding), above 1 - 2 / (e^2|x| + 1). */
@@ -188,7 +201,7 @@ static size_t argmax(const float *x, size_t n) {
     return best < n ? best : 0; /* nothing but NaN */
 }
 
-/* The largest |x| of a strip; x has 32, 64, 96 or 128 elements. */
+/* The largest |x|; n is a multiple of 32. */
 static INLINE float strip_absmax(const float *x, size_t n) {
     vf best = v_set(0.0f);
     for (size_t i = 0; i < n; i += LANES) best = v_max(v_abs(v_load(x + i)), best);
@@ -213,6 +226,29 @@ static void quantize_row(const float *x, size_t cols, int8_t *q, int8_t *blocks,
         if ((float)code < share || code == 0) code++;
         blocks[b] = (int8_t)(code < 127 ? code : 127);
         vf factor = v_set(zero ? 0.0f : inverse / (float)blocks[b]);
+        (void)v_quantize(v_mul(v_load(block), factor), v_mul(v_load(block + LANES), factor), q + b * NB_BLOCK_COLS);
+    }
+}
+
+static float quantize_head(const float *x, size_t cols, int8_t *q, int32_t *start) {
+    float absmax = strip_absmax(x, cols), inverse = 127.0f / absmax;
+    int zero = !(inverse <= 3.0e38f); /* as in quantize_acts */
+    vf factor = v_set(zero ? 0.0f : inverse);
+    for (size_t b = 0; b < cols / NB_BLOCK_COLS; b++) {
+        const float *block = x + b * NB_BLOCK_COLS;
+        start[b] = -128 * v_quantize(v_mul(v_load(block), factor), v_mul(v_load(block + LANES), factor), q + b * NB_BLOCK_COLS);
+    }
+    return zero ? 0.0f : absmax / 127.0f;
+}
+
+static void quantize_key(const float *x, size_t cols, int8_t *q, uint16_t *scales) {
+    for (size_t b = 0; b < cols / NB_BLOCK_COLS; b++) {
+        const float *block = x + b * NB_BLOCK_COLS;
+        uint16_t half = nb_f32_up_to_bf16(strip_absmax(block, NB_BLOCK_COLS) / 127.0f);
+        float inverse = 1.0f / nb_bf16_to_f32(half);
+        int zero = !(inverse <= 3.0e38f);
+        scales[b] = zero ? 0 : half;
+        vf factor = v_set(zero ? 0.0f : inverse);
         (void)v_quantize(v_mul(v_load(block), factor), v_mul(v_load(block + LANES), factor), q + b * NB_BLOCK_COLS);
     }
 }

@@ -55,6 +55,11 @@ static INLINE vi mac_q4(vi dot, vc codes, vi scales, acts x, int g) {
     __m256i v = four_of(x + 4 * g);
     return (vi){add_products(dot.a, codes.a, scales.a, v), add_products(dot.b, codes.b, scales.b, v)};
 }
+/* 0 <= x <= 127, |code| <= 127: a pair sums to at most 32258. */
+static INLINE vi mac_weights(vi dot, vc codes, vi scales, acts x, int g) {
+    __m256i v = four_of(x + 4 * g);
+    return (vi){add_products(dot.a, v, scales.a, codes.a), add_products(dot.b, v, scales.b, codes.b)};
+}
 
 #include "simd/tile_by_group.h"
 

@@ -49,6 +49,10 @@ static INLINE vi mac_q8(vi dot, vc codes, vi scales, acts x, int g) {
 static INLINE vi mac_q4(vi dot, vc codes, vi scales, acts x, int g) {
     return add_products(dot, codes, scales, four_of(x + 4 * g));
 }
+/* 0 <= x <= 127, |code| <= 127: a pair sums to at most 32258. */
+static INLINE vi mac_weights(vi dot, vc codes, vi scales, acts x, int g) {
+    return add_products(dot, four_of(x + 4 * g), scales, codes);
+}
 
 #include "simd/tile_by_group.h"
 

@@ -29,6 +29,10 @@ static INLINE vi mac_q8(vi dot, vc codes, vi scales, acts x, int g) {
     return _mm512_dpbusd_epi32(dot, codes, four_of(x + 4 * g));
 }
 static INLINE vi mac_q4(vi dot, vc codes, vi scales, acts x, int g) { return mac_q8(dot, codes, scales, x, g); }
+static INLINE vi mac_weights(vi dot, vc codes, vi scales, acts x, int g) {
+    (void)scales;
+    return _mm512_dpbusd_epi32(dot, four_of(x + 4 * g), codes);
+}
 
 #include "simd/scale_last.h"
 #include "simd/tile_by_group.h"

@@ -38,6 +38,11 @@ static INLINE vi mac_q8(vi dot, vc codes, vi scales, acts x, int g) {
     return (vi){DPBUSD(dot.a, codes.a, v), DPBUSD(dot.b, codes.b, v)};
 }
 static INLINE vi mac_q4(vi dot, vc codes, vi scales, acts x, int g) { return mac_q8(dot, codes, scales, x, g); }
+static INLINE vi mac_weights(vi dot, vc codes, vi scales, acts x, int g) {
+    (void)scales;
+    __m256i v = four_of(x + 4 * g);
+    return (vi){DPBUSD(dot.a, v, codes.a), DPBUSD(dot.b, v, codes.b)};
+}
 
 #include "simd/scale_last.h"
 #include "simd/tile_by_group.h"

@@ -66,6 +66,9 @@ static INLINE vd pair_q8(vd dot, vc low, vc high, vi scales, acts x, int pair) {
     }
     return dot;
 }
+static INLINE vd pair_weights(vd dot, vc low, vc high, vi scales, acts x, int pair) {
+    return pair_q8(dot, low, high, scales, x, pair);
+}
 static INLINE vd pair_q4(vd dot, vc low, vc high, vi scales, acts x, int pair) {
     return pair_q8(dot, low, high, scales, x, pair);
 }

@@ -4,6 +4,7 @@
  * may be offset to unsigned by 64 or 128: a dot product then starts at -OFFSET * (sum of x), which costs nothing and stays exact.
  * A strip's sums are integers: those of its blocks, each times its row's block scale.
  *   vc, load_codes, store_codes   the unpacked codes of a group
+ *   flip_codes                    codes +- 128
  *   book, make_book               the codebook as decode_q4 wants it
  *   decode_q8, decode_q4          two groups from 128 packed bytes (q8) or 64 (q4)
  *   acts, load_acts               sixteen activations of one token, which serve four groups
@@ -12,7 +13,8 @@
  *                                 and the strip's sums with it. Where scales are multiplied, here or by what adds groups, is the
  *                                 tier's choice; scale_last.h does it in dot_close, and makes these from mac_start and dot_sum
  *   pair_q8, pair_q4              add two groups times the eight activations `pair` (0 or 1) of acts
- *   mac_q8, mac_q4                where by_group.h makes the above: add a group times the four activations g (0 to 3)
+ *   pair_weights                  pair_q8, but with codes that are signed everywhere, and activations of 0 to 127
+ *   mac_q8, mac_q4, mac_weights   where by_group.h makes the above: add a group times the four activations g (0 to 3)
  * The register tile of the unpacked form counts in units of TILE_UNIT tokens (1, but for smmla) and walks TILE_GROUPS groups
  * per step; tile_of_one.h and tile_by_group.h make it from the names above.
  *   tile_codes, store_pair, load_tile_codes     how two groups, 128 bytes, lie unpacked; the codes of a step
@@ -40,6 +42,10 @@ typedef const int8_t *book;
 static INLINE vc load_codes(const uint8_t *p) {
     vc c;
     memcpy(c.v, p, sizeof c.v);
+    return c;
+}
+static INLINE vc flip_codes(vc c) {
+    for (int i = 0; i < 64; i++) c.v[i] = (int8_t)(c.v[i] ^ -128);
     return c;
 }
 static INLINE void store_codes(uint8_t *p, vc c) { memcpy(p, c.v, sizeof c.v); }
@@ -72,6 +78,7 @@ static INLINE vi mac_q8(vi dot, vc codes, vi scales, acts x, int g) {
     return dot;
 }
 static INLINE vi mac_q4(vi dot, vc codes, vi scales, acts x, int g) { return mac_q8(dot, codes, scales, x, g); }
+static INLINE vi mac_weights(vi dot, vc codes, vi scales, acts x, int g) { return mac_q8(dot, codes, scales, x, g); }
 
 #include "simd/scale_last.h"
 

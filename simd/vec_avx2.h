@@ -103,6 +103,11 @@ static INLINE __m256 pow2_half(__m256 n) {
 }
 static INLINE vf v_pow2(vf n) { return (vf){pow2_half(n.a), pow2_half(n.b)}; }
 
+static INLINE __m256 raise_half(__m256 x, __m256 shifted) {
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(_mm256_castps_si256(shifted), 23)));
+}
+static INLINE vf v_raise(vf x, vf shifted) { return (vf){raise_half(x.a, shifted.a), raise_half(x.b, shifted.b)}; }
+
 static INLINE float v_sum(vf x) {
     __m256 b = _mm256_add_ps(x.a, x.b);
     __m128 c = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
@@ -129,6 +134,14 @@ static INLINE int32_t v_quantize(vf a, vf b, int8_t *q) {
     __m128i s = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
     s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
     return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+
+static INLINE void v_store_codes(uint8_t *p, vf x) { /* the sum's low byte is the rounded number */
+    vf shifted = v_add(x, v_set(12582912.0f));
+    __m256i low = _mm256_set1_epi32(255);
+    __m256i a = _mm256_and_si256(_mm256_castps_si256(shifted.a), low), b = _mm256_and_si256(_mm256_castps_si256(shifted.b), low);
+    __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8); /* undo the packing within halves */
+    _mm_storeu_si128((__m128i *)(void *)p, _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
 
 static INLINE __m128i load_128(const void *p) { return _mm_loadu_si128((const __m128i *)p); }

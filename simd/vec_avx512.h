@@ -61,6 +61,10 @@ static INLINE vf v_pow2(vf n) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));
 }
 
+static INLINE vf v_raise(vf a, vf shifted) {
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_slli_epi32(_mm512_castps_si512(shifted), 23)));
+}
+
 static INLINE float v_sum(vf a) {
     __m256 b = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
     __m128 c = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
@@ -81,6 +85,11 @@ static INLINE vi quantize_16(vf a, int8_t *q) {
 }
 static INLINE int32_t v_quantize(vf a, vf b, int8_t *q) {
     return _mm512_reduce_add_epi32(_mm512_add_epi32(quantize_16(a, q), quantize_16(b, q + LANES)));
+}
+
+static INLINE void v_store_codes(uint8_t *p, vf a) { /* the sum's low byte is the rounded number */
+    vi shifted = _mm512_castps_si512(_mm512_add_ps(a, _mm512_set1_ps(12582912.0f)));
+    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(shifted));
 }
 
 static INLINE vf v_load_f32(const uint8_t *p) { return _mm512_loadu_ps(p); }

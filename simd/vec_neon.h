@@ -125,6 +125,12 @@ static INLINE vf v_pow2(vf n) {
     return n;
 }
 
+static INLINE vf v_raise(vf x, vf shifted) {
+    EACH_QUARTER x.v[i] = vreinterpretq_f32_s32(
+        vaddq_s32(vreinterpretq_s32_f32(x.v[i]), vshlq_n_s32(vreinterpretq_s32_f32(shifted.v[i]), 23)));
+    return x;
+}
+
 static INLINE float v_sum(vf x) {
     float32x4_t four = vaddq_f32(vaddq_f32(x.v[0], x.v[2]), vaddq_f32(x.v[1], x.v[3]));
     return vaddv_f32(vadd_f32(vget_low_f32(four), vget_high_f32(four)));
@@ -146,6 +152,13 @@ static INLINE int16x8_t quantize_16(vf x, int8_t *q) { /* eight sums of two code
 }
 static INLINE int32_t v_quantize(vf a, vf b, int8_t *q) {
     return vaddlvq_s16(vaddq_s16(quantize_16(a, q), quantize_16(b, q + LANES)));
+}
+
+static INLINE void v_store_codes(uint8_t *p, vf x) { /* the sum's low byte is the rounded number */
+    uint16x4_t n[4];
+    x = v_add(x, v_set(12582912.0f));
+    EACH_QUARTER n[i] = vmovn_u32(vreinterpretq_u32_f32(x.v[i]));
+    vst1q_u8(p, vcombine_u8(vmovn_u16(vcombine_u16(n[0], n[1])), vmovn_u16(vcombine_u16(n[2], n[3]))));
 }
 
 static INLINE vf v_load_f32(const uint8_t *p) { /* as bytes: panels need not be aligned to floats for the compiler */

@@ -123,6 +123,18 @@ static INLINE vf v_pow2(vf n) {
     return r;
 }
 
+/* a * 2^n for a in [0.5, 2) and the integer n >= -125 that `shifted` = 1.5 * 2^23 + n holds in its low bits. */
+static INLINE vf v_raise(vf a, vf shifted) {
+    EACH_LANE {
+        uint32_t bits, n;
+        memcpy(&bits, &a.v[i], sizeof bits);
+        memcpy(&n, &shifted.v[i], sizeof n);
+        bits += n << 23;
+        memcpy(&a.v[i], &bits, sizeof bits);
+    }
+    return a;
+}
+
 /* The sum of all lanes, folded 8-4-2-1. */
 static INLINE float v_sum(vf a) {
     for (int half = LANES / 2; half > 0; half /= 2)
@@ -147,6 +159,12 @@ static INLINE int32_t v_quantize(vf a, vf b, int8_t *q) {
         sum += q[i] + q[LANES + i];
     }
     return sum;
+}
+
+/* Round 0 <= a < 255 to the nearest integer, ties to even, and store 16 bytes. */
+static INLINE void v_store_codes(uint8_t *p, vf a) {
+    a = v_round(a);
+    EACH_LANE p[i] = (uint8_t)a.v[i];
 }
 
 /* 16 values as they lie in a panel column, widened exactly. */

@@ -149,8 +149,9 @@ static void test_every_kernel_has_a_row(void **state) {
 #undef KERNEL
     };
     for (size_t i = 0; i < COUNT_OF(kernels); i++) {
-        /* Tested by themselves: below, and in test_quant.c. */
-        bool found = strncmp(kernels[i], "quantize_", 9) == 0 || strncmp(kernels[i], "search_", 7) == 0;
+        /* Tested by themselves: below, in test_quant.c, and in test_attend.c. */
+        bool found = strncmp(kernels[i], "quantize_", 9) == 0 || strncmp(kernels[i], "search_", 7) == 0 ||
+                     strcmp(kernels[i], "scores_q8") == 0 || strcmp(kernels[i], "weigh_q8") == 0;
         for (size_t j = 0; j < COUNT_OF(vector_kernels); j++) found = found || strcmp(vector_kernels[j].name, kernels[i]) == 0;
         for (size_t j = 0; j < COUNT_OF(products); j++) found = found || strcmp(products[j].name, kernels[i]) == 0;
         if (!found) fail_msg("no test for kernel %s", kernels[i]);
