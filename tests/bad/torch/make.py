@@ -156,9 +156,9 @@ def zips():
     end = good.rfind(b"PK\5\6")
     write("zip_absurd_count.pt", good[: end + 8] + b"\xfe\xff\xfe\xff" + good[end + 12 :], "it is not a whole zip file")
     size = bytearray(good)  # the size of the first storage in the directory
-    i = size.find(b"x/data/0", end - 300) - 46
+    i = size.rfind(b"x/data/0", 0, end) - 46
     size[i + 20 : i + 28] = b"\xff\xff\xff\x7f" * 2
-    write("zip_absurd_size.pt", bytes(size), "")
+    write("zip_absurd_size.pt", bytes(size), "entry 'x/data/0': its size is more than the file holds")
     write("zip_torchscript.pt", archive([("x/data.pkl", b"\x80\x02c__torch__\nModel\n)\x81."), ("x/code/__torch__.py", b""), ("x/constants.pkl", b"\x80\x02).")]),
           "the pickle asks for '__torch__.Model', which is not allowed")
 
