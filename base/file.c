@@ -108,6 +108,8 @@ nb_status nb_file_open(nb_file *f, const char *path, nb_error *err) {
 
 nb_status nb_file_read(const nb_file *f, uint64_t offset, size_t n, void *dst, nb_error *err) {
     uint8_t *to = dst;
+    const uint64_t first = offset;
+    const size_t all = n;
     if (!nb_range_ok(offset, n, f->size))
         return nb_fail(err, NB_TRUNCATED, "'%s' has %llu bytes, %zu more are needed from byte %llu", f->path,
                        (unsigned long long)f->size, n, (unsigned long long)offset);
@@ -120,6 +122,7 @@ nb_status nb_file_read(const nb_file *f, uint64_t offset, size_t n, void *dst, n
         offset += (uint64_t)got;
         n -= (size_t)got;
     }
+    if (f->tap.see) f->tap.see(f->tap.user, first, dst, all);
     return NB_OK;
 }
 

@@ -25,12 +25,19 @@ void nb_map_release(const nb_map *map, size_t offset, size_t length);
  * NB_CANCELLED when a signal interrupts standard input. On failure `out` keeps the bytes it had. */
 nb_status nb_read_file(const char *path, size_t limit, nb_buf *out, nb_error *err);
 
+/* Somebody who sees what is read, on the thread that reads it. */
+typedef struct nb_file_tap {
+    void (*see)(void *user, uint64_t offset, const void *bytes, size_t n);
+    void *user;
+} nb_file_tap;
+
 /* A regular file that is read range by range. Its size is that at opening: a file that has become shorter gives
  * NB_TRUNCATED, not a signal. Reading is thread-safe, closing accepts a zeroed one. */
 typedef struct nb_file {
     int fd;
     uint64_t size;
-    char *path; /* owned; NULL: not open */
+    char *path;      /* owned; NULL: not open */
+    nb_file_tap tap; /* see NULL: nobody */
 } nb_file;
 nb_status nb_file_open(nb_file *f, const char *path, nb_error *err);
 nb_status nb_file_read(const nb_file *f, uint64_t offset, size_t n, void *dst, nb_error *err); /* exactly n bytes */

@@ -133,7 +133,7 @@ static nb_status make_provenance_json(job *j) {
     char hash[17];
     snprintf(hash, sizeof hash, "%016" PRIx64, j->source_hash);
     json_t *object = json_pack("{s:{s:o, s:s, s:s, s:I, s:o*}, s:{s:s, s:o}}", "source", "name",
-                               text_json(nb_name_base(j->input.path)), "form", j->input.form->title, "xxh3", hash,
+                               text_json(nb_name_base(j->input.path)), "form", j->input.form->title, "xxh3_1m", hash,
                                "bytes", (json_int_t)j->source_bytes, "files", files_json(j->input.source), "converter",
                                "version", NIBBLE_VERSION, "options", options_json(j->options));
     return dump(j, object, &j->provenance_json);
@@ -193,7 +193,7 @@ static nb_status open_source(job *j, const char *source) {
 /* How large the source is: made-up weights count as f32. */
 static nb_status measure_source(job *j) {
     const nb_source *s = j->input.source;
-    if (!j->options->synthetic) return nb_hasher_start(&j->hasher, s->files, s->n_files, &j->source_bytes, j->err);
+    if (!j->options->synthetic) return nb_hasher_start(&j->hasher, s->files, s->handles, s->n_files, &j->source_bytes, j->err);
     j->source_bytes = j->plan.source_elements * sizeof(float);
     return NB_OK;
 }
@@ -250,7 +250,7 @@ static bool is_source(const nb_source *s, const char *path) {
 }
 
 static nb_status commit(job *j, nb_convert_report *report) {
-    nb_status st = j->hasher ? nb_hasher_finish(j->hasher, &j->source_hash, j->err) : NB_OK;
+    nb_status st = j->hasher ? nb_hasher_finish(j->hasher, &j->source_hash, NULL, j->err) : NB_OK;
     if (!st) st = make_provenance_json(j);
     return st ? st
               : nb_writer_commit(j->writer, j->model_json, j->provenance_json, &report->identity, &report->file_bytes,

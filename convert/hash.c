@@ -1,92 +1,149 @@
 #include "convert/hash.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <xxhash.h>
+#include "base/bytes.h"
 #include "base/checked.h"
-#include "base/file.h"
 #include "base/mem.h"
 
-enum { PIECE = 1 << 20 };
+typedef struct piece {
+    uint64_t hash;        /* when all of it is done */
+    uint32_t done;        /* bytes from its beginning */
+    XXH3_state_t *state;  /* of a part; NULL when none or all is done */
+} piece;
+
+typedef struct hashed_file {
+    nb_hasher *hasher;
+    nb_file own;      /* for what is left */
+    nb_file *handle;  /* that is seen, or NULL */
+    piece *pieces;    /* [n_pieces] */
+    size_t n_pieces;
+} hashed_file;
 
 struct nb_hasher {
-    nb_file *files; /* [n] */
+    hashed_file *files; /* [n] */
     size_t n;
-    uint8_t *piece; /* [PIECE] */
-    XXH3_state_t *state;
-    pthread_t thread;
-    bool running;     /* the thread exists and has not been joined */
-    atomic_bool stop; /* set by nb_hasher_free */
-    nb_status status; /* the thread's, once it has been joined */
-    nb_error error;
+    bool failed; /* no memory for the state of a piece */
 };
 
-static nb_status hash_file(nb_hasher *h, const nb_file *f) {
-    for (uint64_t at = 0; at < f->size && !atomic_load_explicit(&h->stop, memory_order_relaxed); at += PIECE) {
-        size_t n = f->size - at < PIECE ? (size_t)(f->size - at) : PIECE;
-        nb_status st = nb_file_read(f, at, n, h->piece, &h->error);
-        if (st) return st;
-        XXH3_64bits_update(h->state, h->piece, n);
+static size_t piece_bytes(const hashed_file *f, size_t i) {
+    return i + 1 < f->n_pieces ? NB_HASH_PIECE : (size_t)(f->own.size - (uint64_t)i * NB_HASH_PIECE);
+}
+
+/* Bytes of piece i from `at` on: what is known of them, what leaves a gap, and what is new. */
+static void add(hashed_file *f, size_t i, size_t at, const uint8_t *bytes, size_t n) {
+    piece *p = &f->pieces[i];
+    if (at > p->done || at + n <= p->done) return;
+    bytes += p->done - at;
+    n -= p->done - at;
+    bool all = p->done + n == piece_bytes(f, i);
+    if (!p->done && all) {
+        p->hash = XXH3_64bits(bytes, n);
+    } else {
+        if (!p->state && (p->state = XXH3_createState())) XXH3_64bits_reset(p->state);
+        if (!p->state) {
+            f->hasher->failed = true;
+            return;
+        }
+        XXH3_64bits_update(p->state, bytes, n);
+        if (all) {
+            p->hash = XXH3_64bits_digest(p->state);
+            XXH3_freeState(p->state);
+            p->state = NULL;
+        }
     }
+    p->done += (uint32_t)n;
+}
+
+static void see(void *user, uint64_t offset, const void *bytes, size_t n) {
+    hashed_file *f = user;
+    const uint8_t *from = bytes;
+    while (n) {
+        size_t i = (size_t)(offset / NB_HASH_PIECE), at = (size_t)(offset % NB_HASH_PIECE);
+        if (i >= f->n_pieces) return; /* the file has grown since */
+        size_t part = nb_min_size(n, NB_HASH_PIECE - at);
+        add(f, i, at, from, nb_min_size(part, piece_bytes(f, i) - nb_min_size(at, piece_bytes(f, i))));
+        from += part;
+        offset += part;
+        n -= part;
+    }
+}
+
+static nb_status watch(nb_hasher *h, const char *path, nb_file *handle, nb_error *err) {
+    hashed_file *f = &h->files[h->n];
+    nb_status st = nb_file_open(&f->own, path, err);
+    if (st) return st;
+    h->n++; /* to be closed */
+    f->hasher = h;
+    uint64_t n = f->own.size / NB_HASH_PIECE + (f->own.size % NB_HASH_PIECE != 0);
+    if (n > SIZE_MAX / sizeof *f->pieces) return nb_fail(err, NB_LIMIT, "'%s' is too large", path);
+    f->n_pieces = (size_t)n;
+    f->pieces = nb_calloc(f->n_pieces ? f->n_pieces : 1, sizeof *f->pieces);
+    if (!f->pieces) return nb_oom(err, "hashing", f->n_pieces * sizeof *f->pieces);
+    f->handle = handle;
+    if (handle) handle->tap = (nb_file_tap){see, f};
     return NB_OK;
 }
 
-static void *run(void *arg) {
-    nb_hasher *h = arg;
-    for (size_t i = 0; !h->status && i < h->n; i++) h->status = hash_file(h, &h->files[i]);
-    return NULL;
-}
-
-static nb_status prepare(nb_hasher *h, const char *const *files, size_t n, uint64_t *bytes, nb_error *err) {
-    h->files = nb_calloc(n ? n : 1, sizeof *h->files);
-    h->piece = nb_alloc(PIECE);
-    h->state = XXH3_createState();
-    if (!h->files || !h->piece || !h->state) return nb_oom(err, "hashing", PIECE);
-    XXH3_64bits_reset(h->state);
-    for (; h->n < n; h->n++) {
-        nb_status st = nb_file_open(&h->files[h->n], files[h->n], err);
-        if (st) return st;
-        if (!nb_add_u64(*bytes, h->files[h->n].size, bytes))
-            return nb_fail(err, NB_LIMIT, "the checkpoint is too large");
-    }
-    return NB_OK;
-}
-
-nb_status nb_hasher_start(nb_hasher **hasher, const char *const *files, size_t n, uint64_t *bytes, nb_error *err) {
+nb_status nb_hasher_start(nb_hasher **hasher, const char *const *files, nb_file *const *handles, size_t n, uint64_t *bytes,
+                          nb_error *err) {
     nb_hasher *h = *hasher = nb_calloc(1, sizeof *h);
     *bytes = 0;
-    if (!h) return nb_oom(err, "hashing", sizeof *h);
-    atomic_init(&h->stop, false);
-    nb_status st = prepare(h, files, n, bytes, err);
+    if (h) h->files = nb_calloc(n ? n : 1, sizeof *h->files);
+    nb_status st = h && h->files ? NB_OK : nb_oom(err, "hashing", n * sizeof *h->files);
+    for (size_t i = 0; !st && i < n; i++) {
+        st = watch(h, files[i], handles[i], err);
+        if (!st && !nb_add_u64(*bytes, h->files[i].own.size, bytes)) st = nb_fail(err, NB_LIMIT, "the checkpoint is too large");
+    }
     if (st) {
         nb_hasher_free(h);
         *hasher = NULL;
-        return st;
     }
-    h->running = pthread_create(&h->thread, NULL, run, h) == 0;
-    if (!h->running) run(h); /* no thread to be had: now, then */
+    return st;
+}
+
+static nb_status read_rest(hashed_file *f, uint8_t *room, uint64_t *left, nb_error *err) {
+    for (size_t i = 0; i < f->n_pieces; i++) {
+        size_t at = f->pieces[i].done, n = piece_bytes(f, i) - at;
+        nb_status st = n ? nb_file_read(&f->own, (uint64_t)i * NB_HASH_PIECE + at, n, room, err) : NB_OK;
+        if (st) return st;
+        add(f, i, at, room, n);
+        *left += n;
+    }
     return NB_OK;
 }
 
-static void join(nb_hasher *h) {
-    if (h->running) pthread_join(h->thread, NULL);
-    h->running = false;
-}
-
-nb_status nb_hasher_finish(nb_hasher *h, uint64_t *hash, nb_error *err) {
-    join(h);
-    *hash = XXH3_64bits_digest(h->state);
-    return h->status ? nb_fail(err, h->status, "%s", h->error.text) : NB_OK;
+nb_status nb_hasher_finish(nb_hasher *h, uint64_t *hash, uint64_t *left, nb_error *err) {
+    uint64_t ignored;
+    uint8_t *room = nb_alloc(NB_HASH_PIECE), number[8];
+    XXH3_state_t *all = XXH3_createState();
+    nb_status st = room && all ? NB_OK : nb_oom(err, "hashing", NB_HASH_PIECE);
+    if (!left) left = &ignored;
+    *left = 0;
+    if (!st) XXH3_64bits_reset(all);
+    for (size_t i = 0; !st && i < h->n; i++) {
+        st = read_rest(&h->files[i], room, left, err);
+        for (size_t k = 0; !st && k < h->files[i].n_pieces; k++) {
+            nb_put_u64(number, h->files[i].pieces[k].hash);
+            XXH3_64bits_update(all, number, sizeof number);
+        }
+    }
+    if (!st && h->failed) st = nb_oom(err, "hashing", NB_HASH_PIECE);
+    *hash = st ? 0 : XXH3_64bits_digest(all);
+    XXH3_freeState(all);
+    nb_free(room);
+    return st;
 }
 
 void nb_hasher_free(nb_hasher *h) {
     if (!h) return;
-    atomic_store_explicit(&h->stop, true, memory_order_relaxed);
-    join(h);
-    for (size_t i = 0; i < h->n; i++) nb_file_close(&h->files[i]);
-    XXH3_freeState(h->state);
+    for (size_t i = 0; i < h->n; i++) {
+        hashed_file *f = &h->files[i];
+        if (f->handle) f->handle->tap = (nb_file_tap){0};
+        for (size_t k = 0; f->pieces && k < f->n_pieces; k++) XXH3_freeState(f->pieces[k].state);
+        nb_free(f->pieces);
+        nb_file_close(&f->own);
+    }
     nb_free(h->files);
-    nb_free(h->piece);
     nb_free(h);
 }

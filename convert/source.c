@@ -70,10 +70,13 @@ nb_status nb_source_set_tensors(nb_source *s, const nb_source_tensor *tensors, s
     return NB_OK;
 }
 
-nb_status nb_source_set_file(nb_source *s, const char *path, nb_error *err) {
+nb_status nb_source_set_file(nb_source *s, const char *path, nb_file *handle, nb_error *err) {
     const char **files = nb_arena_alloc(&s->arena, sizeof *files);
-    if (!files || !(files[0] = nb_arena_text(&s->arena, path, strlen(path)))) return nb_arena_failed(&s->arena, err);
+    nb_file **handles = nb_arena_alloc(&s->arena, sizeof *handles);
+    if (!files || !handles || !(files[0] = nb_arena_text(&s->arena, path, strlen(path)))) return nb_arena_failed(&s->arena, err);
+    handles[0] = handle;
     s->files = files;
+    s->handles = handles;
     s->n_files = 1;
     return NB_OK;
 }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/file.h"
 #include "base/status.h"
 #include "convert/arena.h"
 #include "convert/dtype.h"
@@ -43,6 +44,7 @@ struct nb_source {
     const nb_value *meta;    /* what the file holds besides; may be NULL */
     const char *wrapper;     /* key of `meta` under which the tensors were found; "" at the top */
     const char *const *files; /* [n_files], paths of what it is read from, in the order in which they are hashed */
+    nb_file *const *handles;  /* [n_files] through which they are read; NULL where it is none of these */
     size_t n_files;
 };
 
@@ -81,7 +83,7 @@ nb_status nb_source_tensor_set(nb_source_tensor *t, const char *name, size_t n_n
                                const uint64_t *dims, nb_error *err);
 /* Their list (in the arena) becomes that of the source; a name that is there twice is refused. */
 nb_status nb_source_set_tensors(nb_source *s, const nb_source_tensor *tensors, size_t n, nb_error *err);
-nb_status nb_source_set_file(nb_source *s, const char *path, nb_error *err); /* the only one */
+nb_status nb_source_set_file(nb_source *s, const char *path, nb_file *handle, nb_error *err); /* the only one */
 
 const nb_source_tensor *nb_source_find(const nb_source *s, const char *name); /* NULL: no such tensor */
 

@@ -93,7 +93,7 @@ nb_status nb_flat_create(nb_flat **flat, const char *path, size_t arena_limit, n
     f->base.wrapper = "";
     f->base.arena.limit = arena_limit;
     nb_status st = nb_file_open(&f->file, path, err);
-    if (!st) st = nb_source_set_file(&f->base, path, err);
+    if (!st) st = nb_source_set_file(&f->base, path, &f->file, err);
     if (st) nb_flat_close(&f->base);
     else *flat = f;
     return st;

@@ -58,10 +58,15 @@ static nb_status list_files(shards *s, nb_error *err) {
     size_t n = 0, at = 0;
     for (size_t i = 0; i < s->n; i++) n += s->parts[i]->n_files;
     const char **files = nb_arena_alloc(&s->base.arena, n * sizeof *files);
-    if (!files) return nb_arena_failed(&s->base.arena, err);
+    nb_file **handles = nb_arena_alloc(&s->base.arena, n * sizeof *handles);
+    if (!files || !handles) return nb_arena_failed(&s->base.arena, err);
     for (size_t i = 0; i < s->n; i++)
-        for (size_t k = 0; k < s->parts[i]->n_files; k++) files[at++] = s->parts[i]->files[k];
+        for (size_t k = 0; k < s->parts[i]->n_files; k++, at++) {
+            files[at] = s->parts[i]->files[k];
+            handles[at] = s->parts[i]->handles[k];
+        }
     s->base.files = files;
+    s->base.handles = handles;
     s->base.n_files = n;
     return NB_OK;
 }

@@ -206,7 +206,7 @@ static nb_status open_with(nb_source **source, archive_open open_archive, const 
     nb_status st = open_archive(&s->archive, path, &s->base.arena, &top, err);
     if (!st) {
         st = find_tensors(s, top, err);
-        if (!st) st = nb_source_set_file(&s->base, path, err);
+        if (!st) st = nb_source_set_file(&s->base, path, s->archive->file, err);
         if (st) nb_context(err, st, "'%s'", path);
     }
     if (st) torch_close(&s->base);

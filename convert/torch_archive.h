@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/file.h"
 #include "base/status.h"
 #include "convert/arena.h"
 #include "convert/value.h"
@@ -27,6 +28,7 @@ typedef struct nb_torch_archive_ops {
 
 struct nb_torch_archive {
     const nb_torch_archive_ops *ops;
+    nb_file *file; /* what it is read from */
 };
 
 /* The archive and its tree, which lives in the arena. Sentences name the file. */

@@ -149,7 +149,7 @@ nb_status nb_torch_legacy_open(nb_torch_archive **archive_, const char *path, nb
     archive *a = nb_calloc(1, sizeof *a);
     *archive_ = NULL;
     if (!a) return nb_oom(err, "a checkpoint", sizeof *a);
-    a->base.ops = &ops;
+    a->base = (nb_torch_archive){&ops, &a->file};
     nb_status st = nb_file_open(&a->file, path, err);
     if (!st) {
         st = read_head(a, arena, top, err);

@@ -89,6 +89,7 @@ nb_status nb_torch_zip_open(nb_torch_archive **archive_, const char *path, nb_ar
     a->base.ops = &ops;
     nb_status st = nb_zip_open(&a->zip, path, err); /* the sentence names the file */
     if (!st) {
+        a->base.file = nb_zip_file(a->zip);
         st = read_tree(a, arena, top, err);
         if (st) nb_context(err, st, "'%s'", path);
     }

@@ -1,8 +1,8 @@
 #include "convert/zip.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <zip.h>
 #include "base/checked.h"
 #include "base/mem.h"
@@ -15,6 +15,9 @@ typedef struct entry {
 } entry;
 
 struct nb_zip {
+    nb_file disk;
+    uint64_t at;      /* where libzip stands in it */
+    zip_error_t why;  /* of what libzip asked for last */
     zip_t *archive;
     entry *entries; /* [count], by name */
     size_t count;
@@ -71,29 +74,71 @@ static nb_status read_directory(nb_zip *z, uint64_t file_bytes, nb_error *err) {
     return NB_OK;
 }
 
+/* libzip's view of the file: everything goes through nb_file_read, so that what is read is seen. */
+static zip_int64_t serve(void *user, void *data, zip_uint64_t n, zip_source_cmd_t command) {
+    nb_zip *z = user;
+    zip_int64_t to;
+    nb_error err;
+    switch ((int)command) { /* the others are for writing */
+    case ZIP_SOURCE_SUPPORTS:
+        return zip_source_make_command_bitmap(ZIP_SOURCE_OPEN, ZIP_SOURCE_READ, ZIP_SOURCE_CLOSE, ZIP_SOURCE_STAT, ZIP_SOURCE_ERROR,
+                                              ZIP_SOURCE_FREE, ZIP_SOURCE_SEEK, ZIP_SOURCE_TELL, ZIP_SOURCE_SUPPORTS, -1);
+    case ZIP_SOURCE_OPEN: z->at = 0; return 0;
+    case ZIP_SOURCE_CLOSE:
+    case ZIP_SOURCE_FREE: return 0;
+    case ZIP_SOURCE_TELL: return (zip_int64_t)z->at;
+    case ZIP_SOURCE_ERROR: return zip_error_to_data(&z->why, data, n);
+    case ZIP_SOURCE_READ:
+        if (n > z->disk.size - z->at) n = z->disk.size - z->at;
+        if (nb_file_read(&z->disk, z->at, (size_t)n, data, &err)) break;
+        z->at += n;
+        return (zip_int64_t)n;
+    case ZIP_SOURCE_SEEK:
+        to = zip_source_seek_compute_offset(z->at, z->disk.size, data, n, &z->why);
+        if (to >= 0) z->at = (uint64_t)to;
+        return to < 0 ? -1 : 0;
+    case ZIP_SOURCE_STAT:
+        zip_stat_init(data);
+        ((zip_stat_t *)data)->size = z->disk.size;
+        ((zip_stat_t *)data)->valid = ZIP_STAT_SIZE;
+        return sizeof(zip_stat_t);
+    default: zip_error_set(&z->why, ZIP_ER_OPNOTSUPP, 0); return -1;
+    }
+    zip_error_set(&z->why, ZIP_ER_READ, EIO);
+    return -1;
+}
+
+static nb_status open_archive(nb_zip *z, nb_error *err) {
+    zip_error_t why;
+    zip_error_init(&why);
+    zip_source_t *source = zip_source_function_create(serve, z, &why);
+    z->archive = source ? zip_open_from_source(source, ZIP_RDONLY, &why) : NULL;
+    nb_status st = z->archive ? NB_OK
+                   : zip_error_code_zip(&why) == ZIP_ER_MEMORY
+                       ? nb_oom(err, "a zip file", 0)
+                       : nb_fail(err, NB_FORMAT, "it is not a whole zip file (%s)", zip_error_strerror(&why));
+    if (!z->archive && source) zip_source_free(source);
+    zip_error_fini(&why);
+    return st;
+}
+
 nb_status nb_zip_open(nb_zip **zip, const char *path, nb_error *err) {
-    int code = 0;
-    struct stat info;
-    nb_status st = NB_OK;
     nb_zip *z = nb_calloc(1, sizeof *z);
     *zip = NULL;
     if (!z) return nb_oom(err, "a zip file", sizeof *z);
-    z->archive = stat(path, &info) ? NULL : zip_open(path, ZIP_RDONLY, &code);
-    if (!z->archive) {
-        zip_error_t why;
-        zip_error_init_with_code(&why, code);
-        st = code == ZIP_ER_MEMORY ? nb_oom(err, "a zip file", 0)
-             : code ? nb_fail(err, NB_FORMAT, "it is not a whole zip file (%s)", zip_error_strerror(&why))
-                    : nb_fail(err, NB_IO, "it cannot be opened");
-        zip_error_fini(&why);
-        goto out;
+    zip_error_init(&z->why);
+    nb_status st = nb_file_open(&z->disk, path, err);
+    if (!st) {
+        st = open_archive(z, err);
+        if (!st) st = read_directory(z, z->disk.size, err);
+        if (st) nb_context(err, st, "'%s'", path);
     }
-    st = read_directory(z, (uint64_t)info.st_size, err);
-out:
     if (st) nb_zip_close(z);
     else *zip = z;
-    return st ? nb_context(err, st, "'%s'", path) : NB_OK;
+    return st;
 }
+
+nb_file *nb_zip_file(nb_zip *z) { return &z->disk; }
 
 static void close_entry(nb_zip *z) {
     if (z->file) zip_fclose(z->file);
@@ -106,6 +151,8 @@ void nb_zip_close(nb_zip *z) {
     if (!z) return;
     close_entry(z);
     if (z->archive) zip_discard(z->archive);
+    zip_error_fini(&z->why);
+    nb_file_close(&z->disk);
     nb_free(z->entries);
     nb_free(z);
 }

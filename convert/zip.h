@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/status.h"
 
 typedef struct nb_zip nb_zip;
@@ -21,6 +22,8 @@ enum {
 
 nb_status nb_zip_open(nb_zip **zip, const char *path, nb_error *err);
 void nb_zip_close(nb_zip *z); /* accepts NULL */
+
+nb_file *nb_zip_file(nb_zip *z); /* through which it is read */
 
 size_t nb_zip_count(const nb_zip *z);
 const char *nb_zip_name(const nb_zip *z, size_t i);
