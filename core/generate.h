@@ -16,6 +16,7 @@ typedef struct nb_step {
     int32_t id;
     bool sampled;    /* false: forced by a tool */
     bool terminal;   /* a stop token: the end of the row */
+    bool done;       /* the row has ended with it, in whatever way but by being cancelled */
     const char *text; /* UTF-8 that became complete with this token and no stop text can still claim; may be empty */
     size_t text_size;
 } nb_step;

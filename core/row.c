@@ -160,8 +160,8 @@ nb_status nb_row_take(nb_row *row, int32_t id, bool last, nb_step *step, nb_erro
         st = take_ordinary(row, id, !forced, err);
         if (!st && last) st = nb_row_end(row, NB_FINISH_LENGTH, err);
     }
-    *step = (nb_step){.id = id, .sampled = !forced, .terminal = terminal, .text = nb_buf_str(&row->g->text) + before,
-                      .text_size = row->g->text.size - before};
+    *step = (nb_step){.id = id, .sampled = !forced, .terminal = terminal, .done = row->done,
+                      .text = nb_buf_str(&row->g->text) + before, .text_size = row->g->text.size - before};
     return st;
 }
 
