@@ -322,6 +322,11 @@ const char *type_choice(size_t i) {
     return NULL;
 }
 
+const char *convert_type_choice(size_t i) {
+    if (type_choice(i)) return type_choice(i);
+    return i == 0 || type_choice(i - 1) ? TYPE_AUTO : NULL; /* behind the last */
+}
+
 const char *overflow_choice(size_t i) {
     static const char *const names[] = {[NB_OVERFLOW_STOP] = "stop", [NB_OVERFLOW_SLIDE] = "slide"};
     return i < sizeof names / sizeof *names ? names[i] : NULL;

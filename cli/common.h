@@ -98,6 +98,8 @@ void print_speed(const speed *s); /* on stderr */
 
 /* Values of --type and --store for options.def: NULL past the end. */
 const char *type_choice(size_t i);
+#define TYPE_AUTO "auto"
+const char *convert_type_choice(size_t i); /* those and TYPE_AUTO */
 const char *store_choice(size_t i);
 const char *overflow_choice(size_t i);
 

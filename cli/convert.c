@@ -145,6 +145,11 @@ static int check_source(const options *o) {
         return usage_error("convert: '%s' is one argument too many: --synthetic takes no SRC", o->args[0]);
     if (o->report && o->dry_run) return usage_error("convert: a --dry-run has nothing for a --report");
     if (o->loras.n && o->synthetic) return usage_error("convert: --synthetic takes no --lora: there is nothing to merge it into");
+    nb_type type;
+    if (o->bits > 0 && nb_type_by_name(o->type, &type) && !nb_types[type].scaled)
+        return usage_error("convert: --bits chooses among quantized types, not --type %s", o->type);
+    if (o->dry_run && (o->bits > 0 || !strcmp(o->type, TYPE_AUTO)))
+        return usage_error("convert: types are chosen by measuring, which a --dry-run does not");
     if (o->arch && o->synthetic) return usage_error("convert: --synthetic takes no --arch: a shape has its own");
     return 0;
 }
@@ -185,6 +190,7 @@ int cmd_convert(const options *o) {
                                   .tokenizer = o->tokenizer,
                                   .chat_style = o->chat_style,
                                   .arch = o->arch,
+                                  .bits = o->bits,
                                   .calibrate = o->calibrate,
                                   .synthetic = o->synthetic,
                                   .settings = settings,
@@ -200,7 +206,9 @@ int cmd_convert(const options *o) {
                                   .say = say,
                                   .user = &bar,
                                   .list = &list};
-        nb_type_by_name(o->type, &how.type);
+        how.automatic = !strcmp(o->type, TYPE_AUTO);
+        if (how.automatic) how.type = NB_TYPE_Q4;
+        else nb_type_by_name(o->type, &how.type);
         st = nb_convert(source, target, &how, &report, &err);
         progress_end(&bar);
     }

@@ -10,14 +10,18 @@
 #include "core/batch.h"
 #include "core/rng.h"
 #include "core/sampler.h"
+#include "core/score.h"
 
 /* Of the diagonal's mean: what is added to it, so that inputs which the text hardly shows do not count as nothing. */
 static const double DAMPING = 0.01;
 
 enum { CHUNK = 256, TEXT_LIMIT = 256 << 20, SELF_ROWS = 16, SELF_SEED = 1 };
 
+/* Tokens of which divergences are measured, and how many logits are kept for that but for the least number of tokens. */
+enum { PROBE_LEAST = 256, PROBE_MOST = 2048, PROBE_LOGITS = 1 << 24 };
+
 struct nb_calibration {
-    const nb_model *model;
+    nb_model *model;
     const nb_plan *plan;
     nb_calibrate_options o;
     nb_ids ids;    /* windows of `window` tokens, one after the other; the last may be shorter */
@@ -26,6 +30,12 @@ struct nb_calibration {
     nb_moments moments;
     nb_session *session;
     nb_feedback feedback; /* of the matrix asked for last */
+    const nb_weight *of;  /* that matrix */
+    /* for divergences, from when one is asked for */
+    nb_session *probe;
+    size_t n_probed;
+    float *exact;         /* [n_probed][vocab] */
+    double divergence;    /* sum so far */
 };
 
 /* ---- what is read ---- */
@@ -166,8 +176,13 @@ nb_status nb_calibration_feedback(nb_calibration *c, const nb_plan_tensor *t, co
     const nb_weight *w = product_of(c, t);
     nb_status st = NB_OK;
     *f = NULL;
-    nb_feedback_free(&c->feedback);
     if (!w) return NB_OK;
+    if (w == c->of) {
+        *f = &c->feedback;
+        return NB_OK;
+    }
+    nb_feedback_free(&c->feedback);
+    c->of = NULL;
     nb_moment *m = nb_moments_find(&c->moments, w);
     if (!m || !m->sum) {
         st = gather(c, t, err);
@@ -179,7 +194,63 @@ nb_status nb_calibration_feedback(nb_calibration *c, const nb_plan_tensor *t, co
     st = nb_feedback_make(&c->feedback, sum, m->n, DAMPING, c->o.team, err);
     if (st) return nb_context(err, st, "tensor '%s'", t->name);
     *f = &c->feedback;
+    c->of = w;
     return NB_OK;
+}
+
+/* ---- divergence ---- */
+
+static int keep_logits(void *user, size_t position, const float *logits) {
+    nb_calibration *c = user;
+    size_t vocab = nb_model_hparams(c->model)->vocab_size, at = c->n_probed / c->window * c->window + position;
+    memcpy(c->exact + at * vocab, logits, vocab * sizeof *logits);
+    c->n_probed++;
+    return 0;
+}
+
+static int add_divergence(void *user, size_t position, const float *logits) {
+    nb_calibration *c = user;
+    size_t vocab = nb_model_hparams(c->model)->vocab_size, at = c->n_probed / c->window * c->window + position;
+    const float *exact = c->exact + at * vocab;
+    c->divergence += nb_divergence(exact, nb_log_sum_exp(exact, vocab), logits, nb_log_sum_exp(logits, vocab), vocab);
+    c->n_probed++;
+    return 0;
+}
+
+/* The model reads the tokens for divergences, whole windows but for the last. */
+static nb_status probe(nb_calibration *c, size_t n, nb_logits_fn each, nb_error *err) {
+    nb_status st = NB_OK;
+    c->n_probed = 0;
+    for (size_t at = 0; !st && at < n; at += c->window) {
+        nb_session_rewind(c->probe, 0);
+        st = nb_session_append(c->probe, c->ids.data + at, nb_min_size(c->window, n - at), each, c, err);
+    }
+    return st;
+}
+
+static nb_status probe_exact(nb_calibration *c, size_t n, nb_error *err) {
+    size_t vocab = nb_model_hparams(c->model)->vocab_size, bytes = n * vocab * sizeof *c->exact;
+    const nb_session_options o = {.n_ctx = (uint32_t)c->window, .n_chunk = CHUNK, .n_logits = CHUNK, .team = c->o.team};
+    c->exact = nb_alloc(bytes);
+    if (!c->exact) return nb_oom(err, "the exact model's logits", bytes);
+    nb_status st = nb_session_create(&c->probe, c->model, &o, err);
+    return st ? st : probe(c, n, keep_logits, err);
+}
+
+nb_status nb_calibration_divergence(nb_calibration *c, const nb_plan_tensor *t, const nb_weight *w, double *divergence,
+                                    nb_error *err) {
+    size_t most = PROBE_LOGITS / nb_model_hparams(c->model)->vocab_size;
+    size_t n = nb_min_size(c->ids.size, nb_min_size(PROBE_MOST, nb_max_size(PROBE_LEAST, most)));
+    nb_status st = c->probe ? NB_OK : probe_exact(c, n, err);
+    if (st) return st;
+    c->divergence = 0;
+    nb_weight exact = nb_model_exchange(c->model, t->id, t->layer, w);
+    st = probe(c, n, add_divergence, err);
+    nb_model_exchange(c->model, t->id, t->layer, &exact);
+    *divergence = c->divergence / (double)n;
+    if (!st && !nb_progress_step(c->o.progress, "measuring", (uint64_t)(t - c->plan->tensors) + 1, c->plan->n))
+        st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");
+    return st;
 }
 
 size_t nb_calibration_tokens(const nb_calibration *c) { return c->ids.size; }
@@ -199,7 +270,7 @@ static nb_status prepare(nb_calibration *c, nb_error *err) {
     return st ? st : nb_moments_create(&c->moments, nb_model_kernels(c->model), c->o.team, CHUNK, widest, err);
 }
 
-nb_status nb_calibration_create(nb_calibration **c, const nb_model *model, const nb_plan *plan,
+nb_status nb_calibration_create(nb_calibration **c, nb_model *model, const nb_plan *plan,
                                 const nb_calibrate_options *o, nb_error *err) {
     *c = nb_calloc(1, sizeof **c);
     if (!*c) return nb_oom(err, "a calibration", sizeof **c);
@@ -217,6 +288,8 @@ nb_status nb_calibration_create(nb_calibration **c, const nb_model *model, const
 void nb_calibration_free(nb_calibration *c) {
     if (!c) return;
     nb_session_free(c->session);
+    nb_session_free(c->probe);
+    nb_free(c->exact);
     nb_moments_free(&c->moments);
     nb_feedback_free(&c->feedback);
     nb_ids_free(&c->ids);

@@ -31,7 +31,7 @@ typedef struct nb_calibrate_options {
 
 /* `model` is the checkpoint as f32 or as what else holds its weights exactly, and `plan` its plan; both must outlive
  * the calibration. NB_MISSING for a text and a model without a tokenizer, NB_ARGUMENT for a text with too few tokens. */
-nb_status nb_calibration_create(nb_calibration **c, const nb_model *model, const nb_plan *plan,
+nb_status nb_calibration_create(nb_calibration **c, nb_model *model, const nb_plan *plan,
                                 const nb_calibrate_options *o, nb_error *err);
 void nb_calibration_free(nb_calibration *c); /* accepts NULL */
 size_t nb_calibration_tokens(const nb_calibration *c);
@@ -39,5 +39,10 @@ size_t nb_calibration_tokens(const nb_calibration *c);
 /* The factors of a matrix of the plan, valid until the next call; NULL for what is no product's matrix (an embedding).
  * Tensors are asked for in the plan's order; any other lets the model read the text again. */
 nb_status nb_calibration_feedback(nb_calibration *c, const nb_plan_tensor *t, const nb_feedback **f, nb_error *err);
+
+/* The mean divergence KL(exact || changed) in nats, on the first tokens that were read, when w takes the place of this
+ * tensor's matrix in the model. */
+nb_status nb_calibration_divergence(nb_calibration *c, const nb_plan_tensor *t, const nb_weight *w, double *divergence,
+                                    nb_error *err);
 
 #endif

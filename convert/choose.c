@@ -5,7 +5,7 @@
 #include <string.h>
 #include "base/checked.h"
 
-static bool is_matrix(const nb_plan_tensor *t) {
+bool nb_plan_is_matrix(const nb_plan_tensor *t) {
     return t->spec.kind == NB_KIND_MATRIX || t->spec.kind == NB_KIND_EMBED;
 }
 
@@ -30,14 +30,15 @@ nb_status nb_choose_types(nb_plan *plan, const nb_convert_options *o, nb_error *
     for (size_t i = 0; i < plan->n; i++) {
         nb_plan_tensor *t = &plan->tensors[i];
         bool spared = t->spec.kind == NB_KIND_EMBED && o->type == NB_TYPE_Q4;
-        t->type = !is_matrix(t) ? NB_TYPE_F32 : spared ? NB_TYPE_Q8 : o->type;
+        t->type = !nb_plan_is_matrix(t) ? NB_TYPE_F32 : spared ? NB_TYPE_Q8 : o->type;
     }
     for (size_t r = 0; r < o->n_rules; r++) {
         bool used = false;
         for (size_t i = 0; i < plan->n; i++) {
             nb_plan_tensor *t = &plan->tensors[i];
-            if (!is_matrix(t) || !fits(o->rules[r].pattern, t)) continue;
+            if (!nb_plan_is_matrix(t) || !fits(o->rules[r].pattern, t)) continue;
             t->type = o->rules[r].type;
+            t->pinned = true;
             used = true;
         }
         if (!used)
@@ -53,7 +54,7 @@ nb_status nb_plan_bytes(const nb_plan *plan, uint64_t *bytes, nb_error *err) {
         const nb_plan_tensor *t = &plan->tensors[i];
         uint64_t count, raw = 0;
         bool fine = nb_mul_u64(t->spec.rows, t->spec.cols, &count) &&
-                    (is_matrix(t) ? nb_panels_bytes(t->type, t->spec.rows, t->spec.cols, &raw)
+                    (nb_plan_is_matrix(t) ? nb_panels_bytes(t->type, t->spec.rows, t->spec.cols, &raw)
                                   : nb_plain_bytes(t->type, count, &raw));
         if (!fine || !nb_add_u64(*bytes, raw, bytes)) return nb_fail(err, NB_LIMIT, "tensor '%s' is too large", t->name);
     }
@@ -63,7 +64,7 @@ nb_status nb_plan_bytes(const nb_plan *plan, uint64_t *bytes, nb_error *err) {
 void nb_choice_text(const nb_plan *plan, char *text, size_t n) {
     size_t matrices[NB_TYPE_COUNT] = {0}, vectors = 0, at = 0;
     for (size_t i = 0; i < plan->n; i++) {
-        if (is_matrix(&plan->tensors[i])) matrices[plan->tensors[i].type]++;
+        if (nb_plan_is_matrix(&plan->tensors[i])) matrices[plan->tensors[i].type]++;
         else vectors++;
     }
     text[0] = '\0';

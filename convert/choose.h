@@ -10,6 +10,8 @@
  * the end. NB_ARGUMENT for a pattern that fits no matrix. */
 nb_status nb_choose_types(nb_plan *plan, const nb_convert_options *o, nb_error *err);
 
+bool nb_plan_is_matrix(const nb_plan_tensor *t); /* panels, in a type that is chosen */
+
 /* What the plan takes in memory, and so in the file before compression. NB_LIMIT when that is more than 64 bits count. */
 nb_status nb_plan_bytes(const nb_plan *plan, uint64_t *bytes, nb_error *err);
 

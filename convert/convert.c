@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "convert/arch.h"
+#include "convert/budget.h"
 #include "convert/calibrate.h"
 #include "convert/chat_template.h"
 #include "convert/choose.h"
@@ -99,8 +100,15 @@ static json_t *text_json(const char *text) {
     return s ? s : json_string("?");
 }
 
+static bool chooses_types(const nb_convert_options *o) { return o->automatic || o->bits > 0; }
+
+/* Types cannot be chosen without a text. */
+static const char *calibration_text(const nb_convert_options *o) {
+    return o->calibrate ? o->calibrate : chooses_types(o) ? NB_CALIBRATE_SELF : NULL;
+}
+
 static json_t *options_json(const nb_convert_options *o) {
-    json_t *object = json_pack("{s:s, s:s, s:i}", "type", nb_types[o->type].name, "store",
+    json_t *object = json_pack("{s:s, s:s, s:i}", "type", o->automatic ? "auto" : nb_types[o->type].name, "store",
                                o->store == NB_STORE_RAW ? "raw" : "zstd", "level", o->level);
     json_t *set = o->n_settings ? json_object() : NULL;
     for (size_t i = 0; set && i < o->n_settings; i++)
@@ -115,7 +123,8 @@ static json_t *options_json(const nb_convert_options *o) {
         json_array_append_new(loras, json_pack("[o, f]", text_json(nb_name_base(o->loras[i].folder)), o->loras[i].scale));
     if (loras) json_object_set_new(object, "lora", loras);
     if (o->chat_style) json_object_set_new(object, "chat_style", text_json(o->chat_style));
-    if (o->calibrate) json_object_set_new(object, "calibrate", text_json(nb_name_base(o->calibrate)));
+    if (o->bits > 0) json_object_set_new(object, "bits", json_real(o->bits));
+    if (calibration_text(o)) json_object_set_new(object, "calibrate", text_json(nb_name_base(calibration_text(o))));
     if (o->arch) json_object_set_new(object, "arch", text_json(o->arch));
     if (o->tokenizer) json_object_set_new(object, "tokenizer", text_json(nb_name_base(o->tokenizer)));
     return object;
@@ -269,14 +278,27 @@ static nb_status calibrate(job *j, const char *source, const char *target) {
     bool quantized = false;
     for (size_t i = 0; i < j->plan.n; i++) quantized = quantized || nb_types[j->plan.tensors[i].type].scaled;
     if (!quantized) return nb_fail(j->err, NB_ARGUMENT, "there is nothing to calibrate: no matrix would be quantized");
-    const nb_calibrate_options how = {.text = o->calibrate, .team = o->team, .progress = o->progress};
+    const nb_calibrate_options how = {.text = calibration_text(o), .team = o->team, .progress = o->progress};
     nb_status st = nb_exact_open(&j->exact, source, target, o, &j->plan, j->err);
     if (!st) st = nb_calibration_create(&j->calibration, j->exact, &j->plan, &how, j->err);
     if (st) return st;
     char text[160];
-    bool self = !strcmp(o->calibrate, NB_CALIBRATE_SELF);
+    bool self = !strcmp(how.text, NB_CALIBRATE_SELF);
     snprintf(text, sizeof text, "calibrating with %zu tokens of %s", nb_calibration_tokens(j->calibration),
-             self ? "the model's own samples" : nb_name_base(o->calibrate));
+             self ? "the model's own samples" : nb_name_base(how.text));
+    say(j, text);
+    return NB_OK;
+}
+
+static nb_status choose_by_budget(job *j) {
+    char told[160], text[400];
+    nb_status st = nb_budget_choose(&j->plan, &j->emit, j->options->bits, told, sizeof told, j->err);
+    if (!st) st = nb_plan_bytes(&j->plan, &j->plan_bytes, j->err);
+    if (st) return st;
+    size_t n = (size_t)snprintf(text, sizeof text, "chosen: ");
+    nb_choice_text(&j->plan, text + n, sizeof text - n);
+    n = strlen(text);
+    snprintf(text + n, sizeof text - n, "; %s", told);
     say(j, text);
     return NB_OK;
 }
@@ -288,7 +310,7 @@ static nb_status write_all(job *j, const char *source, const char *target, nb_co
         return nb_fail(j->err, NB_ARGUMENT, "'%s' is the checkpoint itself; choose another name with -o", target);
     const nb_writer_options wo = {.store = o->store, .level = o->level, .overwrite = o->overwrite, .team = o->team};
     nb_status st = nb_writer_create(&j->writer, target, &wo, j->err); /* before the long work: it may refuse */
-    if (!st && o->calibrate) st = calibrate(j, source, target);
+    if (!st && calibration_text(o)) st = calibrate(j, source, target);
     if (!st) st = measure_source(j);
     if (!st) st = nb_kernels_choose(&kernels, NULL, j->err);
     if (st) return st;
@@ -302,7 +324,8 @@ static nb_status write_all(job *j, const char *source, const char *target, nb_co
                         .total_bytes = j->source_bytes,
                         .inv_freq = j->inv_freq,
                         .windows = j->windows};
-    if (j->has_vocab) st = emit_vocab(j);
+    if (chooses_types(o)) st = choose_by_budget(j);
+    if (!st && j->has_vocab) st = emit_vocab(j);
     for (size_t i = 0; !st && i < j->plan.n; i++) st = write_tensor(j, &j->plan.tensors[i]);
     return st ? st : commit(j, report);
 }

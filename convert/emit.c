@@ -76,6 +76,11 @@ static nb_status emit_batch(nb_emit *e, const nb_plan_tensor *t, batch *b, float
     if (st) return st;
     nb_team_for(e->team, n_panels, 1, quantize_share, b);
     for (size_t p = 0; p < n_panels; p++) nb_quant_error_join(&e->error, &b->errors[p]); /* always in this order */
+    if (e->into) {
+        memcpy(e->into, b->panels, n_panels * b->panel_bytes);
+        e->into += n_panels * b->panel_bytes;
+        return NB_OK;
+    }
     st = nb_writer_tensor_append(e->writer, b->panels, n_panels * b->panel_bytes, err);
     if (!st && !tell(e, b->rows * b->cols)) st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");
     return st;
@@ -115,6 +120,15 @@ static nb_status emit_panels(nb_emit *e, const nb_plan_tensor *t, nb_type type, 
     nb_free(src);
     nb_free(out);
     nb_free(errors);
+    return st;
+}
+
+nb_status nb_emit_quantize(nb_emit *e, const nb_plan_tensor *t, uint8_t *panels, int8_t codebook[NB_CODEBOOK_SIZE],
+                           nb_error *err) {
+    memcpy(codebook, nb_q4_codebook, NB_CODEBOOK_SIZE);
+    e->into = panels;
+    nb_status st = emit_panels(e, t, t->type, err);
+    e->into = NULL;
     return st;
 }
 

@@ -25,7 +25,13 @@ typedef struct nb_emit {
     const float *windows;  /* [n_layer], of a model that has them */
     nb_quant_error error; /* added to by matrices that are not f32 */
     uint64_t raw_bytes;
+    uint8_t *into; /* where panels go instead of into the file; NULL: they do not */
 } nb_emit;
+
+/* A matrix of the plan as panels of its type into memory, nb_panels_bytes of them, and its codebook, instead of into the
+ * file; e->error grows, progress does not. */
+nb_status nb_emit_quantize(nb_emit *e, const nb_plan_tensor *t, uint8_t *panels, int8_t codebook[NB_CODEBOOK_SIZE],
+                           nb_error *err);
 
 nb_status nb_emit_tensor(nb_emit *e, const nb_plan_tensor *t, nb_error *err);
 

@@ -27,7 +27,9 @@ nb_status nb_exact_open(nb_model **model, const char *source, const char *target
                         const nb_plan *plan, nb_error *err) {
     nb_convert_options o = *options;
     o.calibrate = NULL;
-    o.type = exact_type(plan);
+    o.bits = 0;
+    o.automatic = false;
+    o.type = o.n_loras ? NB_TYPE_F32 : exact_type(plan); /* a merged adapter is f32 */
     o.n_rules = 0;
     o.store = NB_STORE_RAW; /* used in place: only what is read is in memory */
     o.overwrite = true;

@@ -31,6 +31,7 @@ typedef struct nb_plan_tensor {
     size_t n_parts;                    /* 0: generated */
     int id;                            /* NB_SPEC_<field> */
     uint32_t layer;                    /* 0 outside of the blocks */
+    bool pinned;                       /* its type was asked for by its name */
     nb_type type;                      /* in the file: nb_choose_types */
 } nb_plan_tensor;
 

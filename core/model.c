@@ -235,6 +235,12 @@ const nb_weight *nb_model_weight(const nb_model *m, int spec, uint32_t layer) {
     const void *base = weight_scope[spec] == NB_SCOPE_MODEL ? (const void *)&m->shared : &m->layers[layer];
     return (const nb_weight *)(const void *)((const char *)base + weight_offset[spec]);
 }
+nb_weight nb_model_exchange(nb_model *m, int spec, uint32_t layer, const nb_weight *w) {
+    void *base = weight_scope[spec] == NB_SCOPE_MODEL ? (void *)&m->shared : &m->layers[layer];
+    nb_weight *place = (nb_weight *)(void *)((char *)base + weight_offset[spec]), former = *place;
+    *place = *w;
+    return former;
+}
 const nb_kernels *nb_model_kernels(const nb_model *m) { return &m->kernels; }
 const nb_tokenizer *nb_model_tokenizer(const nb_model *m) { return m->tokenizer; }
 const char *nb_model_architecture(const nb_model *m) { return m->architecture; }

@@ -13,7 +13,7 @@
  * which U[j][k] = L[n-1-j][n-1-k]. It goes by blocks of columns, left-looking, so that nearly all work is a product of
  * finished columns; rows are shared over the team, and an element is summed over the columns in order. */
 
-enum { BLOCK = 32, TILE = 4 }; /* columns of a block; rows that share what is read of it */
+enum { BLOCK = 32, TILE = 4, SHARE = 8 * TILE }; /* columns of a block; rows that share what is read of it; rows of a share of work */
 
 typedef struct factoring {
     size_t n, begin, width; /* the block of columns */
@@ -81,7 +81,7 @@ static bool factor(factoring *f, nb_team *team) {
                 f->turned[c * BLOCK + i] = i < f->width ? f->a[(f->begin + i) * f->n + c] : 0.0;
         for (size_t i = 0; i < f->width; i += TILE) subtract_product(f, f->begin + i, nb_min_size(TILE, f->width - i));
         if (!factor_triangle(f)) return false;
-        nb_team_for(team, f->n - f->begin - f->width, 8 * TILE, factor_rows, f);
+        nb_team_for(team, f->n - f->begin - f->width, SHARE, factor_rows, f);
     }
     return true;
 }
