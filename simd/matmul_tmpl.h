@@ -10,11 +10,11 @@
 #include "simd/inline.h"
 #include "simd/kernels.h"
 
-/* 32 blocks of two panels unpack into 32 KB of codes, of one panel into 16 KB: as much as a first-level cache holds, or
- * read from the second level as fast. With fewer, sums and the ends of tiles weigh more. A multiple of NB_STRIP_BLOCKS, so
+/* 16 blocks of two panels unpack into 16 KB of codes: half of a first-level cache, which the activations of a tile and perhaps
+ * another thread of the core share. With fewer, sums and the ends of tiles weigh more. A multiple of NB_STRIP_BLOCKS, so
  * that strips stay whole. The sums of BATCH_TOKENS tokens take 33 KB; y itself would not do, since what the last column
  * block has not finished would be written and read once per column block. */
-enum { COLUMN_BLOCKS = 32, BATCH_TOKENS = 264 / TILE_TOKENS * TILE_TOKENS, GROUP_BYTES = 64, BLOCK_GROUPS = 8 };
+enum { COLUMN_BLOCKS = 16, BATCH_TOKENS = 264 / TILE_TOKENS * TILE_TOKENS, GROUP_BYTES = 64, BLOCK_GROUPS = 8 };
 /* Streams are for up to STREAM_MOST tokens; those of several prefetch so many bytes ahead. */
 enum { STREAM_MOST = 8, STREAM_AHEAD = 2048 };
 /* One load of activations serves four groups; a unit of a tile is TILE_UNIT tokens, of which the last may be absent. */
