@@ -23,6 +23,10 @@ size_t nb_attend_scratch(const nb_kv_shape *s, uint32_t group) {
     return rows * floats + 2 * state_floats(s, rows) + form_floats(s->keys->room(s, rows)) + form_floats(s->values->room(s, rows));
 }
 
+size_t nb_attend_part(const nb_kv_shape *s, uint32_t group) {
+    return nb_round_up(state_floats(s, most_rows(group)), NB_ALIGN / sizeof(float));
+}
+
 static nb_attend_state carve_state(const nb_kv_shape *s, size_t rows, float **p) {
     nb_attend_state state = {.m = *p, .l = *p + rows, .o = *p + 2 * rows};
     *p += state_floats(s, rows);
@@ -63,15 +67,15 @@ float nb_attend_exp(const nb_kernels *k, float x) {
 }
 
 /* Rows that have seen nothing of the span leave their totals as they are. */
-static void merge_span(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_work *w) {
+static void merge_span(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_state *span, const nb_attend_work *w) {
     const float base = s->values->unit == 1.0f ? 1.0f : 0.693147181f; /* of the maxima: 1 / unit */
     for (size_t r = 0; r < w->n; r++) {
-        if (w->span.l[r] == 0.0f) continue;
-        float m = w->total.m[r] > w->span.m[r] ? w->total.m[r] : w->span.m[r];
-        float a = nb_attend_exp(k, (w->total.m[r] - m) * base), b = nb_attend_exp(k, (w->span.m[r] - m) * base);
-        w->total.l[r] = fmaf(w->total.l[r], a, w->span.l[r] * b);
+        if (span->l[r] == 0.0f) continue;
+        float m = w->total.m[r] > span->m[r] ? w->total.m[r] : span->m[r];
+        float a = nb_attend_exp(k, (w->total.m[r] - m) * base), b = nb_attend_exp(k, (span->m[r] - m) * base);
+        w->total.l[r] = fmaf(w->total.l[r], a, span->l[r] * b);
         w->total.m[r] = m;
-        k->blend(w->total.o + r * s->value_rows, a, w->span.o + r * s->value_rows, b, s->value_rows);
+        k->blend(w->total.o + r * s->value_rows, a, span->o + r * s->value_rows, b, s->value_rows);
     }
 }
 
@@ -137,24 +141,61 @@ static void give_outputs(const nb_kv_shape *s, const nb_kernels *k, const nb_att
     }
 }
 
-void nb_attend(const nb_attention *a, const nb_kernels *k, float *room) {
-    const nb_kv_shape *s = &a->kv->shape;
-    nb_attend_work w = carve(s, a, room);
-    size_t begin = SIZE_MAX, end = 0, latest = SIZE_MAX; /* of what any reader sees */
+/* A span's pages, into w->span. */
+static void attend_span(const nb_kv_shape *s, const nb_kernels *k, const nb_attention *a, size_t span, nb_attend_work *w) {
+    size_t begin = SIZE_MAX, end = 0; /* of what any reader sees */
     for (size_t i = 0; i < a->n; i++) {
         begin = nb_min_size(begin, first_seen(a, &a->readers[i]));
         end = nb_max_size(end, (size_t)a->readers[i].position + 1);
-        latest = nb_min_size(latest, (size_t)nb_kv_latest(a->kv, a->readers[i].position) * NB_KV_PAGE);
     }
+    begin = nb_max_size(begin / NB_KV_PAGE * NB_KV_PAGE, span * NB_ATTEND_SPAN);
+    end = nb_min_size(end, (span + 1) * NB_ATTEND_SPAN);
+    reset(&w->span, w->n, s->value_rows);
+    for (size_t at = begin; at < end; at += NB_KV_PAGE) attend_page(s, k, a, at, w);
+}
+
+void nb_attend_spans(const nb_attention *a, uint32_t *first, uint32_t *end) {
+    for (size_t i = 0; i < a->n; i++) {
+        *first = (uint32_t)nb_min_size(*first, first_seen(a, &a->readers[i]) / NB_ATTEND_SPAN);
+        *end = (uint32_t)nb_max_size(*end, a->readers[i].position / NB_ATTEND_SPAN + 1);
+    }
+}
+
+static nb_attend_work begin_work(const nb_attention *a, const nb_kernels *k, float *room) {
+    const nb_kv_shape *s = &a->kv->shape;
+    nb_attend_work w = carve(s, a, room);
     take_queries(s, k, a, &w);
     s->keys->enter(s, k, &w);
+    return w;
+}
+
+void nb_attend(const nb_attention *a, const nb_kernels *k, float *room) {
+    const nb_kv_shape *s = &a->kv->shape;
+    nb_attend_work w = begin_work(a, k, room);
+    uint32_t first = UINT32_MAX, end = 0;
+    nb_attend_spans(a, &first, &end);
     reset(&w.total, w.n, s->value_rows);
-    for (size_t at = begin / NB_KV_PAGE * NB_KV_PAGE; at < end;) {
-        if (at >= (size_t)a->kv->n_sink * NB_KV_PAGE && at < latest) at = latest; /* over what all have left behind */
-        size_t span_end = nb_min_size(end, nb_round_up(at + 1, NB_ATTEND_SPAN));
-        reset(&w.span, w.n, s->value_rows);
-        for (; at < span_end; at += NB_KV_PAGE) attend_page(s, k, a, at, &w);
-        merge_span(s, k, &w);
+    for (uint32_t span = first; span < end; span++) {
+        attend_span(s, k, a, span, &w);
+        merge_span(s, k, &w.span, &w);
+    }
+    give_outputs(s, k, a, &w);
+}
+
+void nb_attend_span(const nb_attention *a, const nb_kernels *k, uint32_t span, float *part, float *room) {
+    nb_attend_work w = begin_work(a, k, room);
+    w.span = carve_state(&a->kv->shape, most_rows(a->group), &part);
+    attend_span(&a->kv->shape, k, a, span, &w);
+}
+
+void nb_attend_merge(const nb_attention *a, const nb_kernels *k, float *parts, uint32_t n_parts, float *room) {
+    const nb_kv_shape *s = &a->kv->shape;
+    nb_attend_work w = carve(s, a, room);
+    reset(&w.total, w.n, s->value_rows);
+    for (uint32_t i = 0; i < n_parts; i++) {
+        float *part = parts + i * nb_attend_part(s, a->group);
+        nb_attend_state span = carve_state(s, most_rows(a->group), &part);
+        merge_span(s, k, &span, &w);
     }
     give_outputs(s, k, a, &w);
 }

@@ -50,7 +50,14 @@ uint32_t nb_attend_tile(uint32_t group);
 /* Floats of scratch that nb_attend needs for that many. */
 size_t nb_attend_scratch(const nb_kv_shape *shape, uint32_t group);
 
-/* Attention of every reader. room: nb_attend_scratch floats of this thread's own. */
+/* Attention of every reader. room: nb_attend_scratch floats of this thread's own, NB_ALIGN-aligned. */
 void nb_attend(const nb_attention *a, const nb_kernels *k, float *room);
+
+/* The same in parts, span by span, for threads that would have nothing to do. Widen [*first, *end) to the numbers of the spans
+ * that a reader sees; the floats of a part; compute one span's; and the end, with the parts of spans that follow one another. */
+void nb_attend_spans(const nb_attention *a, uint32_t *first, uint32_t *end);
+size_t nb_attend_part(const nb_kv_shape *shape, uint32_t group);
+void nb_attend_span(const nb_attention *a, const nb_kernels *k, uint32_t span, float *part, float *room);
+void nb_attend_merge(const nb_attention *a, const nb_kernels *k, float *parts, uint32_t n_parts, float *room);
 
 #endif

@@ -1,6 +1,7 @@
 #include "core/forward.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -146,22 +147,68 @@ static void place_qkv(nb_forward *f, size_t t) {
     nb_kv_store(f->kv, f->k, f->text[t], f->layer, f->position[t], k, v);
 }
 
-/* Items are (tile of tokens, KV head): a tile reads each page once, and one decoded token still spreads over the team. */
+/* Items are (KV head, tile of tokens): a tile reads each page once, and a head's pages stay in the cache from tile to tile. */
+static size_t attention_tiles(const nb_forward *f) {
+    return nb_div_up(f->n_tokens, nb_attend_tile(f->h->n_head / f->h->n_kv_head));
+}
+
+static nb_attention attention_of(const nb_forward *f, size_t item) {
+    size_t tiles = attention_tiles(f);
+    uint32_t group = f->h->n_head / f->h->n_kv_head, most = nb_attend_tile(group);
+    size_t first = item % tiles * most;
+    return (nb_attention){.kv = f->kv, .layer = f->layer, .head = (uint32_t)(item / tiles), .group = group,
+                          .window = nb_model_window(f->model, f->layer), .n = (uint32_t)nb_min_size(most, f->n_tokens - first),
+                          .readers = f->readers + first};
+}
+
+static float *scratch_of(const nb_forward *f, int member) { return f->kv_scratch + (size_t)member * f->scratch_stride; }
+
 static void attend_share(void *arg, size_t begin, size_t end, int member) {
-    nb_forward *f = arg;
-    uint32_t heads = f->h->n_kv_head, group = f->h->n_head / heads, most = nb_attend_tile(group);
-    uint32_t window = nb_model_window(f->model, f->layer);
+    const nb_forward *f = arg;
     for (size_t i = begin; i < end; i++) {
-        size_t first = i / heads * most;
-        nb_attention a = {.kv = f->kv, .layer = f->layer, .head = (uint32_t)(i % heads), .group = group,
-                          .window = window, .n = (uint32_t)nb_min_size(most, f->n_tokens - first), .readers = f->readers + first};
-        nb_attend(&a, f->k, f->kv_scratch + (size_t)member * f->scratch_stride);
+        nb_attention a = attention_of(f, i);
+        nb_attend(&a, f->k, scratch_of(f, member));
     }
 }
 
+/* Items times spans. */
+static void attend_spans_share(void *arg, size_t begin, size_t end, int member) {
+    const nb_forward *f = arg;
+    for (size_t i = begin; i < end; i++) {
+        nb_attention a = attention_of(f, i / f->n_spans);
+        nb_attend_span(&a, f->k, f->first_span + (uint32_t)(i % f->n_spans), f->parts + i * f->part_stride, scratch_of(f, member));
+    }
+}
+
+static void merge_share(void *arg, size_t begin, size_t end, int member) {
+    const nb_forward *f = arg;
+    for (size_t i = begin; i < end; i++) {
+        nb_attention a = attention_of(f, i);
+        nb_attend_merge(&a, f->k, f->parts + i * f->n_spans * f->part_stride, f->n_spans, scratch_of(f, member));
+    }
+}
+
+/* Where items are few and texts long, spans are items too. */
+static bool spans_are_items(nb_forward *f, size_t items) {
+    if (!f->n_parts || items >= 2 * (size_t)nb_team_size(f->team)) return false;
+    uint32_t first = UINT32_MAX, end = 0;
+    for (size_t i = 0; i < attention_tiles(f); i++) {
+        nb_attention a = attention_of(f, i);
+        nb_attend_spans(&a, &first, &end);
+    }
+    f->first_span = first;
+    f->n_spans = end - first;
+    return f->n_spans > 1 && items * f->n_spans <= f->n_parts;
+}
+
 static void attend(nb_forward *f) {
-    size_t tiles = nb_div_up(f->n_tokens, nb_attend_tile(f->h->n_head / f->h->n_kv_head));
-    nb_team_for(f->team, tiles * f->h->n_kv_head, 1, attend_share, f);
+    size_t items = attention_tiles(f) * f->h->n_kv_head;
+    if (spans_are_items(f, items)) {
+        nb_team_for(f->team, items * f->n_spans, 1, attend_spans_share, f);
+        nb_team_for(f->team, items, 1, merge_share, f);
+    } else {
+        nb_team_for(f->team, items, 1, attend_share, f);
+    }
 }
 
 static void activate(nb_forward *f, size_t t) {
@@ -323,6 +370,7 @@ static size_t plan(nb_forward *f, size_t n_chunk, size_t n_logits) {
     f->sin = carve(f, &used, n_chunk * half);
     f->logits = carve(f, &used, n_logits * f->stride_vocab);
     f->kv_scratch = carve(f, &used, (size_t)nb_team_size(f->team) * f->scratch_stride);
+    f->parts = carve(f, &used, f->n_parts * f->part_stride);
     size_t rows = nb_max_size(n_chunk, n_logits);
     f->q = carve_bytes(f, &used, rows * f->stride_q);
     f->q_scale = carve(f, &used, rows * f->stride_scale);
@@ -337,6 +385,13 @@ static size_t plan(nb_forward *f, size_t n_chunk, size_t n_logits) {
 
 /* Floats from one row of n to the next: whole blocks of columns, and rows apart as kernels like them. */
 static size_t padded_row(size_t n) { return nb_row_bytes(nb_round_up(n, NB_BLOCK_COLS) * sizeof(float)) / sizeof(float); }
+
+/* Parts for every span of the longest text, or for sixteen per thread where those are more; none where one thread does it all. */
+static void plan_parts(nb_forward *f) {
+    size_t threads = (size_t)nb_team_size(f->team), spans = nb_div_up((size_t)f->kv->n_pages * NB_KV_PAGE, NB_ATTEND_SPAN);
+    f->part_stride = nb_attend_part(&f->kv->shape, f->h->n_head / f->h->n_kv_head);
+    if (threads > 1 && spans > 1) f->n_parts = nb_min_size((2 * threads - 1) * spans, nb_max_size(spans, 16 * threads));
+}
 
 nb_status nb_forward_create(nb_forward *f, const nb_model *model, const nb_kv *kv, uint32_t n_chunk, uint32_t n_logits,
                             nb_team *team, nb_error *err) {
@@ -354,6 +409,7 @@ nb_status nb_forward_create(nb_forward *f, const nb_model *model, const nb_kv *k
     f->stride_scale = nb_div_up(widest, NB_STRIP_COLS);
     f->stride_start = nb_div_up(widest, NB_BLOCK_COLS);
     f->scratch_stride = nb_round_up(nb_attend_scratch(&kv->shape, h->n_head / h->n_kv_head), NB_ALIGN / sizeof(float));
+    plan_parts(f);
     size_t bytes = plan(f, n_chunk, n_logits);
     f->memory = nb_calloc(1, bytes);
     if (!f->memory) return nb_oom(err, "the buffers of a forward pass", bytes);

@@ -53,6 +53,9 @@ typedef struct nb_forward {
     float *cos, *sin;       /* rotary table of the chunk: [n_chunk][head_dim / 2] */
     float *logits;          /* [n_logits][stride_vocab] */
     float *kv_scratch;      /* [team size][scratch_stride] */
+    float *parts;           /* [n_parts][part_stride]: attention's, where spans are shared out over the team */
+    size_t n_parts, part_stride;
+    uint32_t first_span, n_spans; /* of the texts just now */
     int8_t *q;              /* quantized activations of the next product */
     float *q_scale;
     int32_t *q_start;
