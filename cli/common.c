@@ -1,6 +1,7 @@
 #include "cli/common.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -161,12 +162,14 @@ static bool draw_progress(void *user, const char *what, uint64_t done, uint64_t 
     progress_bar *bar = user;
     double now = seconds_now();
     if (now - bar->begin > 0.3 && now - bar->shown > 0.1) {
-        char at[SIZE_TEXT], of[SIZE_TEXT], rate[SIZE_TEXT];
-        int filled = total ? (int)((double)done / (double)total * WIDTH) : 0;
+        char at[SIZE_TEXT], of[SIZE_TEXT], rate[SIZE_TEXT], left[SIZE_TEXT] = "";
+        double share = total ? (double)done / (double)total : 0, seconds = share > 0 ? (now - bar->begin) * (1 / share - 1) : 0;
+        if (share > 0 && seconds < 1e6) snprintf(left, sizeof left, ", %.0f:%02d left", floor(seconds / 60), (int)seconds % 60);
+        int filled = (int)(share * WIDTH);
         if (filled > WIDTH) filled = WIDTH;
-        fprintf(stderr, "\r\033[K%s [%.*s%*s] %s of %s, %s/s", what, filled, "##############################",
+        fprintf(stderr, "\r\033[K%s [%.*s%*s] %s of %s, %s/s%s", what, filled, "##############################",
                 WIDTH - filled, "", amount_text(bar, done, at), amount_text(bar, total, of),
-                amount_text(bar, (uint64_t)((double)done / (now - bar->begin)), rate));
+                amount_text(bar, (uint64_t)((double)done / (now - bar->begin)), rate), left);
         fflush(stderr);
         bar->shown = now;
     }

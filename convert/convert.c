@@ -150,6 +150,14 @@ static nb_status make_provenance_json(job *j) {
 
 /* ---- steps ---- */
 
+/* Numbers that are the checkpoint's own: what the converter makes is none. */
+static uint64_t count_parameters(const nb_plan *plan) {
+    uint64_t n = 0;
+    for (size_t i = 0; i < plan->n; i++)
+        if (plan->tensors[i].n_parts) n += plan->tensors[i].spec.rows * plan->tensors[i].spec.cols;
+    return n;
+}
+
 /* What was found, in the order in which a reader wants to know it. */
 static void say_found(const job *j) {
     char text[300];
@@ -161,11 +169,12 @@ static void say_found(const job *j) {
     say(j, text);
     const nb_era *era = nb_arch_era(j->arch, j->input.source);
     if (era) {
-        snprintf(text, sizeof text, "its tensors are those of %s %s: constants that it does not store are of that time", j->arch->name,
+        snprintf(text, sizeof text, "its tensors are those of %s, %s: constants that it does not store are of that time", j->arch->name,
                  era->when);
         say(j, text);
     }
-    size_t n = (size_t)snprintf(text, sizeof text, "the plan: ");
+    size_t n = (size_t)snprintf(text, sizeof text, "the plan: %s, %" PRIu64 " parameters in %zu tensors: ", architecture(j),
+                                count_parameters(&j->plan), j->plan.n);
     nb_choice_text(&j->plan, text + n, sizeof text - n);
     n = strlen(text);
     snprintf(text + n, sizeof text - n, "; %.1f MB before compression, as in memory", (double)j->plan_bytes / 1e6);
@@ -333,8 +342,7 @@ static nb_status write_all(job *j, const char *source, const char *target, nb_co
 static void fill_report(const job *j, nb_convert_report *r) {
     r->source_bytes = j->source_bytes;
     r->raw_bytes = j->options->dry_run ? j->plan_bytes : j->emit.raw_bytes;
-    for (size_t i = 0; i < j->plan.n; i++)
-        if (j->plan.tensors[i].n_parts) r->parameters += j->plan.tensors[i].spec.rows * j->plan.tensors[i].spec.cols;
+    r->parameters = count_parameters(&j->plan);
     r->n_tensors = (uint32_t)(j->plan.n + j->n_vocab_tensors);
     nb_quant_error total = nb_convert_total(&j->list);
     r->snr_db = nb_quant_error_snr(&total);

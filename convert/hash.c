@@ -137,7 +137,7 @@ nb_status nb_hasher_finish(nb_hasher *h, uint64_t *hash, uint64_t *left, nb_erro
 
 void nb_hasher_free(nb_hasher *h) {
     if (!h) return;
-    for (size_t i = 0; i < h->n; i++) {
+    for (size_t i = 0; h->files && i < h->n; i++) {
         hashed_file *f = &h->files[i];
         if (f->handle) f->handle->tap = (nb_file_tap){0};
         for (size_t k = 0; f->pieces && k < f->n_pieces; k++) XXH3_freeState(f->pieces[k].state);
