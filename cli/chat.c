@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/bytes.h"
 #include "base/mem.h"
 #include "cli/common.h"
 #include "cli/editor.h"
 #include "cli/sampling.h"
 #include "core/chat.h"
+#include "core/saved.h"
 
 typedef struct talk {
     const options *o;
@@ -138,6 +140,32 @@ static nb_status converse(talk *c, nb_error *err) {
     return st;
 }
 
+/* ---- saved conversations: beside the text, u64 turn and the pending ids in u32 */
+
+static nb_status save_talk(talk *c, nb_error *err) {
+    nb_saved saved = {.ids = c->held};
+    if (!c->held.size) return nb_fail(err, NB_ARGUMENT, "there is no conversation to save to '%s'", c->o->save);
+    nb_buf_u64(&saved.more, c->turn);
+    for (size_t i = 0; i < c->pending.size; i++) nb_buf_u32(&saved.more, (uint32_t)c->pending.data[i]);
+    nb_status st = nb_session_save(c->session, &saved, c->o->save, err);
+    nb_buf_free(&saved.more);
+    return st;
+}
+
+static nb_status load_talk(talk *c, nb_error *err) {
+    nb_saved saved = {0};
+    nb_status st = nb_session_load(c->session, c->o->load, &saved, err);
+    if (st) return st;
+    nb_cursor more = nb_cursor_over(saved.more.data, saved.more.size);
+    if (more.size) c->turn = nb_take_u64(&more); /* `run` saves a text without more */
+    while (!st && more.pos < more.size && !more.bad) st = nb_ids_push(&c->pending, (int32_t)nb_take_u32(&more), err);
+    if (!st && more.bad) st = nb_fail(err, NB_FORMAT, "'%s': it is no saved conversation", c->o->load);
+    c->held = saved.ids;
+    saved.ids = (nb_ids){0};
+    nb_saved_free(&saved);
+    return st;
+}
+
 static nb_status prepare(talk *c, nb_error *err) {
     nb_status st = engine_open(&c->e, c->o, c->o->args[0], err);
     if (st) return st;
@@ -150,7 +178,8 @@ static nb_status prepare(talk *c, nb_error *err) {
                        c->o->args[0], name);
     nb_session_options how = session_options(&c->e, c->o, c->o->ctx);
     how.n_logits = 1 + (uint32_t)c->o->lookup;
-    return nb_session_create(&c->session, c->e.model, &how, err);
+    st = nb_session_create(&c->session, c->e.model, &how, err);
+    return st || !c->o->load ? st : load_talk(c, err);
 }
 
 int cmd_chat(const options *o) {
@@ -163,6 +192,7 @@ int cmd_chat(const options *o) {
     nb_status st = prepare(&c, &err);
     if (!st && isatty(STDIN_FILENO)) c.editor = editor_open("> ");
     if (!st) st = converse(&c, &err);
+    if (!st && o->save) st = save_talk(&c, &err);
     editor_close(c.editor);
     int code = st ? fail(&err) : interrupted() ? EXIT_INTERRUPTED : EXIT_SUCCESS;
     if (!code && o->stats) print_speed(&c.speed);

@@ -27,6 +27,7 @@ typedef struct job {
     uint32_t n_rows;
     sampling how;
     nb_ids prompt;
+    nb_saved before; /* from --load */
     speed speed;
     size_t kv_bytes; /* of the KV cache, at most */
     sample *samples; /* [o->samples] */
@@ -99,7 +100,7 @@ static void print_more(job *j) {
         done = s->done;
         if (!done) break;
         j->output_failed |= !put_text("\n", 1);
-        nb_generated_free(&s->g);
+        if (!j->o->save) nb_generated_free(&s->g);
         j->begun = false;
         j->printed = 0;
         j->shown++;
@@ -107,6 +108,11 @@ static void print_more(job *j) {
 }
 
 /* ---- generating */
+
+static bool prompted(const options *o) { return o->prompt || o->tokens || o->tokens_file; }
+
+/* The text of --load goes on as if it had not stopped; a file of `chat` has no state of a row to go on from. */
+static bool goes_on(const job *j) { return !prompted(j->o) && nb_row_state_kept(&j->before.state); }
 
 /* Samples take the rows that are free. */
 static nb_status join_samples(job *j, nb_error *err) {
@@ -117,6 +123,8 @@ static nb_status join_samples(job *j, nb_error *err) {
         how[n] = sampling_options(&j->how, j->o);
         how[n].stream = j->joined + n;
         how[n].tools = true;
+        how[n].resume = goes_on(j) ? &j->before.state : NULL;
+        how[n].keep = j->o->save != NULL;
         generated[n] = &j->samples[j->joined + n].g;
     }
     nb_status st = nb_engine_join(j->rows, j->prompt.data, j->prompt.size, how, n, generated, rows, err);
@@ -181,13 +189,27 @@ static nb_status open_rows(job *j, nb_error *err) {
     if (!st) st = check_room(j->prompt.size, 0, room, err);
     if (st) return st;
     uint64_t wanted = j->prompt.size + o->max_tokens;
-    if (how.overflow == NB_OVERFLOW_STOP && o->max_tokens && wanted < room) how.n_ctx = (uint32_t)wanted;
+    if (how.overflow == NB_OVERFLOW_STOP && !o->load && o->max_tokens && wanted < room) how.n_ctx = (uint32_t)wanted;
     j->n_rows = (uint32_t)nb_min_size((size_t)o->samples, ROWS_MOST);
     how.n_logits = j->n_rows + (uint32_t)nb_min_size(o->lookup * j->n_rows, NB_LOOKUP_MAX);
     if (o->samples > j->n_rows) how.n_prefix = (uint32_t)nb_div_up(j->prompt.size, NB_KV_PAGE);
     j->samples = nb_calloc(o->samples, sizeof *j->samples);
     if (!j->samples) return nb_oom(err, "samples", o->samples * sizeof *j->samples);
-    return nb_engine_create(&j->rows, j->e.model, j->n_rows, &how, err);
+    st = nb_engine_create(&j->rows, j->e.model, j->n_rows, &how, err);
+    if (!st && o->load) st = nb_engine_load(j->rows, o->load, &j->before, err);
+    /* Without a prompt the saved text is it, and goes on where it stopped. */
+    if (!st && !j->prompt.size) st = nb_ids_append(&j->prompt, j->before.ids.data, j->before.ids.size, err);
+    return st;
+}
+
+static nb_status save_text(job *j, nb_error *err) {
+    nb_generated *g = &j->samples[0].g;
+    nb_saved saved = {.state = g->state};
+    nb_status st = nb_ids_append(&saved.ids, j->prompt.data, j->prompt.size, err);
+    if (!st) st = nb_ids_append(&saved.ids, g->ids.data, g->ids.size, err);
+    if (!st) st = nb_engine_save(j->rows, 0, &saved, j->o->save, err);
+    nb_ids_free(&saved.ids);
+    return st;
 }
 
 static int print_results(job *j) {
@@ -211,8 +233,11 @@ static void print_stats(const job *j) {
 }
 
 int cmd_run(const options *o) {
-    if ((o->prompt != NULL) + (o->tokens != NULL) + (o->tokens_file != NULL) != 1)
-        return usage_error("run: give either a prompt with -p or token ids with --tokens or --tokens-file");
+    int prompts = (o->prompt != NULL) + (o->tokens != NULL) + (o->tokens_file != NULL);
+    if (prompts > 1 || (!prompts && !o->load))
+        return usage_error("run: give either a prompt with -p or token ids with --tokens or --tokens-file, or a saved text with --load");
+    if (o->samples > 1 && (o->save || !prompts))
+        return usage_error("run: --samples takes a prompt; one text is saved with --save, and goes on with --load alone");
     nb_error err = {0};
     job j = {.o = o};
     int code = EXIT_SUCCESS;
@@ -230,6 +255,7 @@ int cmd_run(const options *o) {
     if (!st && o->tokens_file) st = ids_from_options(NULL, o->tokens_file, &j.prompt, &err);
     if (!st) st = open_rows(&j, &err);
     if (!st) st = all_samples(&j, &err);
+    if (!st && o->save) st = save_text(&j, &err);
     if (st)
         code = fail(&err);
     else if (o->json)
@@ -240,6 +266,7 @@ out:
     nb_engine_free(j.rows);
     for (uint64_t i = 0; i < j.joined; i++) nb_generated_free(&j.samples[i].g);
     nb_free(j.samples);
+    nb_saved_free(&j.before);
     engine_close(&j.e);
     nb_ids_free(&j.prompt);
     sampling_free(&j.how);

@@ -16,6 +16,7 @@ struct nb_batch {
     nb_prefix *prefixes; /* NULL: none are kept */
     nb_region ids;       /* [n_rows][n_positions] */
     nb_span *spans;      /* [n_rows] of the step */
+    uint32_t *first;     /* [n_layer] of a text that is restored */
     uint32_t *tokens;    /* [n_logits] whose logits are computed */
     uint32_t n_positions, n_chunk, n_rows, n_logits;
 };
@@ -86,7 +87,8 @@ static nb_status take_memory(nb_batch *b, const nb_session_options *o, nb_error 
     if (st) return st;
     b->spans = nb_calloc(b->n_rows, sizeof *b->spans);
     b->tokens = nb_calloc(b->n_logits, sizeof *b->tokens);
-    if (!b->spans || !b->tokens) return nb_oom(err, "a batch", b->n_rows * sizeof *b->spans);
+    b->first = nb_calloc(nb_model_hparams(b->model)->n_layer, sizeof *b->first);
+    if (!b->spans || !b->tokens || !b->first) return nb_oom(err, "a batch", b->n_rows * sizeof *b->spans);
     st = nb_forward_create(&b->forward, b->model, &b->kv, b->n_chunk, b->n_logits, o->team, err);
     b->forward.observer = o->observer;
     return st;
@@ -115,38 +117,44 @@ void nb_batch_free(nb_batch *b) {
     nb_region_free(&b->ids);
     nb_free(b->spans);
     nb_free(b->tokens);
+    nb_free(b->first);
     nb_free(b);
 }
 
-nb_status nb_batch_check(const nb_batch *b, uint32_t row, const int32_t *ids, size_t n, nb_error *err) {
-    uint32_t vocab = nb_model_hparams(b->model)->vocab_size, length = nb_batch_length(b, row);
+nb_status nb_batch_check_ids(const nb_batch *b, const int32_t *ids, size_t n, nb_error *err) {
+    uint32_t vocab = nb_model_hparams(b->model)->vocab_size;
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || (uint32_t)ids[i] >= vocab)
             return nb_fail(err, NB_ARGUMENT, "token %zu: expected an id from 0 to %u, found %d", i, vocab - 1, ids[i]);
-    if (n > b->n_positions - length)
-        return nb_fail(err, NB_LIMIT, "%zu tokens do not fit: the context has room for %u, of which %u are taken", n,
-                       b->n_positions, length);
     return NB_OK;
+}
+
+nb_status nb_batch_check(const nb_batch *b, uint32_t row, const int32_t *ids, size_t n, nb_error *err) {
+    uint32_t length = nb_batch_length(b, row);
+    nb_status st = nb_batch_check_ids(b, ids, n, err);
+    if (!st && n > b->n_positions - length)
+        st = nb_fail(err, NB_LIMIT, "%zu tokens do not fit: the context has room for %u, of which %u are taken", n, b->n_positions,
+                     length);
+    return st;
 }
 
 static nb_kv_text *text_of(const nb_batch *b, uint32_t row) { return &b->kv.texts[row]; }
 static int32_t *ids_of(const nb_batch *b, uint32_t row) { return (int32_t *)b->ids.data + (size_t)row * b->n_positions; }
 
-/* The first page, besides the sinks, that a token at `position` sees in a layer. */
-static uint32_t first_page(const nb_batch *b, uint32_t layer, uint32_t position) {
+uint32_t nb_batch_first_page(const nb_batch *b, uint32_t layer, uint32_t position) {
     uint32_t window = nb_model_window(b->model, layer), latest = nb_kv_latest(&b->kv, position);
     uint32_t first = window && position > window ? (position - window) / NB_KV_PAGE : 0;
     return first > latest ? first : latest;
 }
 
 static void drop_unseen(nb_batch *b, nb_kv_text *t) {
-    for (uint32_t layer = 0; layer < b->kv.n_layer; layer++) nb_kv_drop(&b->kv, t, layer, first_page(b, layer, t->length));
+    for (uint32_t layer = 0; layer < b->kv.n_layer; layer++) nb_kv_drop(&b->kv, t, layer, nb_batch_first_page(b, layer, t->length));
 }
 
 /* A text that is cut to `length` can go on: nothing that its next token sees was dropped. */
 static bool can_be_cut(const nb_batch *b, const nb_kv_text *t, uint32_t length) {
     for (uint32_t layer = 0; length && layer < b->kv.n_layer; layer++)
-        if (t->first[layer] > first_page(b, layer, length)) return false;
+        if (t->first[layer] > nb_batch_first_page(b, layer, length)) return false;
     return true;
 }
 
@@ -217,6 +225,18 @@ void nb_batch_share(nb_batch *b, uint32_t to, uint32_t from, uint32_t length) {
     memcpy(ids_of(b, to), ids_of(b, from), length * sizeof(int32_t));
 }
 
+nb_kv *nb_batch_kv(nb_batch *b) { return &b->kv; }
+
+nb_status nb_batch_restore(nb_batch *b, uint32_t row, const int32_t *ids, uint32_t length, nb_error *err) {
+    nb_batch_rewind(b, row, 0);
+    nb_status st = nb_batch_check(b, row, ids, length, err);
+    if (st) return st;
+    for (uint32_t layer = 0; layer < b->kv.n_layer; layer++) b->first[layer] = nb_batch_first_page(b, layer, length);
+    nb_kv_restore(&b->kv, text_of(b, row), length, b->first);
+    if (length) memcpy(ids_of(b, row), ids, length * sizeof *ids);
+    return NB_OK;
+}
+
 static size_t common(const int32_t *a, const int32_t *b, size_t n) {
     size_t i = 0;
     while (i < n && a[i] == b[i]) i++;
@@ -248,9 +268,10 @@ uint32_t nb_batch_recall(nb_batch *b, uint32_t row, const int32_t *ids, size_t n
     uint32_t from = row;
     size_t by_row = known_to_rows(b, ids, n, &from), by_index = known_to_index(b, ids, n);
     if (by_index > by_row) {
+        nb_batch_rewind(b, row, 0);
         nb_prefix_take(b->prefixes, text_of(b, row), ids, by_index);
         memcpy(ids_of(b, row), ids, by_index * sizeof *ids);
-    } else if (by_row) {
+    } else {
         nb_batch_share(b, row, from, (uint32_t)by_row);
     }
     return nb_batch_length(b, row);

@@ -33,6 +33,7 @@ nb_status nb_batch_append(nb_batch *b, const nb_batch_part *parts, size_t n_part
 
 /* Whether a row can take ids[n], however many chunks they need: NB_LIMIT and NB_ARGUMENT as above. */
 nb_status nb_batch_check(const nb_batch *b, uint32_t row, const int32_t *ids, size_t n, nb_error *err);
+nb_status nb_batch_check_ids(const nb_batch *b, const int32_t *ids, size_t n, nb_error *err); /* NB_ARGUMENT only */
 
 /* Compute the logits after tokens first..first+n-1 of the last append, counted through its parts; n is at most
  * nb_batch_logit_rows. Row i of the result, [vocab_size], is at nb_batch_logits until the next call. */
@@ -56,13 +57,23 @@ uint32_t nb_batch_rewind(nb_batch *b, uint32_t row, uint32_t length);
  * Nothing is copied until one of them goes on. */
 void nb_batch_share(nb_batch *b, uint32_t to, uint32_t from, uint32_t length);
 
-/* How long a beginning of ids[n] a row or the index of prefixes has; an empty row takes it, and is as long then. */
+/* How long a beginning of ids[n] a row or the index of prefixes has; the row takes it in place of what it held, and is as long
+ * then. */
 uint32_t nb_batch_known(const nb_batch *b, const int32_t *ids, size_t n);
 uint32_t nb_batch_recall(nb_batch *b, uint32_t row, const int32_t *ids, size_t n);
 
 /* An order of rows in which those that share pages are neighbours: below, equal to or above 0. An append in that order reads
  * what they share once. */
 int nb_batch_compare(const nb_batch *b, uint32_t row, uint32_t other);
+
+/* The cache behind the rows, row i being text i, and the first page, besides the sinks, that a token at `position` sees in a
+ * layer. For core/saved.c. */
+struct nb_kv *nb_batch_kv(nb_batch *b);
+uint32_t nb_batch_first_page(const nb_batch *b, uint32_t layer, uint32_t position);
+
+/* The row, whatever it held, becomes ids[length], in pages that hold nothing yet: the caller fills those that the next token
+ * sees. NB_LIMIT and NB_ARGUMENT as for an append, and the row is empty then. */
+nb_status nb_batch_restore(nb_batch *b, uint32_t row, const int32_t *ids, uint32_t length, nb_error *err);
 
 /* Bytes of the KV cache that rows and the index of prefixes hold, what is shared once. */
 size_t nb_batch_kv_bytes(const nb_batch *b);

@@ -14,6 +14,7 @@ typedef enum row_state {
 
 typedef struct engine_row {
     row_state state;
+    bool begun;        /* reading it has begun */
     uint32_t leader;
     uint64_t turn;     /* when it joined: prompts are read in this order */
     nb_ids prompt;
@@ -101,6 +102,7 @@ static nb_status start(nb_engine *e, engine_row *r, const int32_t *ids, size_t n
     nb_status st = nb_sampler_create(&r->sampler, &o->sampling, o->stream, vocab_size, nb_model_kernels(m), err);
     if (!st) st = nb_row_start(&r->row, nb_model_tokenizer(m), vocab_size, &r->options, g, err);
     for (size_t i = 0; !st && i < n; i++) nb_sampler_accept(r->sampler, ids[i]);
+    if (!st && o->resume) nb_sampler_resume(r->sampler, &o->resume->rng);
     return st;
 }
 
@@ -111,8 +113,9 @@ nb_status nb_engine_join(nb_engine *e, const int32_t *ids, size_t n, const nb_ge
     if (n_texts > nb_engine_free_rows(e))
         return nb_fail(err, NB_LIMIT, "%u texts want to join, and %u rows are free", n_texts, nb_engine_free_rows(e));
     if (!n) return nb_fail(err, NB_ARGUMENT, "nothing to continue: the prompt holds no tokens");
-    while (e->rows[row].state != FREE) row++;
-    nb_status st = nb_batch_check(e->batch, row, ids, n, err);
+    if (n > nb_batch_room(e->batch))
+        return nb_fail(err, NB_LIMIT, "%zu tokens do not fit: a row has room for %u", n, nb_batch_room(e->batch));
+    nb_status st = nb_batch_check_ids(e->batch, ids, n, err);
     for (; !st && joined < n_texts; joined++) {
         while (e->rows[row].state != FREE) row++;
         engine_row *r = &e->rows[row];
@@ -133,7 +136,8 @@ static void leave(nb_engine *e, uint32_t row) {
     for (uint32_t i = 0; i < e->n_speaking; i++)
         if (e->speaking[i] != row) e->speaking[kept++] = e->speaking[i];
     e->n_speaking = kept;
-    nb_batch_rewind(e->batch, row, 0);
+    nb_row_leave(&e->rows[row].row, e->rows[row].sampler);
+    if (!e->rows[row].options.keep) nb_batch_rewind(e->batch, row, 0);
     empty(&e->rows[row]);
 }
 
@@ -149,6 +153,7 @@ static nb_status hand_over(nb_engine *e, uint32_t leader, nb_error *err) {
             heir = r;
             heir->state = READING;
             heir->turn = old->turn;
+            heir->begun = old->begun;
             nb_batch_share(e->batch, i, leader, nb_batch_length(e->batch, leader));
         }
         r->leader = (uint32_t)(heir - e->rows);
@@ -213,11 +218,13 @@ static bool better_known_after_step(const nb_engine *e, const engine_row *r) {
  * begins; the last token is always read, for its logits. */
 static void add_readers(nb_engine *e, nb_column *column) {
     for (engine_row *r = next_reader(e, 0); r && e->n_tokens < nb_batch_chunk(e->batch); r = next_reader(e, r->turn)) {
-        uint32_t row = (uint32_t)(r - e->rows), length = nb_batch_length(e->batch, row);
-        if (!length) {
+        uint32_t row = (uint32_t)(r - e->rows);
+        if (!r->begun) {
             if (better_known_after_step(e, r)) break;
-            column->n_recalled += length = nb_batch_recall(e->batch, row, r->prompt.data, r->prompt.size - 1);
+            column->n_recalled += nb_batch_recall(e->batch, row, r->prompt.data, r->prompt.size - 1);
+            r->begun = true;
         }
+        uint32_t length = nb_batch_length(e->batch, row);
         size_t n = nb_min_size(r->prompt.size - length, nb_batch_chunk(e->batch) - e->n_tokens);
         add_part(e, row, r->prompt.data + length, (uint32_t)n);
         column->n_read += n;
@@ -324,6 +331,16 @@ nb_status nb_engine_step(nb_engine *e, nb_column *column, nb_error *err) {
     if (e->n_logits) nb_batch_compute_at(e->batch, e->tokens, e->n_logits);
     begin_speaking(e);
     return take_tokens(e, column, err);
+}
+
+nb_status nb_engine_save(nb_engine *e, uint32_t row, const nb_saved *saved, const char *path, nb_error *err) {
+    return nb_saved_write(e->batch, row, saved, path, err);
+}
+
+nb_status nb_engine_load(nb_engine *e, const char *path, nb_saved *saved, nb_error *err) {
+    for (uint32_t row = 0; row < e->n_rows; row++)
+        if (e->rows[row].state == FREE) return nb_saved_read(e->batch, row, path, saved, err);
+    return nb_fail(err, NB_LIMIT, "no row is free for '%s'", path);
 }
 
 nb_status nb_engine_finish(nb_engine *e, nb_error *err) {

@@ -10,6 +10,7 @@
 
 #include "core/batch.h"
 #include "core/generate.h"
+#include "core/saved.h"
 
 typedef struct nb_engine nb_engine;
 
@@ -50,6 +51,13 @@ nb_status nb_engine_step(nb_engine *e, nb_column *column, nb_error *err);
 
 /* End a row's text as cancelled: its text becomes complete, and the row free. Nothing for a free row. */
 nb_status nb_engine_cancel(nb_engine *e, uint32_t row, nb_error *err);
+
+/* A text that has ended, joined with `keep`, to a file: saved->ids is its prompt and what was generated (core/saved.h). */
+nb_status nb_engine_save(nb_engine *e, uint32_t row, const nb_saved *saved, const char *path, nb_error *err);
+
+/* A file into a free row, the next that a text will join: a prompt that begins like saved->ids takes what they have in common.
+ * saved->ids as the prompt and saved->state to resume from go on where the text stopped. NB_LIMIT without a free row. */
+nb_status nb_engine_load(nb_engine *e, const char *path, nb_saved *saved, nb_error *err);
 
 /* Steps until every text has ended. */
 nb_status nb_engine_finish(nb_engine *e, nb_error *err);

@@ -16,6 +16,7 @@ void nb_generated_free(nb_generated *g) {
     nb_ids_free(&g->ids);
     nb_buf_free(&g->mask);
     nb_buf_free(&g->text);
+    nb_row_state_free(&g->state);
     *g = (nb_generated){0};
 }
 
@@ -89,8 +90,10 @@ nb_status nb_generate(nb_session *s, const int32_t *prompt, size_t n_prompt, con
     if (!st) st = nb_row_start(&row, nb_model_tokenizer(m), vocab_size, options, g, err);
     if (st) goto out;
     for (size_t i = 0; i < n_prompt; i++) nb_sampler_accept(sampler, prompt[i]);
+    if (options->resume) nb_sampler_resume(sampler, &options->resume->rng);
     st = nb_row_run(&row, sampler, &decoder, err);
     settle(&a);
+    nb_row_leave(&row, sampler);
 out:
     nb_row_free(&row);
     nb_sampler_free(sampler);

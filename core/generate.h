@@ -4,6 +4,7 @@
 #define NB_CORE_GENERATE_H
 
 #include <stdbool.h>
+#include "core/row_state.h"
 #include "core/sampler.h"
 #include "core/session.h"
 #include "core/tokenizer.h"
@@ -24,12 +25,14 @@ typedef struct nb_step {
 typedef struct nb_generate_options {
     nb_sampler_params sampling;
     uint64_t stream;          /* row number: own random stream */
+    const nb_row_state *resume; /* go on where a row stopped that had come to this text, instead of starting a stream; or NULL */
     uint32_t max_tokens;      /* 0: until the session's room ends */
     const char *const *stops; /* stop texts [n_stops]; the text ends before the first of them */
     size_t n_stops;
     const int32_t *stop_tokens; /* [n_stop_tokens], besides those of the vocabulary */
     size_t n_stop_tokens;
     bool ignore_stop_tokens;    /* the vocabulary's */
+    bool keep;                /* in an engine: the row's batch row keeps the text when it has ended, until another joins there */
     bool tools;               /* run the tools of the registry whose control tokens the vocabulary has */
     const struct nb_tool *more_tools; /* [n_more_tools] the caller's own (core/tools.h), looked for behind those */
     size_t n_more_tools;
@@ -46,6 +49,7 @@ typedef struct nb_generated { /* zeroed by the caller; nb_generated_free */
     nb_finish finish;
     int32_t end_token; /* the terminal token, or NB_NO_TOKEN */
     size_t drafted, accepted; /* tokens of drafts, and those that were right */
+    nb_row_state state; /* when the row has ended: how it would go on */
 } nb_generated;
 void nb_generated_free(nb_generated *g);
 

@@ -56,7 +56,7 @@ void nb_kv_shape_init(nb_kv_shape *shape, const nb_hparams *h, nb_kv_types types
 }
 
 nb_status nb_kv_create(nb_kv *kv, const nb_hparams *h, const nb_kv_plan *plan, nb_error *err) {
-    *kv = (nb_kv){.n_layer = h->n_layer, .n_texts = plan->n_texts, .n_sink = plan->n_sink, .n_recent = plan->n_recent,
+    *kv = (nb_kv){.types = plan->types, .n_layer = h->n_layer, .n_texts = plan->n_texts, .n_sink = plan->n_sink, .n_recent = plan->n_recent,
                   .n_pages = (uint32_t)nb_div_up(plan->n_positions, NB_KV_PAGE)};
     nb_kv_shape_init(&kv->shape, h, plan->types);
     size_t pages = plan->n_pages, leaves = 0, bytes = 0;
@@ -80,8 +80,11 @@ void nb_kv_free(nb_kv *kv) {
 
 /* ---- whose leaves ---- */
 
+/* A leaf of zeros: what was another text's must not be found in a saved one. */
 static uint32_t take(nb_kv *kv) {
-    uint32_t leaf = kv->n_free ? kv->free[--kv->n_free] : kv->n_fresh++;
+    bool used = kv->n_free > 0;
+    uint32_t leaf = used ? kv->free[--kv->n_free] : kv->n_fresh++;
+    if (used) memset(nb_kv_leaf(kv, leaf), 0, nb_kv_leaf_bytes(kv));
     kv->refs[leaf] = 1;
     return leaf;
 }
@@ -144,6 +147,16 @@ void nb_kv_share(nb_kv *kv, nb_kv_text *to, const nb_kv_text *from, uint32_t len
         to->first[layer] = from->first[layer];
     }
     to->length = length;
+}
+
+void nb_kv_restore(nb_kv *kv, nb_kv_text *t, uint32_t length, const uint32_t *first) {
+    size_t pages = nb_div_up(length, NB_KV_PAGE);
+    for (uint32_t layer = 0; layer < kv->n_layer; layer++) {
+        for (size_t p = 0; p < pages; p++)
+            if (p < kv->n_sink || p >= first[layer]) row_of(kv, t, layer)[p] = 1 + take(kv);
+        t->first[layer] = first[layer] > kv->n_sink ? first[layer] : 0;
+    }
+    t->length = length;
 }
 
 void nb_kv_push(nb_kv *kv, nb_kv_text *t, const uint32_t *leaves) {

@@ -47,6 +47,7 @@ typedef struct nb_kv_text {
 typedef struct nb_kv {
     nb_region region;
     nb_kv_shape shape;
+    nb_kv_types types;
     uint32_t n_layer;
     uint32_t n_texts, n_pages; /* texts, and pages of a text */
     uint32_t n_sink, n_recent; /* as planned */
@@ -83,6 +84,10 @@ void nb_kv_extend(nb_kv *kv, nb_kv_text *t, uint32_t n);
 
 /* An empty `to` becomes the first `length` positions of `from`, gaps included. */
 void nb_kv_share(nb_kv *kv, nb_kv_text *to, const nb_kv_text *from, uint32_t length);
+
+/* An empty text gets `length` positions, to be filled by the caller, but in each layer for the pages from n_sink up to
+ * first[layer]. There is room as for nb_kv_extend. */
+void nb_kv_restore(nb_kv *kv, nb_kv_text *t, uint32_t length, const uint32_t *first);
 
 void nb_kv_rewind(nb_kv *kv, nb_kv_text *t, uint32_t length); /* forget the positions from `length` on; 0 empties it */
 

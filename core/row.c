@@ -3,21 +3,6 @@
 #include <string.h>
 #include "base/mem.h"
 
-nb_status nb_row_start(nb_row *row, const nb_tokenizer *t, uint32_t vocab_size, const nb_generate_options *o,
-                       nb_generated *g, nb_error *err) {
-    *row = (nb_row){.t = t, .o = o, .g = g};
-    g->end_token = NB_NO_TOKEN;
-    g->finish = NB_FINISH_LENGTH;
-    if (o->n_stops && !t) return nb_fail(err, NB_ARGUMENT, "stop texts need a tokenizer, and the model has none");
-    for (size_t i = 0; i < o->n_stops; i++)
-        if (!o->stops[i] || !o->stops[i][0]) return nb_fail(err, NB_ARGUMENT, "stop text %zu is empty", i + 1);
-    for (size_t i = 0; i < o->n_stop_tokens; i++)
-        if (o->stop_tokens[i] < 0 || (uint32_t)o->stop_tokens[i] >= vocab_size)
-            return nb_fail(err, NB_ARGUMENT, "stop token %d: expected an id from 0 to %u", (int)o->stop_tokens[i],
-                           vocab_size - 1);
-    return NB_OK;
-}
-
 void nb_row_free(nb_row *row) {
     nb_buf_free(&row->pending);
     nb_buf_free(&row->call);
@@ -50,13 +35,18 @@ static nb_status answer_call(nb_row *row, nb_error *err) {
     return st;
 }
 
+/* The i-th tool that the row may use, or NULL past the end. */
+static const nb_tool *tool_at(const nb_row *row, size_t i) {
+    size_t own = row->o->tools ? nb_tool_count : 0;
+    if (i < own) return &nb_tools[i];
+    return i - own < row->o->n_more_tools ? &row->o->more_tools[i - own] : NULL;
+}
+
 /* The tool whose call this control token starts. */
 static const nb_tool *tool_started_by(const nb_row *row, const char *special) {
-    size_t own = row->o->tools ? nb_tool_count : 0;
-    for (size_t i = 0; special && i < own + row->o->n_more_tools; i++) {
-        const nb_tool *tool = i < own ? &nb_tools[i] : &row->o->more_tools[i - own];
+    const nb_tool *tool;
+    for (size_t i = 0; special && (tool = tool_at(row, i)) != NULL; i++)
         if (strcmp(tool->call_start, special) == 0 && nb_tool_usable(tool, nb_tokenizer_vocab(row->t))) return tool;
-    }
     return NULL;
 }
 
@@ -120,6 +110,7 @@ static nb_status release(nb_row *row, bool all, nb_error *err) {
 
 nb_status nb_row_end(nb_row *row, nb_finish finish, nb_error *err) {
     if (row->done) return NB_OK;
+    row->g->state.utf8 = row->utf8;
     nb_utf8_finish(&row->utf8, &row->pending);
     row->done = true;
     row->g->finish = finish;
@@ -163,6 +154,53 @@ nb_status nb_row_take(nb_row *row, int32_t id, bool last, nb_step *step, nb_erro
     *step = (nb_step){.id = id, .sampled = !forced, .terminal = terminal, .done = row->done,
                       .text = nb_buf_str(&row->g->text) + before, .text_size = row->g->text.size - before};
     return st;
+}
+
+/* ---- where it begins, and what it leaves for going on */
+
+static nb_status resume(nb_row *row, const nb_row_state *s, nb_error *err) {
+    const nb_tool *tool = NULL;
+    for (size_t i = 0; s->tool.size && (tool = tool_at(row, i)) != NULL && strcmp(tool->name, nb_buf_str(&s->tool)) != 0; i++)
+        continue;
+    if (s->tool.size && (!tool || !row->t))
+        return nb_fail(err, NB_ARGUMENT, "the row stopped in a call of the tool '%s', which is not there now", nb_buf_str(&s->tool));
+    row->tool = tool;
+    row->utf8 = s->utf8;
+    row->call_tokens = s->call_tokens;
+    nb_buf_append(&row->call, s->call.data, s->call.size);
+    return nb_ids_append(&row->forced, s->forced.data, s->forced.size, err);
+}
+
+nb_status nb_row_start(nb_row *row, const nb_tokenizer *t, uint32_t vocab_size, const nb_generate_options *o,
+                       nb_generated *g, nb_error *err) {
+    *row = (nb_row){.t = t, .o = o, .g = g};
+    g->end_token = NB_NO_TOKEN;
+    g->finish = NB_FINISH_LENGTH;
+    if (o->n_stops && !t) return nb_fail(err, NB_ARGUMENT, "stop texts need a tokenizer, and the model has none");
+    for (size_t i = 0; i < o->n_stops; i++)
+        if (!o->stops[i] || !o->stops[i][0]) return nb_fail(err, NB_ARGUMENT, "stop text %zu is empty", i + 1);
+    for (size_t i = 0; i < o->n_stop_tokens; i++)
+        if (o->stop_tokens[i] < 0 || (uint32_t)o->stop_tokens[i] >= vocab_size)
+            return nb_fail(err, NB_ARGUMENT, "stop token %d: expected an id from 0 to %u", (int)o->stop_tokens[i],
+                           vocab_size - 1);
+    return o->resume ? resume(row, o->resume, err) : NB_OK;
+}
+
+/* Memory that runs out shows in the buffers, when the state is written. */
+void nb_row_leave(nb_row *row, const nb_sampler *sampler) {
+    nb_row_state *s = &row->g->state;
+    s->rng = nb_sampler_rng(sampler);
+    if (row->tool) {
+        nb_buf_text(&s->tool, row->tool->name);
+        s->call = row->call;
+        s->call_tokens = (uint32_t)row->call_tokens;
+        row->call = (nb_buf){0};
+    }
+    s->forced = row->forced;
+    s->forced.size -= row->n_forced;
+    if (s->forced.size) memmove(s->forced.data, s->forced.data + row->n_forced, s->forced.size * sizeof *s->forced.data);
+    row->forced = (nb_ids){0};
+    row->n_forced = 0;
 }
 
 int32_t nb_row_choose(const nb_row *row, nb_sampler *sampler, const float *logits) {

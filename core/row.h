@@ -21,7 +21,7 @@ typedef struct nb_row {
 } nb_row;
 
 /* *g is zeroed; `o` and `g` outlive the row. NB_ARGUMENT for an empty stop text, stop texts without a
- * tokenizer, or a stop token outside the vocabulary. */
+ * tokenizer, a stop token outside the vocabulary, or a state to go on from whose tool is not there. */
 nb_status nb_row_start(nb_row *row, const nb_tokenizer *t, uint32_t vocab_size, const nb_generate_options *o,
                        nb_generated *g, nb_error *err);
 void nb_row_free(nb_row *row); /* accepts a zeroed row */
@@ -42,6 +42,9 @@ int32_t nb_row_choose(const nb_row *row, nb_sampler *sampler, const float *logit
 
 /* nb_row_take and what goes with it: the sampler counts the token, and `room` says how many tokens the text can still take. */
 nb_status nb_row_follow(nb_row *row, nb_sampler *sampler, int32_t id, size_t room, nb_step *step, nb_error *err);
+
+/* The row has ended: g->state becomes what it needs to go on, which leaves the row. */
+void nb_row_leave(nb_row *row, const nb_sampler *sampler);
 
 /* What nb_generate needs of a session: append a token, the logits after the last one, and how many more fit. */
 typedef struct nb_decoder {

@@ -139,6 +139,9 @@ void nb_sampler_free(nb_sampler *s) {
     nb_free(s);
 }
 
+nb_rng nb_sampler_rng(const nb_sampler *s) { return s->rng; }
+void nb_sampler_resume(nb_sampler *s, const nb_rng *rng) { s->rng = *rng; }
+
 void nb_sampler_accept(nb_sampler *s, int32_t id) {
     if (!s->ring || id < 0 || (uint32_t)id >= s->vocab_size) return;
     if (s->n_ring == s->params.repeat_last_n) s->seen[s->ring[s->next_slot]].count--;

@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/status.h"
+#include "core/rng.h"
 #include "simd/kernels.h"
 
 typedef struct nb_logit_bias {
@@ -55,6 +56,9 @@ typedef struct nb_sampler nb_sampler;
 nb_status nb_sampler_create(nb_sampler **sampler, const nb_sampler_params *params, uint64_t stream, uint32_t vocab_size,
                             const nb_kernels *k, nb_error *err);
 void nb_sampler_free(nb_sampler *s);
+/* Its random stream, and going on with one. */
+nb_rng nb_sampler_rng(const nb_sampler *s);
+void nb_sampler_resume(nb_sampler *s, const nb_rng *rng);
 /* The next token; logits [vocab_size] are not changed. With a temperature it takes one uniform number from the stream.
  *
  * NaN counts as -infinity; when the best logit is infinite, all that equal it have the same chance. Weights are f32 of the

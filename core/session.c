@@ -3,6 +3,7 @@
 #include "base/checked.h"
 #include "base/mem.h"
 #include "core/batch.h"
+#include "core/saved.h"
 
 /* A batch of one row. */
 struct nb_session {
@@ -55,3 +56,16 @@ uint32_t nb_session_room(const nb_session *s) { return nb_batch_room(s->batch); 
 nb_batch *nb_session_batch(nb_session *s) { return s->batch; }
 const nb_model *nb_session_model(const nb_session *s) { return nb_batch_model(s->batch); }
 uint32_t nb_session_rewind(nb_session *s, uint32_t length) { return nb_batch_rewind(s->batch, 0, length); }
+
+nb_status nb_session_save(nb_session *s, const nb_saved *saved, const char *path, nb_error *err) {
+    return nb_saved_write(s->batch, 0, saved, path, err);
+}
+
+nb_status nb_session_load(nb_session *s, const char *path, nb_saved *saved, nb_error *err) {
+    nb_status st = nb_saved_read(s->batch, 0, path, saved, err);
+    if (st) return st;
+    uint32_t held = nb_session_length(s);
+    st = nb_session_append(s, saved->ids.data + held, saved->ids.size - held, NULL, NULL, err);
+    if (st) nb_saved_free(saved);
+    return st;
+}

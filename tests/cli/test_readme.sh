@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every command that README.md shows must work: lines of ```sh blocks that begin with `nibble ` or `./`, with the lines
+# Every command that README.md and docs/sessions.md show must work: lines of ```sh blocks that begin with `nibble ` or `./`, with the lines
 # that continue them, run in their order, in a folder where everything of the project is in its place.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -50,6 +50,7 @@ if [ -f "$readme" ]; then
     ln -s "$(realpath "$nibble")" ../bin/nibble
     PATH=$(realpath ../bin):$PATH
     commands "$readme" >../commands.txt
+    commands docs/sessions.md >>../commands.txt
     check 'README.md shows commands' test -s ../commands.txt
     while IFS= read -r line; do
         check "README.md: $line" bash -c "$line" </dev/null

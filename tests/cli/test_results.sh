@@ -160,6 +160,28 @@ expect 1 '' 'no tokenizer' "$nibble" run bare.nbl -p x
 expect 1 '' 'no tokenizer' "$nibble" chat bare.nbl
 expect 1 '' 'tokenizer' "$nibble" tokenize bare.nbl x
 
+# ---- saved texts
+run --seed 3 --repeat-penalty 1.2 -n 24 >whole.txt
+run --seed 3 --repeat-penalty 1.2 -n 11 --save text.session >first.txt
+check_same 'a saved text goes on as if it had not stopped' "$(cat first.txt)$(NIBBLE_ISA=scalar "$nibble" run $model \
+    --load text.session --repeat-penalty 1.2 -n 13 --save text.session)" "$(cat whole.txt)"
+check_same 'it can be saved again' "$("$nibble" run $model --load text.session -n 1 --json | json samples.0.mask | tr -cd 0 | wc -c)" \
+    $(($("$nibble" tokenize $model "$prompt" | wc -l) + 1 + 24))
+run --seed 3 --load text.session --json >again.json
+check_same 'a prompt that is known' "$(json samples.0.text <again.json)" "$(cat text.txt)"
+check_same 'only its last token is read' "$(json stats.prefill_tokens <again.json)" 1
+expect 1 '' 'saved with keys in f32 and values in f32' "$nibble" run $model --load text.session --kv q8
+expect 1 '' 'another model' "$nibble" run minigpt-f32.nbl --load text.session
+expect 1 '' 'room for 10' "$nibble" run $model --load text.session --ctx 10
+expect 1 '' 'no saved session' "$nibble" run $model --load $model
+expect 2 '' 'one text is saved' "$nibble" run $model -p x --samples 2 --save text.session
+printf 'Hello!\nWhat is 2 plus 3?\n' >two.txt
+"$nibble" chat $model -n 30 --seed 8 <two.txt >talk.whole
+head -n 1 two.txt | "$nibble" chat $model -n 30 --seed 8 --save talk.session >talk.parts
+tail -n 1 two.txt | "$nibble" chat $model -n 30 --seed 8 --load talk.session >>talk.parts
+check 'a saved conversation goes on' cmp talk.whole talk.parts
+expect 1 '' 'no conversation to save' "$nibble" chat $model --save none.session
+
 # ---- chat, line by line
 printf 'Hello!\n\nWhat is 2 plus 3?\n' >talk.txt
 chat() { "$nibble" chat $model --temp 0 -n 30 "$@"; }
