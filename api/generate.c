@@ -175,8 +175,8 @@ static nb_status count_texts(const nibble_prompt *prompts, size_t n_prompts, siz
         *n += prompts[i].n_texts;
         *longest = nb_max_size(*longest, prompts[i].n);
     }
-    if (*n && *n <= UINT32_MAX) return NB_OK;
-    return nb_fail(err, NB_ARGUMENT, "%zu texts were asked for; possible are 1 to %u", *n, UINT32_MAX);
+    if (*n && *n <= INT32_MAX) return NB_OK;
+    return nb_fail(err, NB_ARGUMENT, "%zu texts were asked for; possible are 1 to %d", *n, INT32_MAX);
 }
 
 static nb_status open_engine(work *w, const nibble_model *model, const nibble_batch_options *given, size_t longest,

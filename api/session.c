@@ -19,6 +19,9 @@ nb_status api_session_options(const nibble_model *model, const nibble_session_op
     *how = (nb_session_options){.n_ctx = o.context, .n_logits = 1 + (uint32_t)nb_min_size(o.ahead, NB_LOOKUP_MAX)};
     if (!st && threads > NB_TEAM_MAX)
         st = nb_fail(err, NB_ARGUMENT, "%u threads were asked for; at most %d are possible", threads, NB_TEAM_MAX);
+    if (!st && o.overflow != NIBBLE_OVERFLOW_STOP && o.overflow != NIBBLE_OVERFLOW_SLIDE)
+        st = nb_fail(err, NB_ARGUMENT, "%d is no way of overflow", (int)o.overflow);
+    how->overflow = o.overflow == NIBBLE_OVERFLOW_SLIDE ? NB_OVERFLOW_SLIDE : NB_OVERFLOW_STOP;
     if (!st) st = kv_type(o.keys, &how->kv.keys, err);
     if (!st) st = kv_type(o.values, &how->kv.values, err);
     if (!st) st = nb_team_create(&how->team, (int)threads, err);

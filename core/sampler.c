@@ -36,9 +36,9 @@ struct nb_sampler {
     uint32_t *key;       /* [vocab_size] what a stage ranks by; NaN of d comes last */
     nb_select_room room; /* place: also of those that stay */
     double *blocks;      /* sums of DRAW_BLOCK weights */
-    recent *seen;        /* [vocab_size]; NULL without penalties, as is the ring */
-    int32_t *ring;       /* [repeat_last_n] the latest tokens */
-    uint32_t n_ring, next_slot;
+    recent *seen;        /* [vocab_size] */
+    int32_t *ring;       /* [ring_size] the latest tokens; ring_size is 0 without penalties */
+    uint32_t ring_size, n_ring, next_slot;
 };
 
 const nb_sampler_params nb_sampler_defaults = {
@@ -79,24 +79,27 @@ static bool penalizes(const nb_sampler_params *p) {
                                 differs(p->presence_penalty, 0));
 }
 
+/* Whoever takes the best token needs no candidates, and room for logits only where they change. */
+static bool draws(const nb_sampler_params *p) { return p->temperature >= coldest; }
+
 static nb_status take_memory(nb_sampler *s, nb_error *err) {
     const nb_sampler_params *p = &s->params;
-    size_t n = s->vocab_size;
-    bool ring = penalizes(p);
-    s->d = nb_calloc(n, sizeof *s->d);
-    s->w = nb_calloc(n, sizeof *s->w);
-    s->id = nb_calloc(n, sizeof *s->id);
-    s->key = nb_calloc(n, sizeof *s->key);
+    size_t n = s->vocab_size, ring = penalizes(p) ? p->repeat_last_n : 0, n_seen = ring ? n : 0;
+    size_t n_drawn = draws(p) ? n : 0, n_logits = draws(p) || ring || p->n_bias ? n : 0;
+    s->d = nb_calloc(n_logits, sizeof *s->d);
+    s->w = nb_calloc(n_drawn, sizeof *s->w);
+    s->id = nb_calloc(n_drawn, sizeof *s->id);
+    s->key = nb_calloc(n_drawn, sizeof *s->key);
     s->room.bins = nb_calloc(NB_SELECT_BINS, sizeof *s->room.bins);
-    s->room.place = nb_calloc(n, sizeof *s->room.place);
-    s->blocks = nb_calloc(n / DRAW_BLOCK + 1, sizeof *s->blocks);
+    s->room.place = nb_calloc(n_drawn, sizeof *s->room.place);
+    s->blocks = nb_calloc(n_drawn / DRAW_BLOCK + 1, sizeof *s->blocks);
     s->bias = nb_calloc(p->n_bias, sizeof *s->bias);
-    if (ring) s->seen = nb_calloc(n, sizeof *s->seen);
-    if (ring) s->ring = nb_calloc(p->repeat_last_n, sizeof *s->ring);
-    bool all = s->d && s->w && s->id && s->key && s->room.bins && s->room.place && s->blocks && s->bias;
-    if (!all || (ring && (!s->seen || !s->ring)))
-        return nb_oom(err, "sampler", n * (2 * sizeof(float) + 3 * sizeof(int32_t) + (ring ? sizeof *s->seen : 0)));
-    s->moved = n;
+    s->seen = nb_calloc(n_seen, sizeof *s->seen);
+    s->ring = nb_calloc(ring, sizeof *s->ring);
+    if (!s->d || !s->w || !s->id || !s->key || !s->room.bins || !s->room.place || !s->blocks || !s->bias || !s->seen || !s->ring)
+        return nb_oom(err, "a sampler", n_logits * sizeof *s->d + n_drawn * 16 + n_seen * sizeof *s->seen);
+    s->moved = n_drawn;
+    s->ring_size = (uint32_t)ring;
     if (p->n_bias) memcpy(s->bias, p->bias, p->n_bias * sizeof *s->bias);
     return NB_OK;
 }
@@ -143,13 +146,13 @@ nb_rng nb_sampler_rng(const nb_sampler *s) { return s->rng; }
 void nb_sampler_resume(nb_sampler *s, const nb_rng *rng) { s->rng = *rng; }
 
 void nb_sampler_accept(nb_sampler *s, int32_t id) {
-    if (!s->ring || id < 0 || (uint32_t)id >= s->vocab_size) return;
-    if (s->n_ring == s->params.repeat_last_n) s->seen[s->ring[s->next_slot]].count--;
+    if (!s->ring_size || id < 0 || (uint32_t)id >= s->vocab_size) return;
+    if (s->n_ring == s->ring_size) s->seen[s->ring[s->next_slot]].count--;
     else s->n_ring++;
     s->ring[s->next_slot] = id;
     s->seen[id].count++;
     s->seen[id].newest = s->next_slot;
-    s->next_slot = (s->next_slot + 1) % s->params.repeat_last_n;
+    s->next_slot = (s->next_slot + 1) % s->ring_size;
 }
 
 /* ---- stages 1 and 2 */
@@ -412,7 +415,7 @@ static int32_t draw(nb_sampler *s, nb_candidates c, double target) {
 static bool changes_logits(const nb_sampler *s) { return s->params.n_bias || s->n_ring; }
 
 int32_t nb_sampler_next(nb_sampler *s, const float *logits) {
-    if (s->params.temperature < coldest) {
+    if (!draws(&s->params)) {
         if (changes_logits(s)) {
             memcpy(s->d, logits, s->vocab_size * sizeof *s->d);
             change_logits(s, s->d);

@@ -145,14 +145,21 @@ NIBBLE_API nibble_status nibble_chat_render(const nibble_model *model, const cha
 
 typedef enum nibble_kv { NIBBLE_KV_F32, NIBBLE_KV_F16, NIBBLE_KV_Q8 } nibble_kv;
 
+/* What becomes of a text that is as long as `context`. */
+typedef enum nibble_overflow {
+    NIBBLE_OVERFLOW_STOP, /* it takes no more */
+    NIBBLE_OVERFLOW_SLIDE /* it keeps its first 64 tokens and the latest, and the model forgets those between; context is 128 or more */
+} nibble_overflow;
+
 typedef struct nibble_session_options {
     size_t size;
     uint32_t context; /* room for so many tokens; 0: nibble_model_context */
     uint32_t threads; /* that work for the session; 0: as many as for the model */
     nibble_kv keys, values; /* types in which the cache remembers; f32 is exact */
     uint32_t ahead;   /* most tokens that generation may draft ahead (`lookup` below); memory for their logits is taken */
+    nibble_overflow overflow;
 } nibble_session_options;
-#define NIBBLE_SESSION_OPTIONS_INIT { sizeof(nibble_session_options), 0, 0, NIBBLE_KV_F32, NIBBLE_KV_F32, 0 }
+#define NIBBLE_SESSION_OPTIONS_INIT { sizeof(nibble_session_options), 0, 0, NIBBLE_KV_F32, NIBBLE_KV_F32, 0, NIBBLE_OVERFLOW_STOP }
 
 typedef struct nibble_session nibble_session;
 NIBBLE_API nibble_status nibble_session_create(nibble_session **session, const nibble_model *model,

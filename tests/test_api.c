@@ -222,6 +222,12 @@ static void sessions(void **state) {
     refused(nibble_session_append(s, ids, 5, NULL, NULL, error), NIBBLE_LIMIT, "room for 4");
     refused(nibble_session_append(s, (const int32_t[]){-7}, 1, NULL, NULL, error), NIBBLE_ARGUMENT, "-7");
     nibble_session_free(s);
+    options.context = 128;
+    options.overflow = NIBBLE_OVERFLOW_SLIDE;
+    ok(nibble_session_create(&s, model, &options, error));
+    for (size_t i = 0; i < 300; i += n) ok(nibble_session_append(s, ids, n, NULL, NULL, error));
+    assert_true(nibble_session_length(s) >= 300 && nibble_session_logits(s));
+    nibble_session_free(s);
     options.keys = (nibble_kv)7;
     refused(nibble_session_create(&s, model, &options, error), NIBBLE_ARGUMENT, "7 is no type");
     assert_null(s);

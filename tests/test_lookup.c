@@ -193,6 +193,13 @@ static void compare_round(const nb_model *m, const struct round *r, nb_team *tea
     how.n_ctx = (uint32_t)prompt.size + 12; /* drafts reach the end of the context */
     how.kv = (nb_kv_types){NB_KV_Q8, NB_KV_Q8};
     compare(m, how, &prompt, r->options, 0, accepted);
+    if (r->options.ignore_stop_tokens) { /* over the end of the context, again and again */
+        nb_generate_options o = r->options;
+        how.n_ctx = 128;
+        how.overflow = NB_OVERFLOW_SLIDE;
+        o.max_tokens = 200;
+        compare(m, how, &prompt, o, 0, accepted);
+    }
     nb_ids_free(&prompt);
 }
 
