@@ -1,11 +1,13 @@
 /* Element types and the geometry of panels: how many bytes a tensor takes and where its parts lie.
  *
  * A matrix [rows][cols] that is multiplied is stored in panels of 16 rows; rows are padded to 16 and columns to 32 with
- * zeros. Unscaled types (f32, f16, bf16) store, for each column, the 16 rows' values side by side. Scaled types (q8,
+ * zeros. Unscaled types (f32, f16, bf16) store, for each column, the 16 rows' values side by side. Scaled types (q8, q6,
  * q4) begin with 64 bytes of f32 row scales; then follow strips of 4 blocks (128 columns; the last strip may hold
  * fewer blocks): a line of 64 signed scale bytes (4 blocks x 16 rows; unused ones are zero), then the blocks' codes.
  * In a block, 64 bytes hold four consecutive columns of row 0, then of row 1, ... row 15; q4 packs two such groups
- * into one: low nibble = columns k..k+3, high nibble = columns k+4..k+7.
+ * into one: low nibble = columns k..k+3, high nibble = columns k+4..k+7. q6 has planes, half a block at a time, 16 columns in
+ * four groups: the low four bits of the codes as in q4, 128 bytes, then 64 bytes with the upper two bits of group g in bits 2 g and
+ * 2 g + 1. Its codes are offset by 32, so that 0 is the lowest.
  * The value of a weight is rowscale * (blockscale * code), q4 codes being looked up in the tensor's codebook. */
 #ifndef NB_QUANT_TYPES_H
 #define NB_QUANT_TYPES_H

@@ -27,10 +27,25 @@ static INLINE void decode_half_q4(__m256i raw, book b, __m256i *low, __m256i *hi
     *low = _mm256_shuffle_epi8(b, _mm256_and_si256(raw, nibble));
     *high = _mm256_shuffle_epi8(b, _mm256_and_si256(_mm256_srli_epi16(raw, 4), nibble));
 }
-static INLINE void decode_q4(const uint8_t *codes, book b, vc *low, vc *high) {
-    vc raw = load_codes(codes);
+static INLINE void decode_q4(const uint8_t *half, int pair, book b, vc *low, vc *high) {
+    vc raw = load_codes(half + 64 * pair);
     decode_half_q4(raw.a, b, &low->a, &high->a);
     decode_half_q4(raw.b, b, &low->b, &high->b);
+}
+
+/* Bits 0 to 3 of `nibbles` and bits 4 and 5 of `bits`; what shifts bring into the others goes. */
+static INLINE __m256i join_q6(__m256i nibbles, __m256i bits) {
+    return _mm256_or_si256(_mm256_and_si256(nibbles, _mm256_set1_epi8(15)), _mm256_and_si256(bits, _mm256_set1_epi8(48)));
+}
+static INLINE void decode_half_q6(__m256i raw, __m256i bits, int pair, __m256i *low, __m256i *high) {
+    *low = join_q6(raw, pair ? bits : _mm256_slli_epi16(bits, 4));
+    *high = join_q6(_mm256_srli_epi16(raw, 4), pair ? _mm256_srli_epi16(bits, 2) : _mm256_slli_epi16(bits, 2));
+}
+static INLINE void decode_q6(const uint8_t *half, int pair, book b, vc *low, vc *high) {
+    vc raw = load_codes(half + 64 * pair), bits = load_codes(half + 128);
+    (void)b;
+    decode_half_q6(raw.a, bits.a, pair, &low->a, &high->a);
+    decode_half_q6(raw.b, bits.b, pair, &low->b, &high->b);
 }
 
 static INLINE __m256i four_of(const int8_t *x) {

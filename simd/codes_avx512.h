@@ -17,10 +17,21 @@ static INLINE book book_of(const int8_t *codebook, int offset) {
     __m128i levels = _mm_loadu_si128((const __m128i *)(const void *)codebook);
     return _mm512_broadcast_i32x4(_mm_add_epi8(levels, _mm_set1_epi8((char)offset)));
 }
-static INLINE void decode_q4(const uint8_t *codes, book b, vc *low, vc *high) {
-    vc raw = load_codes(codes), nibble = _mm512_set1_epi8(15);
+static INLINE void decode_q4(const uint8_t *half, int pair, book b, vc *low, vc *high) {
+    vc raw = load_codes(half + 64 * pair), nibble = _mm512_set1_epi8(15);
     *low = _mm512_shuffle_epi8(b, _mm512_and_si512(raw, nibble));
     *high = _mm512_shuffle_epi8(b, _mm512_and_si512(_mm512_srli_epi16(raw, 4), nibble));
+}
+/* Bits 0 to 3 of `nibbles` and bits 4 and 5 of `bits`; what shifts bring into the others goes. */
+static INLINE vc join_q6(vc nibbles, vc bits) {
+    enum { CHOOSE = 0xca }; /* the first operand's bits choose between the second's and the third's */
+    return _mm512_and_si512(_mm512_ternarylogic_epi32(_mm512_set1_epi8(15), nibbles, bits, CHOOSE), _mm512_set1_epi8(63));
+}
+static INLINE void decode_q6(const uint8_t *half, int pair, book b, vc *low, vc *high) {
+    vc raw = load_codes(half + 64 * pair), bits = load_codes(half + 128);
+    (void)b;
+    *low = join_q6(raw, pair ? bits : _mm512_slli_epi16(bits, 4));
+    *high = join_q6(_mm512_srli_epi16(raw, 4), pair ? _mm512_srli_epi16(bits, 2) : _mm512_slli_epi16(bits, 2));
 }
 
 static INLINE vc four_of(const int8_t *x) {

@@ -5,7 +5,7 @@
 
 #include "simd/vec_neon.h"
 
-enum { OFFSET_Q8 = 0, OFFSET_Q4 = 0 };
+enum { OFFSET_Q8 = 0, OFFSET_Q6 = 0, OFFSET_Q4 = 0 };
 
 typedef struct vc {
     int8x16_t v[4];
@@ -22,14 +22,28 @@ static INLINE vc flip_codes(vc c) {
 static INLINE void store_codes(uint8_t *p, vc c) { EACH_QUARTER store_16(p + 16 * i, c.v[i]); }
 
 static INLINE book make_book(const int8_t *codebook) { return vld1q_s8(codebook); }
-static INLINE void decode_q8(const uint8_t *codes, book b, vc *low, vc *high) {
+static INLINE void decode_q8(const uint8_t *half, int pair, book b, vc *low, vc *high) {
+    const uint8_t *codes = half + 128 * pair;
     (void)b;
     *low = load_codes(codes);
     *high = load_codes(codes + 64);
 }
-static INLINE void decode_q4(const uint8_t *codes, book b, vc *low, vc *high) {
+/* The upper two bits, which come shifted to bits 0 and 1 of `bits`, are put above a nibble; what comes above them goes. */
+static INLINE int8x16_t join_q6(uint8x16_t nibbles, uint8x16_t bits) {
+    uint8x16_t code = vandq_u8(vsliq_n_u8(nibbles, bits, 4), vdupq_n_u8(63));
+    return vsubq_s8(vreinterpretq_s8_u8(code), vdupq_n_s8(32));
+}
+static INLINE void decode_q6(const uint8_t *half, int pair, book b, vc *low, vc *high) {
+    (void)b;
     EACH_QUARTER {
-        uint8x16_t raw = vld1q_u8(codes + 16 * i);
+        uint8x16_t raw = vld1q_u8(half + 64 * pair + 16 * i), bits = vld1q_u8(half + 128 + 16 * i);
+        low->v[i] = join_q6(raw, pair ? vshrq_n_u8(bits, 4) : bits);
+        high->v[i] = join_q6(vshrq_n_u8(raw, 4), pair ? vshrq_n_u8(bits, 6) : vshrq_n_u8(bits, 2));
+    }
+}
+static INLINE void decode_q4(const uint8_t *half, int pair, book b, vc *low, vc *high) {
+    EACH_QUARTER {
+        uint8x16_t raw = vld1q_u8(half + 64 * pair + 16 * i);
         low->v[i] = vqtbl1q_s8(b, vandq_u8(raw, vdupq_n_u8(15)));
         high->v[i] = vqtbl1q_s8(b, vshrq_n_u8(raw, 4));
     }

@@ -61,6 +61,7 @@ nb_matmul_fn nb_kernels_matmul(const nb_kernels *k, nb_type type) {
     case NB_TYPE_F16: return k->matmul_f16;
     case NB_TYPE_BF16: return k->matmul_bf16;
     case NB_TYPE_Q8: return k->matmul_q8;
+    case NB_TYPE_Q6: return k->matmul_q6;
     case NB_TYPE_Q4: return k->matmul_q4;
     case NB_TYPE_U8:
     case NB_TYPE_U32:

@@ -6,11 +6,12 @@
 #include "simd/acts_memory.h"
 
 /* Of 16 registers a tile of one panel x 4 tokens takes 8 for a strip's sums and 2 for codes. */
-enum { OFFSET_Q8 = 0, OFFSET_Q4 = 64 };
+enum { OFFSET_Q8 = 0, OFFSET_Q6 = 32, OFFSET_Q4 = 64 };
 enum { STREAM_TOKENS = 2, TILE_PANELS = 1, TILE_TOKENS = 4, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
 
 static INLINE book make_book(const int8_t *codebook) { return book_of(codebook, OFFSET_Q4); }
-static INLINE void decode_q8(const uint8_t *codes, book b, vc *low, vc *high) {
+static INLINE void decode_q8(const uint8_t *half, int pair, book b, vc *low, vc *high) {
+    const uint8_t *codes = half + 128 * pair;
     (void)b;
     *low = load_codes(codes);
     *high = load_codes(codes + 64);
@@ -26,11 +27,11 @@ static INLINE vi load_scales(const int8_t *p) {
     vi wide = vi_load_i8(p);
     return (vi){twice(wide.a), twice(wide.b)};
 }
-/* `start` is for an offset of 128; 64 takes half of it, which is exact. */
+/* `start` is for an offset of 128; 64 takes half of it and 32 a quarter, which is exact. */
 static INLINE vi dot_open(vi sum, vi scales, const int32_t *start, int32_t offset) {
     if (!offset) return sum;
-    __m256i half = _mm256_srai_epi32(_mm256_set1_epi32(*start), 1);
-    return vi_mla((vi){_mm256_srai_epi32(scales.a, 16), _mm256_srai_epi32(scales.b, 16)}, (vi){half, half}, sum);
+    __m256i share = _mm256_srai_epi32(_mm256_set1_epi32(*start), offset == 64 ? 1 : 2);
+    return vi_mla((vi){_mm256_srai_epi32(scales.a, 16), _mm256_srai_epi32(scales.b, 16)}, (vi){share, share}, sum);
 }
 static INLINE vi dot_close(vi sum, vi scales, vi dot) {
     (void)sum, (void)scales;

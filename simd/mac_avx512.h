@@ -6,11 +6,12 @@
 #include "simd/codes_avx512.h"
 #include "simd/acts_memory.h"
 
-enum { OFFSET_Q8 = 0, OFFSET_Q4 = 64 };
+enum { OFFSET_Q8 = 0, OFFSET_Q6 = 32, OFFSET_Q4 = 64 };
 enum { STREAM_TOKENS = 4, TILE_PANELS = 2, TILE_TOKENS = 5, FLOAT_PANELS = 4, FLOAT_TOKENS = 4 };
 
 static INLINE book make_book(const int8_t *codebook) { return book_of(codebook, OFFSET_Q4); }
-static INLINE void decode_q8(const uint8_t *codes, book b, vc *low, vc *high) {
+static INLINE void decode_q8(const uint8_t *half, int pair, book b, vc *low, vc *high) {
+    const uint8_t *codes = half + 128 * pair;
     (void)b;
     *low = load_codes(codes);
     *high = load_codes(codes + 64);
@@ -22,10 +23,10 @@ static INLINE vi load_scales(const int8_t *p) {
     __m128i twice = _mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13);
     return _mm512_shuffle_epi8(vi_load_i8(p), _mm512_broadcast_i32x4(twice));
 }
-/* `start` is for an offset of 128; 64 takes half of it, which is exact. */
+/* `start` is for an offset of 128; 64 takes half of it and 32 a quarter, which is exact. */
 static INLINE vi dot_open(vi sum, vi scales, const int32_t *start, int32_t offset) {
     if (!offset) return sum;
-    return vi_mla(_mm512_srai_epi32(scales, 16), _mm512_srai_epi32(_mm512_set1_epi32(*start), 1), sum);
+    return vi_mla(_mm512_srai_epi32(scales, 16), _mm512_srai_epi32(_mm512_set1_epi32(*start), offset == 64 ? 1 : 2), sum);
 }
 static INLINE vi dot_close(vi sum, vi scales, vi dot) {
     (void)sum, (void)scales;

@@ -1,5 +1,5 @@
 /* Integer multiply-accumulate with 512-bit vpdpbusd: four unsigned x signed products per lane and instruction, no
- * saturation. Names and meanings: mac_scalar.h. Codes are offset to unsigned by 128. */
+ * saturation. Names and meanings: mac_scalar.h. Codes are offset to unsigned by 128, those of q6 by 32. */
 #ifndef NB_SIMD_MAC_AVX512VNNI_H
 #define NB_SIMD_MAC_AVX512VNNI_H
 
@@ -9,11 +9,12 @@
 /* Of 32 registers a tile of 2 panels x 4 tokens takes 8 for each of dot products, a strip's sums and sums, and 2 for codes: one
  * of 6 tokens would load less, but its sums would go through memory at every strip, which costs more. A stream of one panel
  * x 8 tokens takes as many. */
-enum { OFFSET_Q8 = 128, OFFSET_Q4 = 128 };
+enum { OFFSET_Q8 = 128, OFFSET_Q6 = 32, OFFSET_Q4 = 128 };
 enum { STREAM_TOKENS = 8, TILE_PANELS = 2, TILE_TOKENS = 4, FLOAT_PANELS = 4, FLOAT_TOKENS = 4 };
 
 static INLINE book make_book(const int8_t *codebook) { return book_of(codebook, OFFSET_Q4); }
-static INLINE void decode_q8(const uint8_t *codes, book b, vc *low, vc *high) {
+static INLINE void decode_q8(const uint8_t *half, int pair, book b, vc *low, vc *high) {
+    const uint8_t *codes = half + 128 * pair;
     (void)b;
     vc flip = _mm512_set1_epi8((char)OFFSET_Q8); /* adding 128 to a byte is flipping its top bit */
     *low = _mm512_xor_si512(load_codes(codes), flip);
@@ -21,8 +22,8 @@ static INLINE void decode_q8(const uint8_t *codes, book b, vc *low, vc *high) {
 }
 
 static INLINE vi mac_start(const int32_t *start, int32_t offset) {
-    (void)offset; /* `start` is for 128 */
-    return _mm512_set1_epi32(*start);
+    vi v = _mm512_set1_epi32(*start); /* for 128, of which 32 takes a quarter: that is exact */
+    return offset == 32 ? _mm512_srai_epi32(v, 2) : v;
 }
 static INLINE vi mac_q8(vi dot, vc codes, vi scales, acts x, int g) {
     (void)scales;

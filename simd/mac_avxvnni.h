@@ -12,7 +12,7 @@
 #define DPBUSD _mm256_dpbusd_epi32
 #endif
 
-enum { OFFSET_Q8 = 128, OFFSET_Q4 = 128, STREAM_TOKENS = 2, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
+enum { OFFSET_Q8 = 128, OFFSET_Q6 = 32, OFFSET_Q4 = 128, STREAM_TOKENS = 2, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
 #if defined(__AVX512VL__) /* 32 registers: 12 for dot products, 12 for a strip's sums, 4 for codes */
 enum { TILE_PANELS = 2, TILE_TOKENS = 3 };
 #else /* 16 registers: 10 for dot products, 2 for codes; a strip's sums, one operation in nine, stay in the first-level cache */
@@ -20,7 +20,8 @@ enum { TILE_PANELS = 1, TILE_TOKENS = 5 };
 #endif
 
 static INLINE book make_book(const int8_t *codebook) { return book_of(codebook, OFFSET_Q4); }
-static INLINE void decode_q8(const uint8_t *codes, book b, vc *low, vc *high) {
+static INLINE void decode_q8(const uint8_t *half, int pair, book b, vc *low, vc *high) {
+    const uint8_t *codes = half + 128 * pair;
     (void)b;
     __m256i flip = _mm256_set1_epi8((char)OFFSET_Q8); /* adding 128 to a byte is flipping its top bit */
     vc first = load_codes(codes), second = load_codes(codes + 64);
@@ -29,8 +30,9 @@ static INLINE void decode_q8(const uint8_t *codes, book b, vc *low, vc *high) {
 }
 
 static INLINE vi mac_start(const int32_t *start, int32_t offset) {
-    (void)offset; /* `start` is for 128 */
-    return (vi){_mm256_set1_epi32(*start), _mm256_set1_epi32(*start)};
+    __m256i v = _mm256_set1_epi32(*start); /* for 128, of which 32 takes a quarter: that is exact */
+    if (offset == 32) v = _mm256_srai_epi32(v, 2);
+    return (vi){v, v};
 }
 static INLINE vi mac_q8(vi dot, vc codes, vi scales, acts x, int g) {
     (void)scales;

@@ -1,12 +1,12 @@
 /* Integer multiply-accumulate and code unpacking in plain C: the form every other mac_*.h must equal.
  *
  * Every mac_*.h has these names. A group is 16 rows x 4 columns of codes, 64 bytes; a block is 8 groups. Unpacked codes
- * may be offset to unsigned by 64 or 128: a dot product then starts at -OFFSET * (sum of x), which costs nothing and stays exact.
+ * may be offset to unsigned by 32, 64 or 128: a dot product then starts at -OFFSET * (sum of x), which costs nothing and stays exact.
  * A strip's sums are integers: those of its blocks, each times its row's block scale.
  *   vc, load_codes, store_codes   the unpacked codes of a group
  *   flip_codes                    codes +- 128
  *   book, make_book               the codebook as decode_q4 wants it
- *   decode_q8, decode_q4          two groups from 128 packed bytes (q8) or 64 (q4)
+ *   decode_q8, _q6, decode_q4     two groups, `pair` 0 or 1, from half a block: 256 packed bytes (q8), 192 (q6) or 128 (q4)
  *   acts, load_acts               sixteen activations of one token, which serve four groups
  *   load_scales                   the block scales of 16 rows, in the form that the next functions take
  *   vd, dot_open, dot_close       a block's dot product of one token: before its first group, given the strip's sums so far,
@@ -31,7 +31,7 @@
 #include "simd/vec_scalar.h"
 #include "simd/acts_memory.h"
 
-enum { OFFSET_Q8 = 0, OFFSET_Q4 = 0 };
+enum { OFFSET_Q8 = 0, OFFSET_Q6 = 0, OFFSET_Q4 = 0 };
 enum { STREAM_TOKENS = 4, TILE_PANELS = 1, TILE_TOKENS = 4, FLOAT_PANELS = 1, FLOAT_TOKENS = 4 };
 
 typedef struct vc {
@@ -51,15 +51,24 @@ static INLINE vc flip_codes(vc c) {
 static INLINE void store_codes(uint8_t *p, vc c) { memcpy(p, c.v, sizeof c.v); }
 
 static INLINE book make_book(const int8_t *codebook) { return codebook; }
-static INLINE void decode_q8(const uint8_t *codes, book b, vc *low, vc *high) {
+static INLINE void decode_q8(const uint8_t *half, int pair, book b, vc *low, vc *high) {
+    const uint8_t *codes = half + 128 * pair;
     (void)b;
     *low = load_codes(codes);
     *high = load_codes(codes + 64);
 }
-static INLINE void decode_q4(const uint8_t *codes, book b, vc *low, vc *high) {
+static INLINE void decode_q6(const uint8_t *half, int pair, book b, vc *low, vc *high) {
+    (void)b;
     for (int i = 0; i < 64; i++) {
-        low->v[i] = b[codes[i] & 15];
-        high->v[i] = b[codes[i] >> 4];
+        int nibbles = half[64 * pair + i], bits = half[128 + i] >> 4 * pair;
+        low->v[i] = (int8_t)((nibbles & 15) + (bits & 3) * 16 - 32);
+        high->v[i] = (int8_t)((nibbles >> 4) + (bits >> 2 & 3) * 16 - 32);
+    }
+}
+static INLINE void decode_q4(const uint8_t *half, int pair, book b, vc *low, vc *high) {
+    for (int i = 0; i < 64; i++) {
+        low->v[i] = b[half[64 * pair + i] & 15];
+        high->v[i] = b[half[64 * pair + i] >> 4];
     }
 }
 

@@ -1,6 +1,6 @@
 /* Matrix products, once, over a 16-lane vector and an integer multiply-accumulate. Include after a mac_*.h.
  *
- * Scaled types (q8, q4) have two forms. Up to STREAM_MOST tokens, packed panels stream by once and are decoded in
+ * Scaled types (q8, q6, q4) have two forms. Up to STREAM_MOST tokens, packed panels stream by once and are decoded in
  * registers. For more, a pair of panels is unpacked into the first-level cache, COLUMN_BLOCKS blocks at a time, and a
  * register tile of TILE_PANELS x TILE_TOKENS runs over it; between column blocks the sums wait beside it. Both forms add in
  * the order of the numerics contract (simd/kernels.h). */
@@ -21,7 +21,7 @@ enum { STREAM_MOST = 8, STREAM_AHEAD = 2048 };
 enum { ACT_COLS = 16, ACT_GROUPS = 4, TILE_UNITS = (TILE_TOKENS + TILE_UNIT - 1) / TILE_UNIT };
 enum { UNIT_SCALES = NB_PANEL_ROWS * TILE_UNIT };
 
-typedef void (*decode_fn)(const uint8_t *codes, book b, vc *low, vc *high);
+typedef void (*decode_fn)(const uint8_t *half, int pair, book b, vc *low, vc *high);
 typedef vd (*pair_fn)(vd dot, vc low, vc high, vi scales, acts x, int pair);
 typedef tile_dot (*step_fn)(tile_dot dot, tile_codes codes, tile_scales scales, tile_acts x, int step);
 
@@ -31,12 +31,12 @@ typedef struct codec {
     pair_fn pair;
     step_fn step;
     int32_t offset;
-    size_t pair_bytes; /* packed bytes of two groups */
+    size_t half_bytes; /* packed bytes of the ACT_GROUPS groups that one load of activations serves */
     int coded;         /* codes are looked up in a codebook */
 } codec;
 
 static INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
-static INLINE size_t strip_bytes(const codec c) { return NB_SCALE_LINE_BYTES + NB_STRIP_BLOCKS * c.pair_bytes * BLOCK_GROUPS / 2; }
+static INLINE size_t strip_bytes(const codec c) { return NB_SCALE_LINE_BYTES + NB_STRIP_BLOCKS * c.half_bytes * BLOCK_GROUPS / ACT_GROUPS; }
 static INLINE const uint8_t *strip_at(const codec c, const uint8_t *panel, size_t strip) {
     return panel + NB_ROW_SCALE_BYTES + strip * strip_bytes(c);
 }
@@ -74,13 +74,13 @@ static INLINE void stream_panel(const nb_matmul *m, const codec c, const uint8_t
             vd dot[STREAM_MOST];
             vi scales = load_scales((const int8_t *)line);
             UNROLL for (int t = 0; t < tokens; t++) dot[t] = dot_open(part[t], scales, start_at(m, t0 + (size_t)t, b), c.offset);
-            UNROLL for (int col = 0; col < NB_BLOCK_COLS; col += ACT_COLS) {
+            UNROLL for (int col = 0; col < NB_BLOCK_COLS; col += ACT_COLS, p += c.half_bytes) {
                 acts x[STREAM_MOST];
                 UNROLL for (int t = 0; t < tokens; t++) x[t] = load_acts(acts_at(m, t0 + (size_t)t, b) + col);
-                UNROLL for (int pair = 0; pair < ACT_GROUPS / 2; pair++, p += c.pair_bytes) {
+                if (tokens > 1) prefetch(p + STREAM_AHEAD, c.half_bytes);
+                UNROLL for (int pair = 0; pair < ACT_GROUPS / 2; pair++) {
                     vc low, high;
-                    if (tokens > 1) prefetch(p + STREAM_AHEAD, c.pair_bytes);
-                    c.decode(p, levels, &low, &high);
+                    c.decode(p, pair, levels, &low, &high);
                     UNROLL for (int t = 0; t < tokens; t++) dot[t] = c.pair(dot[t], low, high, scales, x[t], pair);
                 }
             }
@@ -121,13 +121,14 @@ static INLINE void unpack(const nb_matmul *m, const codec c, const uint8_t *pane
     book levels = levels_of(m, c);
     for (size_t b = from; b < to; b++) {
         const uint8_t *line = strip_at(c, panel, b / NB_STRIP_BLOCKS);
-        const uint8_t *p = line + NB_SCALE_LINE_BYTES + b % NB_STRIP_BLOCKS * c.pair_bytes * (BLOCK_GROUPS / 2);
+        const uint8_t *p = line + NB_SCALE_LINE_BYTES + b % NB_STRIP_BLOCKS * c.half_bytes * (BLOCK_GROUPS / ACT_GROUPS);
         store_tile_scales(scales[b - from], load_scales((const int8_t *)line + b % NB_STRIP_BLOCKS * NB_PANEL_ROWS));
-        for (int pair = 0; pair < BLOCK_GROUPS / 2; pair++, p += c.pair_bytes) {
-            vc low, high;
-            c.decode(p, levels, &low, &high);
-            store_pair(codes[b - from] + 2 * pair * GROUP_BYTES, low, high);
-        }
+        for (int half = 0; half < BLOCK_GROUPS / ACT_GROUPS; half++, p += c.half_bytes)
+            UNROLL for (int pair = 0; pair < ACT_GROUPS / 2; pair++) {
+                vc low, high;
+                c.decode(p, pair, levels, &low, &high);
+                store_pair(codes[b - from] + (half * ACT_GROUPS + 2 * pair) * GROUP_BYTES, low, high);
+            }
     }
 }
 
@@ -294,10 +295,14 @@ static INLINE void scaled(const nb_matmul *m, const codec c, size_t begin, size_
 }
 
 static void matmul_q8(const nb_matmul *m, size_t begin, size_t end) {
-    scaled(m, (codec){decode_q8, pair_q8, tile_q8, OFFSET_Q8, 2 * GROUP_BYTES, 0}, begin, end);
+    scaled(m, (codec){decode_q8, pair_q8, tile_q8, OFFSET_Q8, ACT_GROUPS * GROUP_BYTES, 0}, begin, end);
+}
+/* Codes of q6 are multiplied as those of q4 are. */
+static void matmul_q6(const nb_matmul *m, size_t begin, size_t end) {
+    scaled(m, (codec){decode_q6, pair_q4, tile_q4, OFFSET_Q6, ACT_GROUPS * GROUP_BYTES * 3 / 4, 0}, begin, end);
 }
 static void matmul_q4(const nb_matmul *m, size_t begin, size_t end) {
-    scaled(m, (codec){decode_q4, pair_q4, tile_q4, OFFSET_Q4, GROUP_BYTES, 1}, begin, end);
+    scaled(m, (codec){decode_q4, pair_q4, tile_q4, OFFSET_Q4, ACT_GROUPS * GROUP_BYTES / 2, 1}, begin, end);
 }
 static void matmul_f32(const nb_matmul *m, size_t begin, size_t end) { unscaled(m, begin, end, 64, v_load_f32); }
 static void matmul_f16(const nb_matmul *m, size_t begin, size_t end) { unscaled(m, begin, end, 32, v_load_f16); }

@@ -55,7 +55,7 @@ static void expect_plain(nb_reader *r, const char *name, const float *values, ui
     nb_free(bytes);
 }
 
-static const nb_type types[] = {NB_TYPE_F32, NB_TYPE_F16, NB_TYPE_BF16, NB_TYPE_Q8, NB_TYPE_Q4};
+static const nb_type types[] = {NB_TYPE_F32, NB_TYPE_F16, NB_TYPE_BF16, NB_TYPE_Q8, NB_TYPE_Q6, NB_TYPE_Q4};
 static nb_type embed_type(nb_type type) { return type == NB_TYPE_Q4 ? NB_TYPE_Q8 : type; }
 
 static void check_nanochat(fixture *f, nb_reader *r, nb_type type) {

@@ -51,7 +51,7 @@ static void checkpoints_of_others_convert(void **state) {
     if (!root) skip();
     char source[UNIT_PATH], target[UNIT_PATH], *scratch = unit_scratch_new();
     unit_path(target, scratch, "out.nbl");
-    static const nb_type types[] = {NB_TYPE_F32, NB_TYPE_F16, NB_TYPE_BF16, NB_TYPE_Q8, NB_TYPE_Q4};
+    static const nb_type types[] = {NB_TYPE_F32, NB_TYPE_F16, NB_TYPE_BF16, NB_TYPE_Q8, NB_TYPE_Q6, NB_TYPE_Q4};
     for (size_t i = 0; i < COUNT_OF(cases); i++)
         for (size_t t = 0; t < COUNT_OF(types); t++) {
             const nb_setting heads = {"n_head", cases[i].n_head};

@@ -157,8 +157,8 @@ static void test_same_bits(void **state) {
     char *dir = unit_scratch_new(), path[UNIT_PATH];
     unit_path(path, dir, "tiny.nbl");
     for (size_t i = 0; i < COUNT_OF(models); i++)
-        for (int type = NB_TYPE_F32; type <= NB_TYPE_Q4; type++) {
-            if (unit_quick() && (int)i % (NB_TYPE_Q4 + 1) != type) continue; /* test_golden_bits has the others */
+        for (int type = NB_TYPE_F32; type <= NB_TYPE_Q6; type++) {
+            if (unit_quick() && (int)i % (NB_TYPE_Q6 + 1) != type) continue; /* test_golden_bits has the others */
             nb_hparams h = hparams_of(i);
             tiny_model m = tiny_new(&h, 200 + i);
             int32_t ids[TOKENS];

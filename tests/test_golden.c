@@ -161,7 +161,7 @@ static double mean_kl(const float *p, const float *q, size_t n, size_t vocab) {
 static const struct {
     nb_type type;
     double most_kl;
-} quantized[] = {{NB_TYPE_Q8, 1e-3}, {NB_TYPE_Q4, 3e-2}};
+} quantized[] = {{NB_TYPE_Q8, 1e-3}, {NB_TYPE_Q6, 3e-3}, {NB_TYPE_Q4, 3e-2}};
 
 /* The held-out text in windows of the context, from its own JSON; returns the f32 model's mean cross-entropy. */
 static double windowed(engine *exact, engine *other, const int32_t *ids, size_t n, double *kl) {

@@ -139,7 +139,7 @@ static const struct {
     const char *name;
     nb_type type;
 } products[] = {{"matmul_f32", NB_TYPE_F32}, {"matmul_f16", NB_TYPE_F16}, {"matmul_bf16", NB_TYPE_BF16},
-                {"matmul_q8", NB_TYPE_Q8},   {"matmul_q4", NB_TYPE_Q4}};
+                {"matmul_q8", NB_TYPE_Q8},   {"matmul_q6", NB_TYPE_Q6},   {"matmul_q4", NB_TYPE_Q4}};
 
 static void test_every_kernel_has_a_row(void **state) {
     (void)state;
@@ -377,6 +377,11 @@ static void test_quantize(void **state) {
 /* Where the format puts code (r, c) of a block, written out once more. */
 static int code_at(nb_type type, const int8_t *codebook, const uint8_t *block, size_t r, size_t c) {
     if (type == NB_TYPE_Q8) return (int8_t)block[c / 4 * 64 + r * 4 + c % 4];
+    if (type == NB_TYPE_Q6) {
+        const uint8_t *half = block + c / 16 * 192;
+        int low = half[c % 16 / 8 * 64 + r * 4 + c % 4] >> c / 4 % 2 * 4 & 15, high = half[128 + r * 4 + c % 4] >> c % 16 / 4 * 2 & 3;
+        return high * 16 + low - 32;
+    }
     uint8_t byte = block[c / 8 * 64 + r * 4 + c % 4];
     return codebook[c / 4 % 2 ? byte >> 4 : byte & 15];
 }

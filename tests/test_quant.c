@@ -65,7 +65,7 @@ static void test_sizes(void **state) {
     } rows[] = {
         {NB_TYPE_F32, 1, 1, 2048},      {NB_TYPE_F32, 17, 33, 2 * 2 * 2048}, {NB_TYPE_BF16, 16, 32, 1024},
         {NB_TYPE_Q8, 16, 32, 64 + 64 + 512}, {NB_TYPE_Q8, 16, 129, 64 + 2 * 64 + 5 * 512}, {NB_TYPE_Q4, 32, 2048, 2 * (64 + 16 * 64 + 64 * 256)},
-        {NB_TYPE_U8, 16, 32, 0},        {NB_TYPE_F32, UINT64_MAX, 32, 0},    {NB_TYPE_F32, 1, UINT64_MAX, 0},
+        {NB_TYPE_Q6, 16, 160, 64 + 2 * 64 + 5 * 384}, {NB_TYPE_U8, 16, 32, 0},        {NB_TYPE_F32, UINT64_MAX, 32, 0},    {NB_TYPE_F32, 1, UINT64_MAX, 0},
         {NB_TYPE_Q4, UINT64_MAX / 2, UINT64_MAX / 2, 0},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -112,6 +112,7 @@ static const struct {
 } quality[] = {
     {NB_TYPE_F32, {"gaussian", gaussian}, 1000}, {NB_TYPE_F16, {"gaussian", gaussian}, 70}, {NB_TYPE_BF16, {"gaussian", gaussian}, 52},
     {NB_TYPE_Q8, {"gaussian", gaussian}, 45.0},  {NB_TYPE_Q8, {"student", student5}, 43.0}, {NB_TYPE_Q8, {"uniform", uniform}, 47.0},
+    {NB_TYPE_Q6, {"gaussian", gaussian}, 33.7}, {NB_TYPE_Q6, {"student", student5}, 31.3}, {NB_TYPE_Q6, {"uniform", uniform}, 36.9},
     {NB_TYPE_Q4, {"gaussian", gaussian}, 22.6},  {NB_TYPE_Q4, {"student", student5}, 21.2}, {NB_TYPE_Q4, {"uniform", uniform}, 23.0},
 };
 
@@ -163,7 +164,7 @@ static void shape_case(nb_type type, size_t n_rows, size_t cols) {
         assert_memory_equal(one.data, back + r * stride, cols * 4);
         for (size_t c = 0; c < cols; c++) {
             double exact = (double)w[r * stride + c], found = (double)back[r * stride + c];
-            double allowed = type == NB_TYPE_F32 ? 0 : type == NB_TYPE_Q4 ? 0.8 : type == NB_TYPE_Q8 ? 0.06 : 0.02;
+            double allowed = type == NB_TYPE_F32 ? 0 : type == NB_TYPE_Q4 ? 0.8 : type == NB_TYPE_Q6 ? 0.2 : type == NB_TYPE_Q8 ? 0.06 : 0.02;
             if (!(fabs(exact - found) <= allowed)) fail_msg("%s %zux%zu [%zu][%zu]: %g became %g", nb_types[type].name, n_rows, cols, r, c, exact, found);
         }
     }
@@ -215,7 +216,7 @@ static void test_golden(void **state) {
     static const struct {
         nb_type type;
         uint64_t sum;
-    } golden[] = {{NB_TYPE_Q8, 0x3c3746877a71dcc0u}, {NB_TYPE_Q4, 0x2d7983c64542ebc6u}};
+    } golden[] = {{NB_TYPE_Q8, 0x3c3746877a71dcc0u}, {NB_TYPE_Q6, 0xdd4639f31a0c13c8u}, {NB_TYPE_Q4, 0x2d7983c64542ebc6u}};
     enum { COLS = 448 };
     float *w = nb_calloc(16 * COLS, sizeof *w);
     uint64_t seed = 11, bytes;

@@ -13,7 +13,7 @@ check 'the default name is the shape and .nbl, here' test -f stories110m.nbl
 # shellcheck disable=SC2086
 expect 0 '^identity' '*' "$nibble" convert --synthetic stories110m $small --threads 4 -o again.nbl
 check 'the same shape is the same file' cmp again.nbl stories110m.nbl
-for type in f32 f16 bf16 q8; do
+for type in f32 f16 bf16 q8 q6; do
     # shellcheck disable=SC2086
     expect 0 '^identity' '*' "$nibble" convert --synthetic stories110m $small --type $type --store raw -o $type.nbl
     check "$type runs" "$nibble" logits $type.nbl --tokens 1,2,3

@@ -20,7 +20,7 @@ tr ' ' '\n' <ids.txt >ids-lines.txt
 isas=$("$nibble" --version | sed -n 's/^supported by this CPU: //p')
 logits() { "$nibble" logits "$model" --tokens "$ids" --all "$@"; }
 for name in nanochat minigpt nanogpt; do
-    for type in f32 f16 bf16 q8 q4; do
+    for type in f32 f16 bf16 q8 q6 q4; do
         [ "$name-$type" = nanochat-q4 ] || [ "$name" = nanochat ] || [ "$type" = f32 ] || continue
         make_model $name $type
         model=$name-$type.nbl
