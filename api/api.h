@@ -28,6 +28,7 @@ struct nibble_session {
     nb_team *team;
     nb_session *s;
     bool has_logits;
+    nb_row_state state; /* how the last generation would go on; zeroed when the text has changed since */
 };
 
 /* What the caller knows of its options, over the defaults in *to. NB_ARGUMENT for a struct that does not say its size. */

@@ -82,11 +82,13 @@ const char *nibble_finish_name(nibble_finish finish) {
 
 /* ---- options */
 
-static nb_status read_how(const nibble_generate_options *given, nb_generate_options *how, nb_logit_bias **bias, nb_error *err) {
+static nb_status read_how(const nibble_generate_options *given, nb_generate_options *how, nb_logit_bias **bias, int *resume,
+                          nb_error *err) {
     nibble_generate_options o = NIBBLE_GENERATE_OPTIONS_INIT;
     *bias = NULL;
     nb_status st = read_options(&o, sizeof o, given, err);
     if (st) return st;
+    *resume = o.resume;
     *how = (nb_generate_options){.stream = o.stream,
                                  .max_tokens = o.max_tokens,
                                  .stops = o.stops,
@@ -123,6 +125,12 @@ static bool listen(void *user, const nb_step *step) {
     return l->column(l->user, &item, 1) == 0;
 }
 
+static void keep_state(nibble_session *s, nb_generated *g) {
+    nb_row_state_free(&s->state);
+    s->state = g->state;
+    g->state = (nb_row_state){0};
+}
+
 nibble_status nibble_generate(nibble_session *session, const nibble_generate_options *options, nibble_column_fn column,
                               void *user, nibble_texts **texts, nibble_error *error) {
     nb_error *err = err_of(error);
@@ -134,7 +142,12 @@ nibble_status nibble_generate(nibble_session *session, const nibble_generate_opt
     nibble_texts *found = texts_create(1, err);
     if (!found) return NIBBLE_MEMORY;
     listener l = {.column = column, .user = user, .g = &found->t[0].g};
-    nb_status st = read_how(options, &how, &bias, err);
+    int resume = 0;
+    nb_status st = read_how(options, &how, &bias, &resume, err);
+    if (!st && resume) {
+        if (nb_row_state_kept(&session->state)) how.resume = &session->state;
+        else st = nb_fail(err, NB_ARGUMENT, "nothing to resume: no generation has come to this text");
+    }
     if (!st && column) {
         how.step = listen;
         how.user = &l;
@@ -142,6 +155,7 @@ nibble_status nibble_generate(nibble_session *session, const nibble_generate_opt
     if (!st) st = nb_ids_append(&prompt, nibble_session_ids(session), nibble_session_length(session), err);
     if (!st) st = nb_generate(session->s, prompt.data, prompt.size, &how, &found->t[0].g, err);
     if (!st) st = complete(&found->t[0], prompt.data, prompt.size, err);
+    if (!st) keep_state(session, &found->t[0].g);
     nb_free(bias);
     nb_ids_free(&prompt);
     if (!st && texts) *texts = found;
@@ -260,9 +274,10 @@ nibble_status nibble_generate_batch(const nibble_model *model, const nibble_prom
     nb_error *err = err_of(error);
     work w = {.prompts = prompts, .n_prompts = n_prompts, .column = column, .user = user};
     size_t n = 0, longest = 0;
+    int ignored;
     if (texts) *texts = NULL;
     nb_status st = count_texts(prompts, n_prompts, &n, &longest, err);
-    if (!st) st = read_how(options, &w.how, &w.bias, err);
+    if (!st) st = read_how(options, &w.how, &w.bias, &ignored, err);
     if (!st && !(w.texts = texts_create(n, err))) st = NB_MEMORY;
     if (!st) st = open_engine(&w, model, batch, longest, err);
     if (!st) st = join(&w, err);

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "core/batch.h"
 #include "core/lookup.h"
+#include "core/saved.h"
 
 static nb_status kv_type(nibble_kv given, nb_kv_type *type, nb_error *err) {
     static const nb_kv_type types[] = {[NIBBLE_KV_F32] = NB_KV_F32, [NIBBLE_KV_F16] = NB_KV_F16, [NIBBLE_KV_Q8] = NB_KV_Q8};
@@ -46,16 +47,25 @@ nibble_status nibble_session_create(nibble_session **session, const nibble_model
 
 void nibble_session_free(nibble_session *session) {
     if (!session) return;
+    nb_row_state_free(&session->state);
     nb_session_free(session->s);
     nb_team_free(session->team);
     nb_free(session);
+}
+
+/* The text is not what it was. */
+static void forget_state(nibble_session *s) {
+    nb_row_state_free(&s->state);
+    s->state = (nb_row_state){0};
 }
 
 nibble_status nibble_session_append(nibble_session *session, const int32_t *ids, size_t n, nibble_logits_fn each, void *user,
                                     nibble_error *error) {
     uint32_t before = nb_session_length(session->s);
     nb_status st = nb_session_append(session->s, ids, n, each, user, err_of(error));
-    if (nb_session_length(session->s) != before) session->has_logits = !each && !st;
+    if (nb_session_length(session->s) == before) return status_of(st);
+    session->has_logits = !each && !st;
+    forget_state(session);
     return status_of(st);
 }
 
@@ -69,7 +79,29 @@ const int32_t *nibble_session_ids(const nibble_session *session) { return nb_bat
 uint32_t nibble_session_rewind(nibble_session *session, uint32_t length) {
     if (length >= nb_session_length(session->s)) return nb_session_length(session->s);
     session->has_logits = false;
+    forget_state(session);
     return nb_session_rewind(session->s, length);
+}
+
+nibble_status nibble_session_save(nibble_session *session, const char *path, nibble_error *error) {
+    nb_saved saved = {.state = session->state};
+    nb_status st = nb_ids_append(&saved.ids, nibble_session_ids(session), nibble_session_length(session), err_of(error));
+    if (!st) st = nb_session_save(session->s, &saved, path, err_of(error));
+    nb_ids_free(&saved.ids);
+    return status_of(st);
+}
+
+nibble_status nibble_session_restore(nibble_session *session, const char *path, nibble_error *error) {
+    nb_saved saved = {0};
+    nb_status st = nb_session_load(session->s, path, &saved, err_of(error));
+    session->has_logits = !st;
+    forget_state(session);
+    if (!st) {
+        session->state = saved.state;
+        saved.state = (nb_row_state){0};
+    }
+    nb_saved_free(&saved);
+    return status_of(st);
 }
 
 /* ---- sampling */

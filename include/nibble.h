@@ -185,6 +185,13 @@ NIBBLE_API const int32_t *nibble_session_ids(const nibble_session *session);   /
  * model has forgotten what the next token would see (sliding windows). */
 NIBBLE_API uint32_t nibble_session_rewind(nibble_session *session, uint32_t length);
 
+/* Write the session to a file, which is replaced when it exists: the text, the cache, and how generation goes on. Restoring
+ * makes a session of the same model and options what it was, on any machine; it has logits then. NIBBLE_ARGUMENT for a file
+ * of another model or other types of the cache, NIBBLE_LIMIT when the text does not fit; NIBBLE_FORMAT, NIBBLE_TRUNCATED
+ * or NIBBLE_CHECKSUM for a bad file. After a failure to restore the session is empty. */
+NIBBLE_API nibble_status nibble_session_save(nibble_session *session, const char *path, nibble_error *error);
+NIBBLE_API nibble_status nibble_session_restore(nibble_session *session, const char *path, nibble_error *error);
+
 /* ---- sampling */
 
 typedef struct nibble_logit_bias {
@@ -242,8 +249,11 @@ typedef struct nibble_generate_options {
     int ignore_stop_tokens;          /* the vocabulary's */
     int tools;                       /* run the tools that the vocabulary has control tokens for */
     uint32_t lookup;                 /* draft so many tokens ahead where the text repeats itself; changes no result */
+    int resume;                      /* nibble_generate: go on where the session's last generation stopped, also before it was saved:
+                                      * in its random stream, in a tool's call or result. NIBBLE_ARGUMENT when there is none, or
+                                      * tokens were appended or forgotten since. nibble_generate_batch does not look at it */
 } nibble_generate_options;
-#define NIBBLE_GENERATE_OPTIONS_INIT { sizeof(nibble_generate_options), NULL, 0, 0, NULL, 0, NULL, 0, 0, 1, 0 }
+#define NIBBLE_GENERATE_OPTIONS_INIT { sizeof(nibble_generate_options), NULL, 0, 0, NULL, 0, NULL, 0, 0, 1, 0, 0 }
 
 /* One token as it joins a text. */
 typedef struct nibble_item {

@@ -377,6 +377,75 @@ static void samplers(void **state) {
     assert_null(sampler);
 }
 
+/* Cut after every number of tokens, inside the calculator's call and result too, saved, and restored for another instruction
+ * set: the text goes on as if nothing had been. */
+static void saved_sessions(void **state) {
+    char file[UNIT_PATH];
+    int32_t ids[100];
+    size_t n = conversation(ids, "What is 17 plus 25?"), all, all_there;
+    nibble_model *other;
+    nibble_model_options scalar = NIBBLE_MODEL_OPTIONS_INIT;
+    nibble_sampling how = NIBBLE_SAMPLING_INIT;
+    nibble_generate_options options = NIBBLE_GENERATE_OPTIONS_INIT;
+    nibble_session *s, *t;
+    nibble_texts *whole, *begin, *rest;
+    how.temperature = 0.4f;
+    options.sampling = &how;
+    options.max_tokens = 40;
+    scalar.isa = "scalar";
+    unit_path(file, *state, "session.nbs");
+    ok(nibble_model_open(&other, model_path, &scalar, error));
+    whole = generate(ids, n, &options, NULL);
+    const int32_t *expected = nibble_texts_ids(whole, 0, &all);
+    for (uint32_t cut = 1; cut < all - n; cut++) {
+        options.max_tokens = cut;
+        options.resume = 0;
+        ok(nibble_session_create(&s, model, NULL, error));
+        ok(nibble_session_create(&t, other, NULL, error));
+        ok(nibble_session_append(s, ids, n, NULL, NULL, error));
+        ok(nibble_generate(s, &options, NULL, NULL, &begin, error));
+        ok(nibble_session_save(s, file, error));
+        ok(nibble_session_restore(t, file, error));
+        options.max_tokens = 40;
+        options.resume = 1;
+        ok(nibble_generate(t, &options, NULL, NULL, &rest, error));
+        const int32_t *there = nibble_texts_ids(rest, 0, &all_there);
+        assert_int_equal(all_there, all);
+        assert_memory_equal(there, expected, all * sizeof *there);
+        const uint8_t *mask = nibble_texts_mask(rest, 0, NULL), *mask_expected = nibble_texts_mask(whole, 0, NULL);
+        assert_memory_equal(mask + n + cut, mask_expected + n + cut, all - n - cut);
+        (void)nibble_session_rewind(s, (uint32_t)n);
+        ok(nibble_session_append(s, ids, 1, NULL, NULL, error));
+        refused(nibble_generate(s, &options, NULL, NULL, NULL, error), NIBBLE_ARGUMENT, "nothing to resume");
+        nibble_texts_free(begin);
+        nibble_texts_free(rest);
+        nibble_session_free(s);
+        nibble_session_free(t);
+    }
+    nibble_texts_free(whole);
+    nibble_model_close(other);
+
+    char dir[DEMO_PATH], *scratch = unit_scratch_new();
+    char path[UNIT_PATH];
+    nibble_session_options q8 = NIBBLE_SESSION_OPTIONS_INIT;
+    engine e = {0};
+    engine_open(&e, demo_dir(&demo_models[2], dir), demo_models[2].setting, NB_TYPE_Q4, scratch);
+    engine_close(&e);
+    ok(nibble_model_open(&other, unit_path(path, scratch, "golden.nbl"), NULL, error));
+    ok(nibble_session_create(&t, other, NULL, error));
+    refused(nibble_session_restore(t, file, error), NIBBLE_ARGUMENT, "another model");
+    nibble_session_free(t);
+    q8.keys = NIBBLE_KV_Q8;
+    ok(nibble_session_create(&t, model, &q8, error));
+    refused(nibble_session_restore(t, file, error), NIBBLE_ARGUMENT, "keys in f32");
+    assert_int_equal(nibble_session_length(t), 0);
+    assert_null(nibble_session_logits(t));
+    refused(nibble_session_save(t, file, error), NIBBLE_ARGUMENT, "0 tokens");
+    nibble_session_free(t);
+    nibble_model_close(other);
+    unit_scratch_free(scratch);
+}
+
 /* Each text of a batch is what it is alone, also when there are fewer rows than texts. */
 static void batches(void **state) {
     (void)state;
@@ -455,7 +524,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(versions_and_models), cmocka_unit_test(text_and_tokens), cmocka_unit_test(conversations),
         cmocka_unit_test(sessions),            cmocka_unit_test(generation),      cmocka_unit_test(samplers),
-        cmocka_unit_test(batches),             cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(saved_sessions),      cmocka_unit_test(batches),
+        cmocka_unit_test(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
