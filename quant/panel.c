@@ -35,8 +35,8 @@ static void pack_planes(const uint8_t *codes, uint8_t *block) {
 static uint8_t code_of_planes(const uint8_t *block, size_t group, size_t lane) {
     const uint8_t *half = block + group / HALF_GROUPS * HALF_BYTES;
     group %= HALF_GROUPS;
-    unsigned low = half[group / 2 * NB_GROUP_CODES + lane] >> group % 2 * 4 & 15u;
-    return (uint8_t)((low | (half[HALF_NIBBLES + lane] >> 2 * group & 3u) << 4) - OFFSET_Q6);
+    unsigned nibbles = half[group / 2 * NB_GROUP_CODES + lane], bits = half[HALF_NIBBLES + lane];
+    return (uint8_t)((nibbles >> group % 2 * 4 & 15) + (bits >> 2 * group & 3) * 16 - OFFSET_Q6);
 }
 
 void nb_codes_pack(nb_type type, const uint8_t codes[NB_BLOCK_CODES], uint8_t *block) {
