@@ -61,8 +61,8 @@ static nb_status read_message(talk *c, const char *message, nb_error *err) {
     }
     double begin = seconds_now();
     uint32_t length = nb_session_length(c->session);
-    if (!st && length < before) st = feed(c->session, c->held.data + length, before - length, c->o->chunk, err);
-    if (!st) st = feed(c->session, ids.data, ids.size, c->o->chunk, err);
+    if (!st && length < before) st = feed(c->session, c->held.data + length, before - length, (size_t)c->o->chunk, err);
+    if (!st) st = feed(c->session, ids.data, ids.size, (size_t)c->o->chunk, err);
     c->speed.prefill_seconds += seconds_now() - begin;
     if (!st) st = nb_ids_append(&c->held, ids.data, ids.size, err);
     if (!st)

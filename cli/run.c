@@ -188,13 +188,13 @@ static nb_status open_rows(job *j, nb_error *err) {
     nb_status st = nb_batch_context(j->e.model, &how, &room, err);
     if (!st) st = check_room(j->prompt.size, 0, room, err);
     if (st) return st;
-    uint64_t wanted = j->prompt.size + o->max_tokens;
+    size_t samples = (size_t)o->samples, wanted = j->prompt.size + (size_t)o->max_tokens;
     if (how.overflow == NB_OVERFLOW_STOP && !o->load && o->max_tokens && wanted < room) how.n_ctx = (uint32_t)wanted;
-    j->n_rows = (uint32_t)nb_min_size((size_t)o->samples, ROWS_MOST);
-    how.n_logits = j->n_rows + (uint32_t)nb_min_size(o->lookup * j->n_rows, NB_LOOKUP_MAX);
-    if (o->samples > j->n_rows) how.n_prefix = (uint32_t)nb_div_up(j->prompt.size, NB_KV_PAGE);
-    j->samples = nb_calloc(o->samples, sizeof *j->samples);
-    if (!j->samples) return nb_oom(err, "samples", o->samples * sizeof *j->samples);
+    j->n_rows = (uint32_t)nb_min_size(samples, ROWS_MOST);
+    how.n_logits = j->n_rows + (uint32_t)nb_min_size((size_t)o->lookup * j->n_rows, NB_LOOKUP_MAX);
+    if (samples > j->n_rows) how.n_prefix = (uint32_t)nb_div_up(j->prompt.size, NB_KV_PAGE);
+    j->samples = nb_calloc(samples, sizeof *j->samples);
+    if (!j->samples) return nb_oom(err, "samples", samples * sizeof *j->samples);
     st = nb_engine_create(&j->rows, j->e.model, j->n_rows, &how, err);
     if (!st && o->load) st = nb_engine_load(j->rows, o->load, &j->before, err);
     /* Without a prompt the saved text is it, and goes on where it stopped. */

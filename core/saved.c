@@ -63,9 +63,10 @@ static nb_status each_leaf(const nb_batch *b, const nb_kv *kv, const nb_kv_text 
 }
 
 static uint64_t count_leaves(const nb_batch *b, const nb_kv *kv, uint32_t held) {
-    uint64_t n = 0, pages = nb_div_up(held, NB_KV_PAGE);
+    size_t pages = nb_div_up(held, NB_KV_PAGE);
+    uint64_t n = 0;
     for (uint32_t layer = 0; layer < kv->n_layer; layer++) {
-        uint64_t first = nb_batch_first_page(b, layer, held);
+        size_t first = nb_batch_first_page(b, layer, held);
         n += pages - (first > kv->n_sink && pages > kv->n_sink ? nb_min_size(first, pages) - kv->n_sink : 0);
     }
     return n;
@@ -85,9 +86,10 @@ static nb_status write_leaf(void *user, uint8_t *leaf, size_t bytes, nb_error *e
     return nb_replace_write(user, leaf, bytes, err);
 }
 
+/* Padded with zeros, which are there already. */
 static void put_type(uint8_t *at, nb_kv_type type) {
     const char *name = nb_kv_type_name(type);
-    memcpy(at, name, nb_min_size(strlen(name), TYPE_BYTES));
+    for (size_t i = 0; i < TYPE_BYTES && name[i]; i++) at[i] = (uint8_t)name[i];
 }
 
 /* What a file for this batch has in its header for a text of which `held` tokens have pages. */
@@ -128,7 +130,7 @@ nb_status nb_saved_write(nb_batch *b, uint32_t row, const nb_saved *saved, const
     nb_replace file = {.fd = -1};
     uint32_t state_bytes = 0;
     uint64_t leaves_hash = 0;
-    if (!saved->ids.size || saved->ids.size > UINT32_MAX)
+    if (!saved->ids.size || saved->ids.size > nb_batch_room(b))
         return nb_fail(err, NB_ARGUMENT, "a session of %zu tokens cannot be saved", saved->ids.size);
     uint32_t held = (uint32_t)nb_min_size(t->length, saved->ids.size - 1);
     nb_status st = make_body(saved, &body, &state_bytes, err);
@@ -174,7 +176,7 @@ static nb_status check_kind(const nb_batch *b, const nb_kv *kv, const uint8_t *h
     if (memcmp(header + H_IDENTITY, own + H_IDENTITY, sizeof(uint64_t)) != 0)
         return nb_fail(err, NB_ARGUMENT, "it was saved with another model (identity %016llx), not with this one (%016llx)",
                        (unsigned long long)nb_get_u64(header + H_IDENTITY), (unsigned long long)nb_get_u64(own + H_IDENTITY));
-    if (memcmp(header + H_KEYS, own + H_KEYS, 2 * TYPE_BYTES) != 0)
+    if (memcmp(header + H_KEYS, own + H_KEYS, (size_t)H_LEAF_BYTES - H_KEYS) != 0) /* and the values' */
         return nb_fail(err, NB_ARGUMENT, "it was saved with keys in %.8s and values in %.8s (--kv-k, --kv-v), not in %.8s and %.8s",
                        (const char *)header + H_KEYS, (const char *)header + H_VALUES, (const char *)own + H_KEYS,
                        (const char *)own + H_VALUES);

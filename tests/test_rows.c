@@ -38,7 +38,7 @@ typedef struct text {
 /* Prompts begin like one of a few, for some way. */
 static void make_text(text *t, uint64_t stream, uint32_t vocab, uint64_t *seed) {
     uint64_t base = unit_random(seed) % BASES, common = unit_random(seed) % MOST_PROMPT;
-    t->n = 1 + unit_random(seed) % MOST_PROMPT;
+    t->n = (size_t)(1 + unit_random(seed) % MOST_PROMPT);
     for (size_t i = 0; i < t->n; i++)
         t->prompt[i] = (int32_t)((i < common ? i * (7 + base) + base : unit_random(seed)) % vocab);
     t->options = (nb_generate_options){.sampling = nb_sampler_defaults, .stream = stream,
@@ -72,7 +72,7 @@ static void check_text(const text *t) {
 
 /* Some of the texts that are left join, perhaps with others that continue the same prompt. */
 static size_t join_some(nb_engine *e, text *texts, size_t next, uint64_t *seed) {
-    size_t n = unit_random(seed) % 4;
+    size_t n = (size_t)(unit_random(seed) % 4);
     n = n < nb_engine_free_rows(e) ? n : nb_engine_free_rows(e);
     n = n < TEXTS - next ? n : TEXTS - next;
     for (size_t end = next + n; next < end;) {
