@@ -53,8 +53,8 @@ void help_command(FILE *to, int command) {
         int n = p->letter ? snprintf(left, sizeof left, "  -%c, --%s", p->letter, p->name)
                           : snprintf(left, sizeof left, "      --%s", p->name);
         if (p->argument) n += snprintf(left + n, sizeof left - (size_t)n, " %s", p->argument);
-        fprintf(to, "%-*s ", OPTION_COLUMN, left);
-        if (n > OPTION_COLUMN) fprintf(to, "\n%*s", OPTION_COLUMN + 1, "");
+        if (n > OPTION_COLUMN) fprintf(to, "%s\n%*s", left, OPTION_COLUMN + 1, "");
+        else fprintf(to, "%-*s ", OPTION_COLUMN, left);
         nb_buf text = {0};
         nb_buf_text(&text, p->help);
         append_values(p, &text);

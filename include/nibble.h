@@ -148,7 +148,7 @@ typedef enum nibble_kv { NIBBLE_KV_F32, NIBBLE_KV_F16, NIBBLE_KV_Q8 } nibble_kv;
 /* What becomes of a text that is as long as `context`. */
 typedef enum nibble_overflow {
     NIBBLE_OVERFLOW_STOP, /* it takes no more */
-    NIBBLE_OVERFLOW_SLIDE /* it keeps its first 64 tokens and the latest, and the model forgets those between; context is 128 or more */
+    NIBBLE_OVERFLOW_SLIDE /* it goes on; the model sees its first 64 tokens and the latest. context is 128 or more */
 } nibble_overflow;
 
 typedef struct nibble_session_options {
@@ -159,7 +159,8 @@ typedef struct nibble_session_options {
     uint32_t ahead;   /* most tokens that generation may draft ahead (`lookup` below); memory for their logits is taken */
     nibble_overflow overflow;
 } nibble_session_options;
-#define NIBBLE_SESSION_OPTIONS_INIT { sizeof(nibble_session_options), 0, 0, NIBBLE_KV_F32, NIBBLE_KV_F32, 0, NIBBLE_OVERFLOW_STOP }
+#define NIBBLE_SESSION_OPTIONS_INIT \
+    { sizeof(nibble_session_options), 0, 0, NIBBLE_KV_F32, NIBBLE_KV_F32, 0, NIBBLE_OVERFLOW_STOP }
 
 typedef struct nibble_session nibble_session;
 NIBBLE_API nibble_status nibble_session_create(nibble_session **session, const nibble_model *model,
@@ -249,9 +250,9 @@ typedef struct nibble_generate_options {
     int ignore_stop_tokens;          /* the vocabulary's */
     int tools;                       /* run the tools that the vocabulary has control tokens for */
     uint32_t lookup;                 /* draft so many tokens ahead where the text repeats itself; changes no result */
-    int resume;                      /* nibble_generate: go on where the session's last generation stopped, also before it was saved:
-                                      * in its random stream, in a tool's call or result. NIBBLE_ARGUMENT when there is none, or
-                                      * tokens were appended or forgotten since. nibble_generate_batch does not look at it */
+    int resume;                      /* nibble_generate: go on where the session's last generation stopped, also before it
+                                      * was saved: in its random stream, in a tool's call or result. NIBBLE_ARGUMENT when
+                                      * there is none, or tokens were appended or forgotten since */
 } nibble_generate_options;
 #define NIBBLE_GENERATE_OPTIONS_INIT { sizeof(nibble_generate_options), NULL, 0, 0, NULL, 0, NULL, 0, 0, 1, 0, 0 }
 
