@@ -326,6 +326,75 @@ static void ends(void **state) {
     for (size_t i = 0; i < COUNT_OF(runs); i++) check(&runs[i]);
 }
 
+/* A part of a text, which ends after `most` tokens; with `before` it goes on from that state, as bytes in between. */
+static void generate_part(fake *f, uint32_t most, const nb_row_state *before, nb_generated *g) {
+    nb_sampler *sampler = NULL;
+    nb_row row = {0};
+    nb_row_state state = {0};
+    nb_buf bytes = {0};
+    nb_error err = {0};
+    nb_generate_options o = {.tools = true, .max_tokens = most, .sampling = {.top_p = 1, .repeat_penalty = 1}};
+    const nb_decoder decoder = {.self = f, .append = fake_append, .logits = fake_logits, .room = fake_room};
+    if (before) {
+        nb_row_state_write(before, &bytes);
+        assert_int_equal(nb_row_state_read(&state, bytes.data, bytes.size, VOCAB, &err), NB_OK);
+        o.resume = &state;
+    }
+    assert_int_equal(nb_sampler_create(&sampler, &o.sampling, 0, VOCAB, &kernels, &err), NB_OK);
+    assert_int_equal(nb_row_start(&row, tokenizer, VOCAB, &o, g, &err), NB_OK);
+    assert_int_equal(nb_row_run(&row, sampler, &decoder, &err), NB_OK);
+    nb_row_leave(&row, sampler);
+    nb_row_free(&row);
+    nb_sampler_free(sampler);
+    nb_row_state_free(&state);
+    nb_buf_free(&bytes);
+}
+
+/* A text that is cut anywhere, in a call or its result too, goes on as if it had not been; a cut character becomes whole. */
+static void rows_go_on(void **state) {
+    (void)state;
+    static const char *const scripts[] = {"Let ~P12*7~Qignored~E", "~P1+~P2+3~Qabcd~E", "x\xe4\xbd\xa0y~E"};
+    static fake f;
+    for (size_t i = 0; i < COUNT_OF(scripts); i++) {
+        nb_generated whole = {0};
+        memset(&f, 0, sizeof f);
+        f.room = MAX_TOKENS;
+        f.n = parse(scripts[i], f.script);
+        generate_part(&f, 0, NULL, &whole);
+        for (uint32_t cut = 1; cut < whole.ids.size; cut++) {
+            nb_generated first = {0}, second = {0};
+            f.n_appended = 0;
+            generate_part(&f, cut, NULL, &first);
+            generate_part(&f, 0, &first.state, &second);
+            assert_int_equal(first.ids.size, cut);
+            assert_int_equal(cut + second.ids.size, whole.ids.size);
+            assert_memory_equal(first.mask.data, whole.mask.data, cut);
+            assert_memory_equal(second.ids.data, whole.ids.data + cut, second.ids.size * sizeof *second.ids.data);
+            assert_memory_equal(second.mask.data, whole.mask.data + cut, second.mask.size);
+            assert_non_null(strstr(nb_buf_str(&whole.text), nb_buf_str(&second.text)));
+            nb_generated_free(&first);
+            nb_generated_free(&second);
+        }
+        nb_generated_free(&whole);
+    }
+}
+
+/* A state names its tool, and is no good where that is not. */
+static void a_state_needs_its_tool(void **state) {
+    (void)state;
+    nb_row row;
+    nb_row_state before = {.rng = {{1}}};
+    nb_generated g = {0};
+    nb_error err = {0};
+    const nb_generate_options o = {.tools = true, .resume = &before};
+    nb_buf_text(&before.tool, "oracle");
+    assert_int_equal(nb_row_start(&row, tokenizer, VOCAB, &o, &g, &err), NB_ARGUMENT);
+    assert_non_null(strstr(err.text, "'oracle'"));
+    nb_row_free(&row);
+    nb_row_state_free(&before);
+    nb_generated_free(&g);
+}
+
 static void text_is_streamed_whole(void **state) {
     (void)state;
     static const char *const stops[] = {"xyz"};
@@ -426,6 +495,8 @@ int main(void) {
         cmocka_unit_test(tools),
         cmocka_unit_test(another_tool),
         cmocka_unit_test(ends),
+        cmocka_unit_test(rows_go_on),
+        cmocka_unit_test(a_state_needs_its_tool),
         cmocka_unit_test(text_is_streamed_whole),
         cmocka_unit_test(without_a_tokenizer),
         cmocka_unit_test(no_room_at_all),
