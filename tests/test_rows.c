@@ -230,7 +230,7 @@ static void refusals(void **state) {
     nb_model *model = open_model(NULL);
     nb_error err = {0};
     nb_engine *e;
-    nb_column column;
+    nb_column column = {0};
     int32_t ids[CTX + 1] = {0};
     nb_generated found = {0}, *generated[] = {&found, &found};
     nb_generate_options options[2] = {{.sampling = nb_sampler_defaults}, {.sampling = {.temperature = -1}}};
@@ -245,7 +245,7 @@ static void refusals(void **state) {
     ids[2] = 0;
     assert_int_equal(nb_engine_join(e, ids, CTX, options, 1, generated, rows, &err), NB_OK);
     while (nb_engine_busy(e)) assert_int_equal(nb_engine_step(e, &column, &err), NB_OK);
-    assert_int_equal(column.items[0].step.id, NB_NO_TOKEN);
+    assert_true(column.items && column.items[0].step.id == NB_NO_TOKEN);
     assert_int_equal(found.finish, NB_FINISH_LENGTH);
     nb_generated_free(&found);
     nb_engine_free(e);
