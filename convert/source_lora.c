@@ -69,7 +69,7 @@ static nb_status hold_factors(lora *l, const change *c, nb_error *err) {
 
 static nb_status read_changed(nb_source *s, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint64_t col,
                               uint64_t n_cols, float *dst, nb_error *err) {
-    lora *l = (lora *)s;
+    lora *l = (lora *)(void *)s;
     const change *c = &l->changes[t - s->tensors];
     if (c->whole) return nb_source_read(l->adapter, c->whole, row, n_rows, col, n_cols, dst, err);
     nb_status st = l->model->ops->read(l->model, t, row, n_rows, col, n_cols, dst, err);
@@ -87,7 +87,7 @@ static nb_status read_changed(nb_source *s, const nb_source_tensor *t, uint64_t 
 }
 
 static void close_lora(nb_source *source) {
-    lora *l = (lora *)source;
+    lora *l = (lora *)(void *)source;
     drop_factors(l);
     nb_source_close(l->model);
     nb_source_close(l->adapter);
