@@ -28,6 +28,7 @@ typedef struct bench_machine {
  * both arguments, live until the process ends. */
 void bench_add_kernels(const nb_kernels *tier);
 void bench_add_products(const nb_kernels *tier, bench_machine *machine);
+void bench_add_attention(const nb_kernels *tier, bench_machine *machine);
 void bench_add_sampler(const nb_kernels *tier);
 void bench_add_quantizers(const nb_kernels *tier);
 

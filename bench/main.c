@@ -38,6 +38,7 @@ static nb_status add_tiers(nb_kernels *tiers, bench_machine *m, bool limits, nb_
         if (!st && limits) show_limits(m, &tiers[i]);
         if (!st) bench_add_kernels(&tiers[i]);
         if (!st) bench_add_products(&tiers[i], m);
+        if (!st) bench_add_attention(&tiers[i], m);
         if (!st) bench_add_sampler(&tiers[i]);
         if (!st) bench_add_quantizers(&tiers[i]);
     }
