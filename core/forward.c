@@ -143,6 +143,7 @@ static void place_qkv(nb_forward *f, size_t t) {
         for (uint32_t i = 0; i < h->n_head + h->n_kv_head; i++)
             f->k->rope(q + i * d, f->cos + t * half, f->sin + t * half, half);
     if (h->qk_norm == NB_QKNORM_AFTER_ROPE) norm_q_and_k(f, q, k);
+    for (size_t i = 0; h->qk_rotate && i < h->n_head + h->n_kv_head; i++) f->k->hadamard(q + i * d, d);
     f->k->scale(q, f->scale, h->n_head * d);
     nb_kv_store(f->kv, f->k, f->text[t], f->layer, f->position[t], k, v);
 }

@@ -161,6 +161,18 @@ static void rope(float *x, const float *c, const float *s, size_t half) {
     }
 }
 
+static void hadamard(float *x, size_t n) {
+    size_t size = n & (~n + 1); /* the lowest bit that is set */
+    for (size_t apart = 1; apart < size; apart *= 2)
+        for (size_t i = 0; i < n; i += 2 * apart)
+            for (size_t j = i; j < i + apart; j++) {
+                float a = x[j], b = x[j + apart];
+                x[j] = a + b;
+                x[j + apart] = a - b;
+            }
+    scale(x, 1.0f / sqrtf((float)size), n);
+}
+
 static float max(const float *x, size_t n) {
     vf best = v_set(-INFINITY);
     size_t i = 0;

@@ -25,6 +25,7 @@ static const struct {
                       "qk_scale=1.2 residual_mix=1 smear_channels=24 value_every=2 value_channels=12 value_gain=3 backout=1 windows=1"},
     {"olmo", "norm=layer norm_weight=0 glu=1 act=silu clip_qkv=0.7 tied=1"},
     {"olmo2", "post_norm=1 qk_norm=together qk_norm_weight=1 glu=1 act=silu n_kv_head=2"},
+    {"rotated", "qk_rotate=1 glu=1 act=silu n_head=4 n_kv_head=2 head_dim=24 qk_norm=after_rope"}, /* the formulas do not rotate */
     {"wide heads", "n_embd=48 n_head=2 n_kv_head=2 head_dim=80 n_ff=40 mlp_bias=1 glu=1"},
 };
 

@@ -45,6 +45,7 @@ RUN(rmsnorm_bare, k->rmsnorm(o->y, o->y, NULL, o->n, EPS))
 RUN(layernorm, k->layernorm(o->y, o->x, o->w, o->b, o->n, EPS))
 RUN(layernorm_bare, k->layernorm(o->y, o->y, NULL, NULL, o->n, EPS))
 RUN(rope, k->rope(o->y, o->x, o->w, o->n / 2))
+RUN(hadamard, k->hadamard(o->y, o->n))
 RUN(add, k->add(o->y, o->x, o->n))
 RUN(mul, k->mul(o->y, o->x, o->n))
 RUN(scale, k->scale(o->y, A, o->n))
@@ -95,6 +96,20 @@ FORMULA(rope) {
         y[half + i] = b * c + a * s;
     }
 }
+FORMULA(hadamard) {
+    size_t size = 1;
+    (void)value;
+    while (o->n % (2 * size) == 0) size *= 2;
+    for (size_t i = 0; i < o->n; i++) {
+        double sum = 0;
+        for (size_t j = 0; j < size; j++) {
+            int odd = 0;
+            for (size_t both = i % size & j; both; both &= both - 1) odd = !odd;
+            sum += (odd ? -1.0 : 1.0) * (double)o->y[i - i % size + j];
+        }
+        y[i] = sum / sqrt((double)size);
+    }
+}
 FORMULA(add) { EACH(v + (double)o->x[i]); }
 FORMULA(mul) { EACH(v * (double)o->x[i]); }
 FORMULA(scale) { EACH(v * (double)A); }
@@ -129,6 +144,7 @@ FORMULA(exp_sum) {
 static const vector_kernel vector_kernels[] = {
     {ROW(rmsnorm, 3e-6)},   {ROW(rmsnorm_bare, 3e-6)}, {ROW(layernorm, 3e-6)}, {ROW(layernorm_bare, 3e-6)},
     {ROW(rope, 3e-7), .even = true},
+    {ROW(hadamard, 1e-6)},
     {ROW(add, 1e-7)},       {ROW(mul, 1e-7)},          {ROW(scale, 1e-7)},     {ROW(blend, 3e-7)},
     {ROW(relu2, 1e-7)},     {ROW(gelu_erf, 4e-7)},     {ROW(gelu_tanh, 4e-7)}, {ROW(silu, 4e-7)},
     {ROW(softcap, 3e-7)},   {ROW(max, 0)},             {ROW(argmax, 0)},       {ROW(exp_sum, 4e-7)},
