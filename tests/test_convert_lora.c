@@ -93,6 +93,16 @@ static void bad_adapters_say_why(void **state) {
     }
 }
 
+static void an_adapter_is_no_model(void **state) {
+    fixture *f = *state;
+    char folder[UNIT_PATH];
+    nb_error err = {0};
+    const nb_convert_options o = options_for(f, NB_TYPE_F32);
+    make_adapter(f, &cases[1], folder);
+    assert_int_equal(nb_convert(folder, f->target, &o, NULL, &err), NB_ARGUMENT);
+    assert_non_null(strstr(err.text, "holds an adapter, no model: convert the model that it is for, with --lora"));
+}
+
 /* Merging changes the tensor by scale * alpha / r * B A and no other, whatever the batches; a scale of 0 changes nothing. */
 static void the_sum_is_the_definition(void **state) {
     fixture *f = *state;
@@ -136,6 +146,7 @@ static void the_sum_is_the_definition(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {CONVERSION_TEST(bad_adapters_say_why), CONVERSION_TEST(the_sum_is_the_definition)};
+    const struct CMUnitTest tests[] = {CONVERSION_TEST(bad_adapters_say_why), CONVERSION_TEST(an_adapter_is_no_model),
+                                       CONVERSION_TEST(the_sum_is_the_definition)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,6 +40,14 @@ static const struct {
     {"odd", "n_embd=50 n_head=2 n_kv_head=1 head_dim=10 n_ff=77 vocab_size=61 act=gelu_tanh attn_scale=0.2",
      {0xd85f898b592b6d53, 0x337b7cb61552115e, 0xb87c254503a57cd0, 0x40f1e20b380cb0f6, 0xaf303b3a9d35396d,
       0xd11ee3acbbeeb286, 0xc6f49b71e751cf18}},
+    {"nanochat 2026",
+     "norm_weight=0 embed_norm=1 qk_norm=after_rope act=relu2 softcap=15 n_head=6 n_kv_head=2 norm_eps=1e-6 n_layer=3 qk_scale=1.2 "
+     "residual_mix=1 smear_channels=24 value_every=2 value_channels=12 value_gain=3 backout=1 windows=1",
+     {0x3f8c6b4c96d0aee1, 0xf1f26fe235b6a7e6, 0x71272fb6fd1a9e63, 0xbb095ee4226160f2, 0xf66aa1aa983f19d3,
+      0xeab622cbdd11f993, 0x1cab075431b834c4}},
+    {"olmo2", "post_norm=1 qk_norm=together qk_norm_weight=1 glu=1 act=silu clip_qkv=0.7",
+     {0x9b63386949d9b20b, 0x4643c412011b7f94, 0x7a185f7ceca1ef5c, 0xa1cf63f8632e1e9a, 0xaa8e4c07ba7754d7,
+      0xa73f815b69e90971, 0x71b6658629e7f831}},
 };
 
 static const struct {

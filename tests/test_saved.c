@@ -74,6 +74,7 @@ static const struct {
     {"keys f16, values q8", "n_ctx=300", {.kv = {NB_KV_F16, NB_KV_Q8}}},
     {"sliding", "n_ctx=128", {.n_ctx = 128, .overflow = NB_OVERFLOW_SLIDE}},
     {"windows", "n_ctx=300 windows=1", {0}},
+    {"the token before", "n_ctx=300 embed_norm=1 smear_channels=24 residual_mix=1 value_every=1 value_channels=12 backout=1", {0}},
 };
 
 /* The text in one go, on the first tier; and in two parts, each on another tier. */
