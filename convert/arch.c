@@ -307,7 +307,8 @@ nb_status nb_demands_check(const nb_demand *demands, size_t n, const nb_value *c
         if (v->kind == NB_VALUE_FLOAT) snprintf(number, sizeof number, "%.17g", v->number);
         const char *found = v->kind == NB_VALUE_STR ? v->text : *number ? number : nb_value_kind_name(v->kind);
         if (!is_one_of(d->values, found))
-            return nb_fail(err, NB_UNSUPPORTED, "its configuration says %s = %.100s; %s with %s only", d->key, found, what, d->values);
+            return nb_fail(err, NB_UNSUPPORTED,
+                           "its configuration says %s = %.100s; %s with %s only", d->key, found, what, d->values);
     }
     return NB_OK;
 }

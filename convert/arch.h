@@ -65,16 +65,16 @@ typedef enum nb_windows_how {
     NB_WINDOWS_PATTERN  /* nanochat: `window_pattern` of S and L, and what the era says of S */
 } nb_windows_how;
 
-/* A generation of a family whose constants are not in the checkpoint: the first that fits counts, and its facts come before
- * those of the family. */
+/* A generation of a family whose constants are not in the checkpoint: the first that fits counts, and its facts come
+ * before those of the family. */
 typedef struct nb_era {
     const char *when;
     const char *tensor; /* pattern of one that it has; NULL: fits always */
     uint32_t cols;      /* of that tensor; 0: any */
     const nb_fact *facts;
     size_t n_facts;
-    /* A short window looks back context / short_share positions, rounded up to whole short_unit (0: rounded down). A share of 0:
-     * there are no windows. */
+    /* A short window looks back context / short_share positions, rounded up to whole short_unit (0: rounded down). A
+     * share of 0: there are no windows. */
     uint32_t short_share, short_unit;
 } nb_era;
 
@@ -112,8 +112,8 @@ typedef struct nb_arch {
     nb_windows_how windows;
     float rope_sign;   /* -1: its rotation runs backwards */
     float norm_offset; /* added to the weights of its norms, which are stored without it */
-    /* Its embeddings are scaled by sqrt(n_embd): the embedding is stored scaled, and what the head, if it is the embedding,
-     * makes too large is taken out of the final norm. */
+    /* Its embeddings are scaled by sqrt(n_embd): the embedding is stored scaled, and what the head, if it is the
+     * embedding, makes too large is taken out of the final norm. */
     bool embed_gain;
     const char *hint; /* what helps to answer when a hyperparameter is asked for; may be NULL */
 } nb_arch;
@@ -137,7 +137,8 @@ void nb_arch_source_name(const char *pattern, uint32_t layer, char *buf, size_t 
 /* The era of a checkpoint; NULL for a family without any. */
 const nb_era *nb_arch_era(const nb_arch *arch, const nb_source *s);
 
-/* NB_UNSUPPORTED where `config` contradicts one of demands[n]; `what` is what they are for, "llama models are computed". */
+/* NB_UNSUPPORTED where `config` contradicts one of demands[n]; `what` is what they are for, "llama models are
+ * computed". */
 nb_status nb_demands_check(const nb_demand *demands, size_t n, const nb_value *config, const char *what, nb_error *err);
 
 /* The hyperparameters of a checkpoint: settings, facts, what follows from them; checked. */

@@ -89,7 +89,8 @@ static nb_status nothing_found(const char *path, const char *arch, nb_error *err
     bool adapter = !names.failed && nb_file_exists(nb_buf_str(&names));
     nb_buf_free(&names);
     if (adapter)
-        return nb_fail(err, NB_ARGUMENT, "the folder '%s' holds an adapter, no model: convert the model that it is for, with --lora %s", path,
+        return nb_fail(err, NB_ARGUMENT,
+                       "the folder '%s' holds an adapter, no model: convert the model that it is for, with --lora %s", path,
                        path);
     for (size_t i = 0; i < nb_form_count; i++) {
         if (!wanted(&nb_forms[i], arch) || repeats(i, arch)) continue;

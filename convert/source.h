@@ -71,8 +71,8 @@ nb_status nb_source_union(nb_source **source, nb_source **parts, size_t n, nb_er
  * matrices are cut by rows, except those that its code cuts by columns. The rest as above. */
 nb_status nb_source_join(nb_source **source, nb_source **parts, size_t n, nb_error *err);
 
-/* *source with the LoRA adapter in `folder` merged into it, times `scale`: a new source that owns the old one. When it fails, *source
- * is as before. *changed is the number of tensors that it changes. */
+/* *source with the LoRA adapter in `folder` merged into it, times `scale`: a new source that owns the old one. When it
+ * fails, *source is as before. *changed is the number of tensors that it changes. */
 nb_status nb_source_lora_open(nb_source **source, const char *folder, double scale, size_t *changed, nb_error *err);
 
 void nb_source_close(nb_source *s); /* accepts NULL */

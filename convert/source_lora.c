@@ -1,7 +1,8 @@
-/* A checkpoint with a LoRA adapter merged into it (Hu et al. 2021): W + scale * B A, row by row while it is read, in f32.
+/* A checkpoint with a LoRA adapter merged into it (Hu et al. 2021): W + scale * B A, row by row while it is read, in
+ * f32.
  *
- * The form is that of PEFT: adapter_config.json and adapter_model.safetensors. Whole tensors that an adapter holds (modules_to_save,
- * biases) take the place of the checkpoint's. What cannot be merged exactly is refused. */
+ * The form is that of PEFT: adapter_config.json and adapter_model.safetensors. Whole tensors that an adapter holds
+ * (modules_to_save, biases) take the place of the checkpoint's. What cannot be merged exactly is refused. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -129,7 +130,8 @@ static nb_status setting_of(const lora *l, const char *module, const char *patte
         const char *text = name->kind == NB_VALUE_STR ? name->text : "?";
         size_t n = strlen(text), m = strlen(module);
         if (!plain_key(text))
-            return nb_fail(err, NB_UNSUPPORTED, "its configuration has '%.80s' in '%s', expected the end of a module's name", text, pattern);
+            return nb_fail(err, NB_UNSUPPORTED,
+                           "its configuration has '%.80s' in '%s', expected the end of a module's name", text, pattern);
         if (n > m || strcmp(module + m - n, text) != 0 || (n < m && module[m - n - 1] != '.')) continue;
         v = list->items[2 * i + 1];
         break;
@@ -159,7 +161,8 @@ static nb_status check_embedding(const lora *l, const char *name, nb_error *err)
     if (!strstr(name, "embed_tokens.") && !strstr(name, "wte.")) return NB_OK;
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
         if (nb_source_find(l->model, heads[i])) return NB_OK;
-    return nb_fail(err, NB_UNSUPPORTED, "it changes '%s', which is the head of this model too: that cannot be merged", name);
+    return nb_fail(err, NB_UNSUPPORTED,
+                   "it changes '%s', which is the head of this model too: that cannot be merged", name);
 }
 
 /* Endings of PEFT's names: which factor, what the tensor is called, whether it is seen the other way round. */
@@ -187,7 +190,9 @@ static void remove_part(char *name, const char *part) {
 
 static nb_status target_of(const lora *l, const nb_source_tensor *t, const char *name, change **c, nb_error *err) {
     const nb_source_tensor *found = find(l->model, name);
-    if (!found) return nb_fail(err, NB_UNSUPPORTED, "its tensor '%s' is for '%s', which the checkpoint does not have", t->name, name);
+    if (!found)
+        return nb_fail(err, NB_UNSUPPORTED, "its tensor '%s' is for '%s', which the checkpoint does not have", t->name,
+                       name);
     *c = &l->changes[found - l->model->tensors];
     return check_embedding(l, name, err);
 }
@@ -203,7 +208,8 @@ static nb_status take_factor(lora *l, const nb_source_tensor *t, char *module, s
     if (st) return st;
     uint64_t found = endings[ending].second ? nb_source_cols(t) : nb_source_rows(t);
     if (t->n_dims != 2 || (double)found != rank)
-        return nb_fail(err, NB_FORMAT, "its tensor '%s' is of rank %" PRIu64 ", but its configuration says %g", t->name, found, rank);
+        return nb_fail(err, NB_FORMAT,
+                       "its tensor '%s' is of rank %" PRIu64 ", but its configuration says %g", t->name, found, rank);
     *(endings[ending].second ? &c->b : &c->a) = t;
     c->turned = endings[ending].turned || is_true(l, "fan_in_fan_out");
     c->scale = (float)(l->scale * alpha / (is_true(l, "use_rslora") ? sqrt(rank) : rank));
@@ -230,11 +236,13 @@ static nb_status take(lora *l, const nb_source_tensor *t, nb_error *err) {
     char name[NAME + sizeof ".weight"];
     size_t n = strlen(t->name), skip = sizeof prefix - 1;
     if (n <= skip || n >= NAME || strncmp(t->name, prefix, skip) != 0)
-        return nb_fail(err, NB_UNSUPPORTED, "its tensor '%s' is not named as PEFT names them (base_model.model. ...)", t->name);
+        return nb_fail(err, NB_UNSUPPORTED,
+                       "its tensor '%s' is not named as PEFT names them (base_model.model. ...)", t->name);
     memcpy(name, t->name + skip, n - skip + 1);
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
         if (cut_ending(name, endings[i].ending)) return take_factor(l, t, name, i, err);
-    if (strstr(name, ".lora_")) return nb_fail(err, NB_UNSUPPORTED, "its tensor '%s' is nothing that can be merged", t->name);
+    if (strstr(name, ".lora_"))
+        return nb_fail(err, NB_UNSUPPORTED, "its tensor '%s' is nothing that can be merged", t->name);
     return take_whole(l, t, name, err);
 }
 
@@ -247,7 +255,8 @@ static nb_status check_change(const lora *l, size_t i, nb_error *err) {
         return nb_fail(err, NB_FORMAT, "it has not just one A and one B for tensor '%s'", t->name);
     uint64_t in = nb_source_cols(c->a), out = nb_source_rows(c->b), rows = c->turned ? in : out, cols = c->turned ? out : in;
     if (t->n_dims == 2 && nb_source_rows(t) == rows && nb_source_cols(t) == cols) return NB_OK;
-    return nb_fail(err, NB_FORMAT, "it changes tensor '%s' as if it had the shape [%" PRIu64 ", %" PRIu64 "], but it has %s", t->name, rows,
+    return nb_fail(err, NB_FORMAT,
+                   "it changes tensor '%s' as if it had the shape [%" PRIu64 ", %" PRIu64 "], but it has %s", t->name, rows,
                    cols, nb_source_shape(t, shape));
 }
 

@@ -25,7 +25,8 @@ static nb_status count(const maker *m, const char *key, double fallback, double 
     *out = fallback;
     if (!v || v->kind == NB_VALUE_NONE) return NB_OK;
     if (!nb_value_number(v, out) || !(*out >= 0 && *out < MOST) || *out != floor(*out))
-        return nb_fail(m->err, NB_FORMAT, "'%s' in the checkpoint's configuration is not a whole number from 0 to %d", key, MOST - 1);
+        return nb_fail(m->err, NB_FORMAT,
+                       "'%s' in the checkpoint's configuration is not a whole number from 0 to %d", key, MOST - 1);
     return NB_OK;
 }
 
@@ -72,7 +73,8 @@ static nb_status pattern(maker *m) {
     if (st || !era || !era->short_share) return st;
     bool given = v && v->kind != NB_VALUE_NONE;
     if (given && (v->kind != NB_VALUE_STR || !v->count || strspn(v->text, "SLsl") != v->count))
-        return nb_fail(m->err, NB_FORMAT, "'window_pattern' in the checkpoint's configuration is not a text of S and L");
+        return nb_fail(m->err, NB_FORMAT,
+                       "'window_pattern' in the checkpoint's configuration is not a text of S and L");
     double share = context / era->short_share, unit = era->short_unit;
     double shorter = unit > 0 ? ceil(share / unit) * unit : floor(share);
     for (uint32_t i = 0; i < m->h->n_layer; i++) {

@@ -1,4 +1,5 @@
-/* Adapters that cannot be merged: every one gives its own sentence. Ones that can are compared with PEFT in test_golden. */
+/* Adapters that cannot be merged: every one gives its own sentence. Ones that can are compared with PEFT in
+ * test_golden. */
 #include "tests/support/conversion.h"
 
 #include <math.h>
@@ -103,7 +104,8 @@ static void an_adapter_is_no_model(void **state) {
     assert_non_null(strstr(err.text, "holds an adapter, no model: convert the model that it is for, with --lora"));
 }
 
-/* Merging changes the tensor by scale * alpha / r * B A and no other, whatever the batches; a scale of 0 changes nothing. */
+/* Merging changes the tensor by scale * alpha / r * B A and no other, whatever the batches; a scale of 0 changes
+ * nothing. */
 static void the_sum_is_the_definition(void **state) {
     fixture *f = *state;
     static const bad b = {FINE, {{Q "lora_A.weight", 4, 16}, {Q "lora_B.weight", 16, 4}}, NULL};

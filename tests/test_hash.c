@@ -72,8 +72,8 @@ static void every_order_gives_the_definition(void **state) {
     nb_buf_free(&files[1]);
 }
 
-/* Every container, its tensors read from the last to the first: what is left are beginnings of pieces that two tensors share, and
- * what stands around the tensors. */
+/* Every container, its tensors read from the last to the first: what is left are beginnings of pieces that two tensors
+ * share, and what stands around the tensors. */
 static void containers_are_seen(void **state) {
     fixture *f = *state;
     char path[UNIT_PATH];
