@@ -213,6 +213,40 @@ def input_moments(case: Case) -> dict[str, Tensor]:
     return {name: (s / count).float() for name, s in sums.items()}
 
 
+# ---------------------------------------------------------------- rotations that weights can hold
+
+
+def orthogonal(n: int) -> Tensor:
+    """A Hadamard matrix of the largest power of two that divides n, times a random orthogonal one of the rest."""
+    power = n & -n
+    hadamard = torch.ones(1, 1, dtype=torch.float64)
+    while len(hadamard) < power:
+        hadamard = torch.kron(torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64), hadamard) / 2**0.5
+    rest = torch.randn(n // power, n // power, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    return torch.kron(torch.linalg.qr(rest)[0].contiguous(), hadamard)
+
+
+def rotate_values(case: Case, state: dict[str, Tensor]) -> None:
+    """Between v and the output projection: in every head, the rows of one and the columns of the other."""
+    config = case.model.config
+    d = config.n_embd // config.n_head
+    r, kv_heads = orthogonal(d), getattr(config, "n_kv_head", config.n_head)
+    for name, w in state.items():
+        if re.search(r"attn\.(c_attn|qkv_proj|c_v)\.(weight|bias)$", name):
+            v = w[-kv_heads * d :]  # the last rows of a fused matrix
+            v.copy_((r @ v.double().reshape(kv_heads, d, -1)).reshape(v.shape))
+        elif re.search(r"attn\.(c_proj|out_proj)\.weight$", name):
+            w.copy_((w.double().reshape(len(w), -1, d) @ r.T).reshape(w.shape))
+
+
+def rotate_stream(case: Case, state: dict[str, Tensor]) -> None:
+    """The residual stream of a model whose norms have no weights: what reads it by columns, what writes it by rows."""
+    r = orthogonal(case.model.config.n_embd)
+    for w in (w for w in state.values() if w.dim() == 2):
+        name = next(n for n, other in state.items() if other is w)
+        w.copy_(r @ w.double() if "c_proj" in name else w.double() @ r.T)
+
+
 # ---------------------------------------------------------------- measuring
 
 
@@ -226,6 +260,7 @@ class Row:
 class Bench:
     def __init__(self, nibble: Path, ggml: Ggml, scratch: Path):
         self.nibble, self.ggml, self.scratch = nibble, ggml, scratch
+        self.types = [t for t in ("q4", "q6", "q8") if re.search(rf"\b{t}\b", self.run("convert", "--help"))]
 
     def run(self, *args: str | Path) -> str:
         done = subprocess.run([self.nibble, *args], capture_output=True, text=True)
@@ -242,8 +277,8 @@ class Bench:
         reference = self.scratch / f"{case.name}-f32.nbl"
         return json.loads(self.run("perplexity", file, *case.measured, "--reference", reference, "--json"))
 
-    def ours(self, case: Case, name: str, *options: str) -> Row:
-        file = self.convert(case, case.folder, name.replace(" ", "-"), *options)
+    def ours(self, case: Case, name: str, *options: str, source: Path | None = None) -> Row:
+        file = self.convert(case, source or case.folder, re.sub("[^A-Za-z0-9]+", "-", name), *options)
         tensors = json.loads(self.run("inspect", file, "--json"))["tensors"]
         matrices = [t for t in tensors if len(t["shape"]) == 2 and t["name"] != "pos.weight"]
         count = sum(t["shape"][0] * t["shape"][1] for t in matrices)
@@ -273,8 +308,7 @@ class Bench:
         return Row(name, 8 * n_bytes / count, self.measure(case, file))
 
 
-def rows_of(bench: Bench, case: Case) -> Iterator[Row]:
-    bench.convert(case, case.folder, "f32", "--type", "f32")
+def their_rows(bench: Bench, case: Case) -> Iterator[Row]:
     moments = input_moments(case)
     for mixture in ("Q4_0", "IQ4_NL", "Q4_K_M"):
         yield bench.theirs(case, mixture, None)
@@ -282,17 +316,36 @@ def rows_of(bench: Bench, case: Case) -> Iterator[Row]:
     yield bench.theirs(case, "Q4_K_M", None, across=True)
     for mixture in ("Q6_K", "Q8_0"):
         yield bench.theirs(case, mixture, None)
-    yield from our_rows(bench, case)
 
 
-def our_rows(bench: Bench, case: Case) -> Iterator[Row]:
-    for name in ("q4", "q8"):
+def our_rows(bench: Bench, case: Case, peers: list[Row]) -> Iterator[Row]:
+    """Plain and calibrated; and with types chosen for as many bits as Q4_K_M has, or half a bit less."""
+    calibrations = {"calibrated on its own samples": "self"}
+    if case.text:
+        text = bench.scratch / f"{case.name}.txt"
+        text.write_text(case.text)
+        calibrations["calibrated on text"] = str(text)
+    for name in bench.types:
         yield bench.ours(case, name, "--type", name)
-        yield bench.ours(case, f"{name} calibrated on its own samples", "--type", name, "--calibrate", "self")
-        if case.text:
-            text = bench.scratch / f"{case.name}.txt"
-            text.write_text(case.text)
-            yield bench.ours(case, f"{name} calibrated on text", "--type", name, "--calibrate", str(text))
+        for how, calibration in calibrations.items():
+            yield bench.ours(case, f"{name} {how}", "--type", name, "--calibrate", calibration)
+    for bits in [row.bits - less for row in peers if row.name == "Q4_K_M" for less in (0, 0.5)]:
+        yield bench.ours(case, f"--bits {bits:.2f} {how}", "--bits", f"{bits:.2f}", "--calibrate", calibration)
+
+
+def rotated_rows(bench: Bench, case: Case) -> Iterator[Row]:
+    """q4 of the same function in other weights."""
+    rotations = {"v and o": [rotate_values]}
+    if case.name == "nanochat":
+        rotations |= {"residual stream": [rotate_stream], "both": [rotate_stream, rotate_values]}
+    for name, steps in rotations.items():
+        state = {n: w.detach().float().clone() for n, w in case.model.state_dict().items() if "lm_head" not in n or not case.tied}
+        for step in steps:
+            step(case, state)
+        folder = case.save(state, bench.scratch / f"{case.name}-rotated")
+        for how, options in {"": [], " calibrated on its own samples": ["--calibrate", "self"]}.items():
+            yield bench.ours(case, f"q4{how}, rotated: {name}", "--type", "q4", *options, source=folder)
+        shutil.rmtree(folder)
 
 
 INTRODUCTION = """# What quantization costs
@@ -301,7 +354,11 @@ Mean Kullback-Leibler divergence from the same model in f32, in nats per token, 
 `measure_quality.py`, which says how. Peers are ggml's own quantizers as llama.cpp chooses them per tensor: rows that are no multiple of 256 fall
 back from K types to Q5_0, Q5_1 and Q8_0, so "Q4_K_M, blocks across rows" lets the blocks of 256 run across the ends of rows to show the type
 itself. They are measured with f32 activations; our rows with the int8 activations that they run with. Bits per weight are of all matrices,
-embedding and head included, before compression, with the padding that narrow models need.
+embedding and head included, before compression, with the padding that narrow models need. Calibration texts are other stories of the demo
+models' generator and the end of nanogpt_trained's held-out text, of which the beginning is measured; the samples are the model's own. minigpt
+has no text that could hold its separators, so it reads its own samples only. Rows that are "rotated" quantize the same function with other
+weights, as the script makes them: a Hadamard matrix between the values and the output projection of every head, or in the residual stream. What they gain
+without calibration, calibration gains many times over, and with it they gain nothing beyond the noise: they are not part of `convert`.
 """
 
 
@@ -333,9 +390,9 @@ def main() -> None:
         for case in make_cases(options.models, options.shared, scratch):
             if options.cases and case.name not in options.cases:
                 continue
-            if options.ours_only:
-                bench.convert(case, case.folder, "f32", "--type", "f32")
-            part = table(case, list((our_rows if options.ours_only else rows_of)(bench, case)))
+            bench.convert(case, case.folder, "f32", "--type", "f32")
+            peers = [] if options.ours_only else list(their_rows(bench, case))
+            part = table(case, peers + list(our_rows(bench, case, peers)) + list(rotated_rows(bench, case)))
             print(part, flush=True)
             text += part
     if options.out:
