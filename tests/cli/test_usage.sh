@@ -78,6 +78,9 @@ done <<'TABLE'
 2|either --tokens or --tokens-file|logits m --tokens 1 --tokens-file f
 2|'1.5' is not a token id|logits m --tokens 1.5
 2|nothing for a --report|convert m --dry-run --report r.html
+2|not --type bf16|convert m --type bf16 --bits 5
+2|which a --dry-run does not|convert m --bits 5 --dry-run
+2|which a --dry-run does not|convert m --type auto --dry-run
 2|either --text or --tokens-file|perplexity m
 2|--stride must not be larger than --ctx|perplexity m --text f --ctx 8 --stride 9
 2|--ctx must be at least 2|perplexity m --text f --ctx 1
