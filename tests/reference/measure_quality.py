@@ -357,8 +357,8 @@ itself. They are measured with f32 activations; our rows with the int8 activatio
 embedding and head included, before compression, with the padding that narrow models need. Calibration texts are other stories of the demo
 models' generator and the end of nanogpt_trained's held-out text, of which the beginning is measured; the samples are the model's own. minigpt
 has no text that could hold its separators, so it reads its own samples only. Rows that are "rotated" quantize the same function with other
-weights, as the script makes them: a Hadamard matrix between the values and the output projection of every head, or in the residual stream. What they gain
-without calibration, calibration gains many times over, and with it they gain nothing beyond the noise: they are not part of `convert`.
+weights, as the script makes them: a Hadamard matrix between the values and the output projection of every head, or in the residual stream.
+Without calibration they gain little, and not always; with it, nothing beyond the noise. They are not part of `convert`.
 """
 
 
