@@ -2,6 +2,7 @@
 
 #include <stdbool.h>
 #include <string.h>
+#include "base/checked.h"
 
 /* The bits that a pass looks at; together all 32. Keys are bits of floats: the first 14 are sign, exponent and five more. */
 static const struct pass {
@@ -11,14 +12,31 @@ enum { N_PASSES = sizeof passes / sizeof *passes };
 
 static double mass_of(const float *mass, size_t i) { return mass ? (double)mass[i] : 1; }
 
-/* The items at place[n] whose bits of pass p are `bin`; place NULL: at 0, 1, ..., n - 1. Without a branch: which they are is hard
- * to foresee. Returns how many there are. */
-static size_t narrow(struct pass p, uint32_t bin, const uint32_t *key, const uint32_t *place, size_t n, uint32_t *out) {
+/* The places of all items whose bits of pass p are `bin`; how many there are. Of most stretches it is soon clear, by vectors, that they
+ * have none; in the others there is no branch, as which items they are is hard to foresee. */
+static size_t find_all(struct pass p, uint32_t bin, const uint32_t *key, size_t n, uint32_t *out) {
+    enum { STRETCH = 32 };
+    uint32_t low = (UINT32_C(1) << p.bits) - 1, m = 0;
+    for (size_t begin = 0; begin < n; begin += STRETCH) {
+        size_t end = nb_min_size(begin + STRETCH, n);
+        uint32_t here = 0;
+        for (size_t i = begin; i < end; i++) here += (key[i] >> p.shift & low) == bin;
+        if (!here) continue;
+        for (size_t i = begin; i < end; i++) {
+            out[m] = (uint32_t)i;
+            m += (key[i] >> p.shift & low) == bin;
+        }
+    }
+    return m;
+}
+
+/* The same among the items at place[n], which it leaves at the beginning of `place`. */
+static size_t narrow(struct pass p, uint32_t bin, const uint32_t *key, uint32_t *place, size_t n) {
     uint32_t low = (UINT32_C(1) << p.bits) - 1;
     size_t m = 0;
     for (size_t j = 0; j < n; j++) {
-        uint32_t i = place ? place[j] : (uint32_t)j;
-        out[m] = i;
+        uint32_t i = place[j];
+        place[m] = i;
         m += (key[i] >> p.shift & low) == bin;
     }
     return m;
@@ -38,7 +56,7 @@ nb_cut nb_select(const uint32_t *key, const float *mass, size_t n, double target
         }
         while (bin < low && reached + room.bins[bin] < target) reached += room.bins[bin++];
         cut.key = cut.key << p.bits | bin;
-        n = narrow(p, bin, key, place, n, room.place);
+        n = place ? narrow(p, bin, key, room.place, n) : find_all(p, bin, key, n, room.place);
         place = room.place;
     }
     for (size_t j = 0; j < n && reached < target; j++) {
