@@ -170,7 +170,7 @@ check_same 'it can be saved again' "$("$nibble" run $model --load text.session -
 run --seed 3 --load text.session --json >again.json
 check_same 'a prompt that is known' "$(json samples.0.text <again.json)" "$(cat text.txt)"
 check_same 'only its last token is read' "$(json stats.prefill_tokens <again.json)" 1
-expect 1 '' 'saved with keys in f32 and values in f32' "$nibble" run $model --load text.session --kv q8
+expect 1 '' 'saved with keys in q8 and values in q8' "$nibble" run $model --load text.session --kv f32
 expect 1 '' 'another model' "$nibble" run minigpt-f32.nbl --load text.session
 expect 1 '' 'room for 10' "$nibble" run $model --load text.session --ctx 10
 expect 1 '' 'no saved session' "$nibble" run $model --load $model
