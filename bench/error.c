@@ -51,10 +51,18 @@ static void draw_matrix(float *w, size_t spread) {
     for (size_t i = 0; i < (size_t)ROWS * COLS; i++) w[i] = (float)(SPREAD * spreads[spread].draw(&state));
 }
 
-static double snr_of(nb_type type, const nb_search *search, const float *w, uint8_t *panel) {
+/* As a converter quantizes a matrix: its codebook is learned from a sample of it. */
+static double snr_of(nb_type type, const nb_search *search, const float *w, float *memory, uint8_t *panel) {
     nb_quant_error lost = {0};
     nb_quantizer q;
-    nb_quantizer_init(&q, type, nb_q4_codebook, search);
+    int8_t codebook[NB_CODEBOOK_SIZE];
+    size_t n_panels = ROWS / NB_PANEL_ROWS, p;
+    nb_codebook_sample sample;
+    nb_sample_init(&sample, memory);
+    for (size_t i = 0; (p = nb_sample_panel(n_panels, i)) < n_panels; i++)
+        nb_sample_add(&sample, w + p * NB_PANEL_ROWS * COLS, NB_PANEL_ROWS, COLS, COLS, NULL);
+    nb_codebook_learn(search, &sample, NULL, codebook);
+    nb_quantizer_init(&q, type, codebook, search);
     for (size_t row = 0; row < ROWS; row += NB_PANEL_ROWS)
         nb_quantize_panel(&q, w + row * COLS, NB_PANEL_ROWS, COLS, COLS, panel, &lost);
     return nb_quant_error_snr(&lost);
@@ -68,7 +76,8 @@ nb_status bench_error(nb_error *err) {
     nb_search search = nb_kernels_search(&k);
     float *w[N_SPREADS] = {NULL};
     uint8_t *panel = nb_alloc((size_t)NB_PANEL_ROWS * COLS * sizeof(float));
-    if (!panel) st = nb_oom(err, "a panel", (size_t)NB_PANEL_ROWS * COLS * sizeof(float));
+    float *sample = nb_alloc(NB_SAMPLE_FLOATS * sizeof(float));
+    if (!panel || !sample) st = nb_oom(err, "a panel", (size_t)NB_PANEL_ROWS * COLS * sizeof(float));
     printf("signal-to-noise ratio in dB of %d x %d weights\n%-6s %15s", ROWS, COLS, "type", "bits per weight");
     for (size_t i = 0; !st && i < N_SPREADS; i++) {
         w[i] = nb_alloc(floats * sizeof(float));
@@ -81,10 +90,11 @@ nb_status bench_error(nb_error *err) {
         uint64_t bytes;
         if (!nb_panels_bytes((nb_type)t, ROWS, COLS, &bytes)) continue;
         printf("%-6s %15.3f", nb_types[t].name, 8.0 * (double)bytes / (double)floats);
-        for (size_t i = 0; i < N_SPREADS; i++) printf(" %13.2f", snr_of((nb_type)t, &search, w[i], panel));
+        for (size_t i = 0; i < N_SPREADS; i++) printf(" %13.2f", snr_of((nb_type)t, &search, w[i], sample, panel));
         printf("\n");
     }
     for (size_t i = 0; i < N_SPREADS; i++) nb_free(w[i]);
+    nb_free(sample);
     nb_free(panel);
     return st;
 }

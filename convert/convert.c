@@ -205,7 +205,7 @@ static nb_status open_source(job *j, const char *source) {
         for (size_t i = 0; !st && i < o->n_loras; i++) st = merge_adapter(j, &o->loras[i]);
         return st;
     }
-    return nb_synthetic_open(&j->input, o->synthetic, o->settings, o->n_settings, o->team, j->err);
+    return nb_synthetic_open(&j->input, o->synthetic, o->settings, o->n_settings, j->err);
 }
 
 /* How large the source is: made-up weights count as f32. */

@@ -2,12 +2,17 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/mem.h"
 
-enum { BATCH_BYTES = 8 << 20 }; /* of f32 rows that are read at once, as far as whole panels allow */
+enum {
+    BATCH_BYTES = 8 << 20, /* of f32 rows of a plain tensor that are read at once */
+    MEMORY_CHUNK = 1 << 20 /* of panels that one member makes at a time when they stay in memory */
+};
 
 /* The least magnitude that rounds to infinity in a type. */
 static float overflow_of(nb_type type) {
@@ -43,93 +48,178 @@ static nb_status check_values(const nb_plan_tensor *t, nb_type type, const float
 
 /* ---- panels ---- */
 
-typedef struct batch {
-    nb_quantizer quantizer;
-    const nb_feedback *feedback;    /* NULL: without calibration */
-    float *scratch;                 /* for that: [team size][n_scratch] */
-    size_t n_scratch;
-    size_t rows, cols, panel_bytes; /* of this batch; of a panel */
-    const float *src;               /* [rows][cols] */
-    bool exact;                     /* nothing is lost */
-    uint8_t *panels;
-    nb_quant_error *errors; /* [panels] */
-} batch;
+/* What one member of the team works with: a chunk, from rows of the checkpoint to panels. */
+typedef struct worker {
+    float *rows;     /* [rows of a chunk][cols] */
+    uint8_t *panels; /* a chunk; owned unless it is where the panels stay */
+    float *scratch;  /* for calibration's feedback; else NULL */
+    nb_quant_error lost; /* of the chunk */
+    nb_status status;
+    nb_error err;
+} worker;
 
-static void quantize_share(void *arg, size_t begin, size_t end, int member) {
-    batch *b = arg;
-    float *scratch = b->scratch + (size_t)member * b->n_scratch;
-    for (size_t p = begin; p < end; p++) {
-        size_t row = p * NB_PANEL_ROWS, n = nb_min_size(b->rows - row, NB_PANEL_ROWS);
-        b->errors[p] = (nb_quant_error){0};
-        const float *src = b->src + row * b->cols;
-        uint8_t *panel = b->panels + p * b->panel_bytes;
-        nb_quant_error *error = b->exact ? NULL : &b->errors[p];
-        if (b->feedback) nb_gptq_panel(&b->quantizer, b->feedback, src, n, b->cols, b->cols, scratch, panel, error);
-        else nb_quantize_panel(&b->quantizer, src, n, b->cols, b->cols, panel, error);
+/* A tensor on its way through the team. Members take chunks in order: one reads at a time, all quantize and compress side
+ * by side, and chunks are written in their order, each by its member. Whoever waits for its turn to write waits for
+ * chunks that were read before its own, so the first of them never waits. */
+typedef struct line {
+    nb_emit *e;
+    const nb_plan_tensor *t;
+    nb_quantizer quantizer;
+    const nb_feedback *feedback; /* NULL: without calibration */
+    uint8_t *into;               /* where all panels stay, instead of in the file; else NULL */
+    size_t cols, chunk_panels, panel_bytes, n_chunks, n_workers;
+    worker *workers;
+    pthread_mutex_t reading; /* guards the source and `taken` */
+    size_t taken;
+    pthread_mutex_t writing; /* guards what follows, the writer, and the emitter's sums */
+    pthread_cond_t turn;
+    size_t written;
+    nb_status status; /* of the first chunk that failed */
+    nb_error *err;
+    atomic_bool failed;
+} line;
+
+static size_t chunk_rows(const line *l, size_t chunk) {
+    size_t row = chunk * l->chunk_panels * NB_PANEL_ROWS;
+    return nb_min_size((size_t)l->t->spec.rows - row, l->chunk_panels * NB_PANEL_ROWS);
+}
+
+/* The next chunk's rows; false: there is none. */
+static bool read_chunk(line *l, worker *w, size_t *chunk) {
+    pthread_mutex_lock(&l->reading);
+    bool any = l->taken < l->n_chunks && !atomic_load(&l->failed);
+    *chunk = l->taken;
+    if (any) {
+        uint64_t row = (uint64_t)l->taken++ * l->chunk_panels * NB_PANEL_ROWS;
+        w->status = nb_plan_read(l->t, l->e->source, row, chunk_rows(l, *chunk), w->rows, &w->err);
+    }
+    pthread_mutex_unlock(&l->reading);
+    return any;
+}
+
+static nb_status make_chunk(line *l, worker *w, size_t chunk, int member) {
+    size_t n_rows = chunk_rows(l, chunk), panels = nb_div_up(n_rows, NB_PANEL_ROWS);
+    nb_quant_error *lost = l->t->type == NB_TYPE_F32 ? NULL : &w->lost; /* f32 loses nothing */
+    nb_status st = check_values(l->t, l->t->type, w->rows, n_rows * l->cols,
+                                (uint64_t)chunk * l->chunk_panels * NB_PANEL_ROWS * l->cols, &w->err);
+    w->lost = (nb_quant_error){0};
+    if (l->into) w->panels = l->into + chunk * l->chunk_panels * l->panel_bytes;
+    for (size_t p = 0; !st && p < panels; p++) {
+        size_t row = p * NB_PANEL_ROWS, n = nb_min_size(n_rows - row, NB_PANEL_ROWS);
+        const float *src = w->rows + row * l->cols;
+        uint8_t *panel = w->panels + p * l->panel_bytes;
+        if (l->feedback) nb_gptq_panel(&l->quantizer, l->feedback, src, n, l->cols, l->cols, w->scratch, panel, lost);
+        else nb_quantize_panel(&l->quantizer, src, n, l->cols, l->cols, panel, lost);
+    }
+    if (st || l->into) return st;
+    return nb_writer_chunk_encode(l->e->writer, member, w->panels, panels * l->panel_bytes, &w->err);
+}
+
+/* In its turn. Sums of doubles depend on their order, which is that of the chunks. */
+static void write_chunk(line *l, worker *w, size_t chunk, int member) {
+    pthread_mutex_lock(&l->writing);
+    while (l->written != chunk) pthread_cond_wait(&l->turn, &l->writing);
+    if (!l->status) {
+        if (!w->status && !l->into) w->status = nb_writer_chunk_put(l->e->writer, member, &w->err);
+        if (!w->status) nb_quant_error_join(&l->e->error, &w->lost);
+        if (!w->status && !l->into && !tell(l->e, chunk_rows(l, chunk) * l->cols))
+            w->status = nb_fail(&w->err, NB_CANCELLED, "the conversion was cancelled");
+        if (w->status) {
+            l->status = w->status;
+            *l->err = w->err;
+            atomic_store(&l->failed, true);
+        }
+    }
+    l->written++;
+    pthread_cond_broadcast(&l->turn);
+    pthread_mutex_unlock(&l->writing);
+}
+
+static void work(void *arg, int member) {
+    line *l = arg;
+    size_t chunk;
+    if ((size_t)member >= l->n_workers) return;
+    worker *w = &l->workers[member];
+    while (read_chunk(l, w, &chunk)) {
+        if (!w->status) w->status = make_chunk(l, w, chunk, member);
+        write_chunk(l, w, chunk, member);
     }
 }
 
-static nb_status emit_batch(nb_emit *e, const nb_plan_tensor *t, batch *b, float *src, uint64_t row, nb_error *err) {
-    size_t n_panels = nb_div_up(b->rows, NB_PANEL_ROWS);
-    nb_status st = nb_plan_read(t, e->source, row, b->rows, src, err);
-    if (!st) st = check_values(t, b->quantizer.type, src, b->rows * b->cols, row * b->cols, err);
-    if (st) return st;
-    nb_team_for(e->team, n_panels, 1, quantize_share, b);
-    for (size_t p = 0; p < n_panels; p++) nb_quant_error_join(&e->error, &b->errors[p]); /* always in this order */
-    if (e->into) {
-        memcpy(e->into, b->panels, n_panels * b->panel_bytes);
-        e->into += n_panels * b->panel_bytes;
-        return NB_OK;
+static nb_status learn_codebook(nb_emit *e, const nb_plan_tensor *t, int8_t codebook[NB_CODEBOOK_SIZE], nb_error *err) {
+    nb_codebook_sample sample;
+    size_t n_panels = nb_div_up((size_t)t->spec.rows, NB_PANEL_ROWS), cols = (size_t)t->spec.cols, p;
+    float *memory = nb_alloc(NB_SAMPLE_FLOATS * sizeof *memory), *rows = nb_alloc(NB_PANEL_ROWS * cols * sizeof *rows);
+    nb_status st = memory && rows ? NB_OK : nb_oom(err, "a sample of weights", NB_PANEL_ROWS * cols * sizeof *rows);
+    if (!st) nb_sample_init(&sample, memory);
+    for (size_t i = 0; !st && (p = nb_sample_panel(n_panels, i)) < n_panels; i++) {
+        size_t n = nb_min_size((size_t)t->spec.rows - p * NB_PANEL_ROWS, NB_PANEL_ROWS);
+        st = nb_plan_read(t, e->source, p * NB_PANEL_ROWS, n, rows, err);
+        if (!st) st = check_values(t, t->type, rows, n * cols, p * NB_PANEL_ROWS * cols, err);
+        if (!st) nb_sample_add(&sample, rows, n, cols, cols, NULL);
     }
-    st = nb_writer_tensor_append(e->writer, b->panels, n_panels * b->panel_bytes, err);
-    if (!st && !tell(e, b->rows * b->cols)) st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");
+    if (!st) nb_codebook_learn(&e->search, &sample, e->team, codebook);
+    nb_free(memory);
+    nb_free(rows);
     return st;
 }
 
-static nb_status emit_panels(nb_emit *e, const nb_plan_tensor *t, nb_type type, nb_error *err) {
-    uint64_t panel_bytes, row_bytes = t->spec.cols * sizeof(float);
-    if (!nb_panel_bytes(type, t->spec.cols, &panel_bytes))
+static nb_status hire(line *l, nb_error *err) {
+    size_t floats = l->chunk_panels * NB_PANEL_ROWS * l->cols, scratch = l->feedback ? nb_gptq_scratch(l->cols) : 0;
+    l->workers = nb_calloc(l->n_workers, sizeof *l->workers);
+    if (!l->workers) return nb_oom(err, "workers", l->n_workers * sizeof *l->workers);
+    for (size_t i = 0; i < l->n_workers; i++) {
+        worker *w = &l->workers[i];
+        w->rows = nb_alloc(floats * sizeof *w->rows);
+        w->panels = l->into ? l->into : nb_alloc(l->chunk_panels * l->panel_bytes);
+        w->scratch = scratch ? nb_alloc(scratch * sizeof *w->scratch) : NULL;
+        if (!w->rows || !w->panels || (scratch && !w->scratch))
+            return nb_oom(err, "rows of a tensor", floats * sizeof *w->rows);
+    }
+    return NB_OK;
+}
+
+static void dismiss(line *l) {
+    for (size_t i = 0; l->workers && i < l->n_workers; i++) {
+        nb_free(l->workers[i].rows);
+        if (!l->into) nb_free(l->workers[i].panels);
+        nb_free(l->workers[i].scratch);
+    }
+    nb_free(l->workers);
+}
+
+static nb_status emit_panels(nb_emit *e, const nb_plan_tensor *t, const int8_t *codebook, uint8_t *into, nb_error *err) {
+    uint64_t panel_bytes = 0;
+    if (!nb_panel_bytes(t->type, t->spec.cols, &panel_bytes))
         return nb_fail(err, NB_LIMIT, "tensor '%s' is too wide", t->name);
-    size_t panels = nb_max_size(1, (size_t)(BATCH_BYTES / (row_bytes * NB_PANEL_ROWS)));
-    panels = nb_min_size(panels, nb_div_up((size_t)t->spec.rows, NB_PANEL_ROWS));
-    size_t rows = panels * NB_PANEL_ROWS, floats = rows * (size_t)t->spec.cols;
-    float *src = nb_alloc(floats * sizeof *src);
-    uint8_t *out = nb_alloc(panels * (size_t)panel_bytes);
-    nb_quant_error *errors = nb_alloc(panels * sizeof *errors);
-    nb_status st = NB_OK;
-    if (!src || !out || !errors) st = nb_oom(err, "rows of a tensor", floats * sizeof *src);
-    batch b = {.cols = (size_t)t->spec.cols,
-               .panel_bytes = (size_t)panel_bytes,
-               .src = src,
-               .exact = type == NB_TYPE_F32,
-               .panels = out,
-               .errors = errors};
-    nb_quantizer_init(&b.quantizer, type, nb_q4_codebook, &e->search);
-    if (!st && e->calibration) st = nb_calibration_feedback(e->calibration, t, &b.feedback, err);
-    if (!st && b.feedback) {
-        b.n_scratch = nb_gptq_scratch(b.cols);
-        size_t bytes = (size_t)nb_team_size(e->team) * b.n_scratch * sizeof *b.scratch;
-        b.scratch = nb_alloc(bytes);
-        if (!b.scratch) st = nb_oom(err, "columns of a tensor", bytes);
+    line l = {.e = e, .t = t, .into = into, .cols = (size_t)t->spec.cols, .panel_bytes = (size_t)panel_bytes, .err = err};
+    size_t n_panels = nb_div_up((size_t)t->spec.rows, NB_PANEL_ROWS);
+    size_t chunk_bytes = into ? MEMORY_CHUNK : nb_writer_chunk_bytes(e->writer);
+    l.chunk_panels = nb_min_size(nb_max_size(chunk_bytes / l.panel_bytes, 1), n_panels);
+    l.n_chunks = nb_div_up(n_panels, l.chunk_panels);
+    l.n_workers = nb_min_size((size_t)nb_team_size(e->team), l.n_chunks);
+    nb_quantizer_init(&l.quantizer, t->type, codebook, &e->search);
+    nb_status st = e->calibration ? nb_calibration_feedback(e->calibration, t, &l.feedback, err) : NB_OK;
+    if (!st) st = hire(&l, err);
+    if (!st) {
+        pthread_mutex_init(&l.reading, NULL);
+        pthread_mutex_init(&l.writing, NULL);
+        pthread_cond_init(&l.turn, NULL);
+        nb_team_run(e->team, work, &l);
+        st = l.status;
+        pthread_cond_destroy(&l.turn);
+        pthread_mutex_destroy(&l.writing);
+        pthread_mutex_destroy(&l.reading);
     }
-    for (uint64_t row = 0; !st && row < t->spec.rows; row += rows) {
-        b.rows = (size_t)(t->spec.rows - row < rows ? t->spec.rows - row : rows);
-        st = emit_batch(e, t, &b, src, row, err);
-    }
-    nb_free(b.scratch);
-    nb_free(src);
-    nb_free(out);
-    nb_free(errors);
+    dismiss(&l);
     return st;
 }
 
 nb_status nb_emit_quantize(nb_emit *e, const nb_plan_tensor *t, uint8_t *panels, int8_t codebook[NB_CODEBOOK_SIZE],
                            nb_error *err) {
-    memcpy(codebook, nb_q4_codebook, NB_CODEBOOK_SIZE);
-    e->into = panels;
-    nb_status st = emit_panels(e, t, t->type, err);
-    e->into = NULL;
-    return st;
+    memset(codebook, 0, NB_CODEBOOK_SIZE);
+    nb_status st = t->type == NB_TYPE_Q4 ? learn_codebook(e, t, codebook, err) : NB_OK;
+    return st ? st : emit_panels(e, t, codebook, panels, err);
 }
 
 /* ---- plain tensors ---- */
@@ -186,9 +276,9 @@ nb_status nb_emit_tensor(nb_emit *e, const nb_plan_tensor *t, nb_error *err) {
         .name = t->name, .type = type, .layout = panels ? NB_LAYOUT_PANELS : NB_LAYOUT_PLAIN, .n_dims = vector ? 1 : 2};
     record.dims[0] = vector ? t->spec.cols : t->spec.rows;
     record.dims[1] = vector ? 0 : t->spec.cols;
-    if (type == NB_TYPE_Q4) memcpy(record.codebook, nb_q4_codebook, sizeof record.codebook);
-    nb_status st = begin(e, &record, err);
-    if (!st) st = panels ? emit_panels(e, t, type, err) : emit_rows(e, t, err);
+    nb_status st = type == NB_TYPE_Q4 ? learn_codebook(e, t, record.codebook, err) : NB_OK;
+    if (!st) st = begin(e, &record, err);
+    if (!st) st = panels ? emit_panels(e, t, record.codebook, NULL, err) : emit_rows(e, t, err);
     if (!st) st = nb_writer_tensor_end(e->writer, err);
     return st;
 }

@@ -1,4 +1,5 @@
-/* Planned tensors into the file: read in batches of panels, quantized by the team, appended to the writer. */
+/* Planned tensors into the file. The members of the team take a matrix chunk by chunk: one reads while others quantize and
+ * compress, and chunks are written in order. The progress is told by any of them, one at a time. */
 #ifndef NB_CONVERT_EMIT_H
 #define NB_CONVERT_EMIT_H
 
@@ -25,7 +26,6 @@ typedef struct nb_emit {
     const float *windows;  /* [n_layer], of a model that has them */
     nb_quant_error error; /* added to by matrices that are not f32 */
     uint64_t raw_bytes;
-    uint8_t *into; /* where panels go instead of into the file; NULL: they do not */
 } nb_emit;
 
 /* A matrix of the plan as panels of its type into memory, nb_panels_bytes of them, and its codebook, instead of into the

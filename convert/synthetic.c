@@ -94,7 +94,6 @@ enum { ARENA = 64 << 20 }; /* names and records of the tensors of up to a thousa
 typedef struct synthetic {
     nb_source source;
     nb_form form;
-    nb_team *team;
 } synthetic;
 
 /* Steele, Lea and Flood 2014 (splitmix64): the n-th output needs none before it. */
@@ -115,26 +114,13 @@ static inline float value_at(const recipe *r, uint64_t n) {
     return r->mean + r->spread * NOISE_UNIT * (float)sum;
 }
 
-typedef struct fill {
-    const recipe *recipe;
-    uint64_t row, col, n_cols, stride; /* stride: columns of the whole tensor */
-    float *dst;
-} fill;
-
-static void fill_rows(void *arg, size_t begin, size_t end, int member) {
-    const fill *f = arg;
-    (void)member;
-    for (size_t r = begin; r < end; r++) {
-        uint64_t first = (f->row + r) * f->stride + f->col;
-        for (uint64_t c = 0; c < f->n_cols; c++) f->dst[r * f->n_cols + c] = value_at(f->recipe, first + c);
-    }
-}
-
 static nb_status read_block(nb_source *s, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint64_t col,
                             uint64_t n_cols, float *dst, nb_error *err) {
-    (void)err;
-    fill f = {.recipe = t->where, .row = row, .col = col, .n_cols = n_cols, .stride = nb_source_cols(t), .dst = dst};
-    nb_team_for(((const synthetic *)s)->team, (size_t)n_rows, 16, fill_rows, &f);
+    (void)s, (void)err;
+    for (uint64_t r = 0; r < n_rows; r++) {
+        uint64_t first = (row + r) * nb_source_cols(t) + col;
+        for (uint64_t c = 0; c < n_cols; c++) dst[r * n_cols + c] = value_at(t->where, first + c);
+    }
     return NB_OK;
 }
 
@@ -209,15 +195,14 @@ static nb_status unknown_shape(const char *name, nb_error *err) {
 }
 
 nb_status nb_synthetic_open(nb_input *in, const char *shape, const nb_setting *settings, size_t n_settings,
-                            nb_team *team, nb_error *err) {
+                            nb_error *err) {
     const struct shape *found = find_shape(shape);
     *in = (nb_input){0};
     if (!found) return unknown_shape(shape, err);
     synthetic *s = nb_calloc(1, sizeof *s);
     if (!s) return nb_oom(err, "a source", sizeof *s);
     *s = (synthetic){.source = {.ops = &ops, .arena = {.limit = ARENA}, .wrapper = ""},
-                     .form = {.title = "synthetic shape", .arch = &found->arch},
-                     .team = team};
+                     .form = {.title = "synthetic shape", .arch = &found->arch}};
     in->source = &s->source;
     in->form = &s->form;
     const nb_arch_input facts = {.source = in->source, .settings = settings, .n_settings = n_settings};

@@ -8,13 +8,12 @@
 
 #include <stddef.h>
 #include "base/status.h"
-#include "base/team.h"
 #include "convert/convert.h"
 #include "convert/forms.h"
 
 /* The shape of this name (nb_synthetic_name). Settings override its hyperparameters (n_layer=2 makes a short model
- * of it). `team` may be NULL and must outlive the input. nb_input_close, also after a failure. */
+ * of it). nb_input_close, also after a failure. */
 nb_status nb_synthetic_open(nb_input *in, const char *shape, const nb_setting *settings, size_t n_settings,
-                            nb_team *team, nb_error *err);
+                            nb_error *err);
 
 #endif

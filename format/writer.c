@@ -230,33 +230,60 @@ nb_status nb_writer_tensor_begin(nb_writer *w, const nb_tensor *t, nb_error *err
     return NB_OK;
 }
 
+static void encode_slot(nb_writer *w, slot *s, int member, const uint8_t *raw, size_t n) {
+    s->status = nb_chunk_encode(&w->coders[member], &w->geometry, nb_form_of(&w->geometry), w->level, raw, n, s->stored,
+                                &s->chunk, &s->err);
+}
+
 static void encode_slots(void *arg, size_t begin, size_t end, int member) {
     nb_writer *w = arg;
-    size_t chunk = nb_geometry_chunk(&w->geometry, 0);
-    for (size_t i = begin; i < end; i++) {
-        slot *s = &w->slots[i];
-        size_t n = nb_min_size(chunk, w->batch_used - i * chunk);
-        s->status = nb_chunk_encode(&w->coders[member], &w->geometry, nb_form_of(&w->geometry), w->level,
-                                    w->batch + i * chunk, n, s->stored, &s->chunk, &s->err);
-    }
+    size_t chunk = nb_writer_chunk_bytes(w);
+    for (size_t i = begin; i < end; i++)
+        encode_slot(w, &w->slots[i], member, w->batch + i * chunk, nb_min_size(chunk, w->batch_used - i * chunk));
+}
+
+static nb_status put_slot(nb_writer *w, slot *s, nb_error *err) {
+    entry *e = &w->entries[w->n_entries - 1];
+    if (s->status) return nb_fail(err, s->status, "tensor '%s': %s", e->tensor.name, s->err.text);
+    s->chunk.offset = w->at;
+    nb_status st = write_bytes(w, s->stored, s->chunk.stored_bytes, err);
+    if (st) return st;
+    w->chunks[w->n_chunks++] = s->chunk;
+    e->tensor.stored_bytes += s->chunk.stored_bytes;
+    return NB_OK;
 }
 
 /* Encode what is in the batch on all members, then write it in order: the bytes do not depend on the team. */
 static nb_status flush(nb_writer *w, nb_error *err) {
-    entry *e = &w->entries[w->n_entries - 1];
-    size_t n = nb_div_up(w->batch_used, nb_geometry_chunk(&w->geometry, 0));
+    size_t n = nb_div_up(w->batch_used, nb_writer_chunk_bytes(w));
     nb_team_for(w->team, n, 1, encode_slots, w);
     for (size_t i = 0; i < n; i++) {
-        slot *s = &w->slots[i];
-        if (s->status) return nb_fail(err, s->status, "tensor '%s': %s", e->tensor.name, s->err.text);
-        s->chunk.offset = w->at;
-        nb_status st = write_bytes(w, s->stored, s->chunk.stored_bytes, err);
+        nb_status st = put_slot(w, &w->slots[i], err);
         if (st) return st;
-        w->chunks[w->n_chunks++] = s->chunk;
-        e->tensor.stored_bytes += s->chunk.stored_bytes;
     }
     w->batch_used = 0;
     return NB_OK;
+}
+
+size_t nb_writer_chunk_bytes(const nb_writer *w) { return nb_geometry_chunk(&w->geometry, 0); }
+
+nb_status nb_writer_chunk_encode(nb_writer *w, int member, const uint8_t *raw, size_t n, nb_error *err) {
+    if (w->broken || !w->open || n > nb_writer_chunk_bytes(w))
+        return nb_fail(err, NB_ARGUMENT, "a chunk of %zu bytes was encoded without a tensor that has such chunks", n);
+    encode_slot(w, &w->slots[member], member, raw, n);
+    return NB_OK; /* what went wrong is said when it is put */
+}
+
+nb_status nb_writer_chunk_put(nb_writer *w, int member, nb_error *err) {
+    slot *s = &w->slots[member];
+    size_t n = s->status ? 0 : s->chunk.raw_bytes;
+    uint64_t left = w->geometry.raw_bytes - w->taken;
+    if (w->broken || !w->open || w->batch_used || (!s->status && n != nb_min_size(nb_writer_chunk_bytes(w), (size_t)left)))
+        return nb_fail(err, NB_ARGUMENT, "a chunk of %zu bytes was put where none of that size comes next", n);
+    nb_status st = put_slot(w, s, err);
+    w->taken += n;
+    w->broken = st != NB_OK;
+    return st;
 }
 
 nb_status nb_writer_tensor_append(nb_writer *w, const void *bytes, size_t n, nb_error *err) {

@@ -30,6 +30,14 @@ nb_status nb_writer_create(nb_writer **writer, const char *path, const nb_writer
  * computed and must be appended exactly, in pieces of any size, as the bytes lie in memory. */
 nb_status nb_writer_tensor_begin(nb_writer *w, const nb_tensor *t, nb_error *err);
 nb_status nb_writer_tensor_append(nb_writer *w, const void *bytes, size_t n, nb_error *err);
+
+/* The same chunk by chunk, for those who make chunks on several threads: each of nb_writer_chunk_bytes raw bytes but the
+ * tensor's last. A member of the writer's team encodes the chunk that it has (any number of members at once), and the
+ * chunks are put one at a time, in their order, by whoever encoded them, before it encodes another. */
+size_t nb_writer_chunk_bytes(const nb_writer *w);
+nb_status nb_writer_chunk_encode(nb_writer *w, int member, const uint8_t *raw, size_t n, nb_error *err);
+nb_status nb_writer_chunk_put(nb_writer *w, int member, nb_error *err);
+
 nb_status nb_writer_tensor_end(nb_writer *w, nb_error *err);
 
 /* Both sections, directory and header; then the file appears. The JSON texts (1 byte to 64 MiB) are stored as they are

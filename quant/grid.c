@@ -3,38 +3,58 @@
 #include <math.h>
 #include <string.h>
 
+#include "quant/codebook.h"
+
 bool nb_codebook_fits(const int8_t codebook[NB_CODEBOOK_SIZE]) {
     bool fits = codebook[0] >= NB_LEVEL_MIN && codebook[NB_CODEBOOK_SIZE - 1] <= NB_LEVEL_MAX;
     for (int i = 1; i < NB_CODEBOOK_SIZE; i++) fits = fits && codebook[i] - codebook[i - 1] >= NB_GRID_CELL_WIDTH;
     return fits;
 }
 
-static void cells_init(nb_grid *g, const int8_t *codebook) {
+/* Levels are multiples of 1/2 at most 2^6, or close to real numbers of that size: sums of two are exact enough to order. */
+static void cells_init(nb_grid *g, const float *level) {
     int code = 0; /* of the level at the cell's left edge */
     for (int cell = 0; cell < NB_GRID_CELLS; cell++) {
-        int left = 2 * (NB_LEVEL_MIN + cell * NB_GRID_CELL_WIDTH), right = left + 2 * NB_GRID_CELL_WIDTH; /* halves */
-        while (code + 1 < NB_CODEBOOK_SIZE && codebook[code] + codebook[code + 1] < left) code++;
-        bool two = code + 1 < NB_CODEBOOK_SIZE && codebook[code] + codebook[code + 1] < right;
-        g->border[cell] = two ? (float)(codebook[code] + codebook[code + 1]) / 2 : INFINITY;
-        g->below[cell] = (float)codebook[code];
-        g->above[cell] = (float)codebook[code + two];
+        float left = (float)(NB_LEVEL_MIN + cell * NB_GRID_CELL_WIDTH), right = left + NB_GRID_CELL_WIDTH;
+        while (code + 1 < NB_CODEBOOK_SIZE && (level[code] + level[code + 1]) / 2 < left) code++;
+        bool two = code + 1 < NB_CODEBOOK_SIZE && (level[code] + level[code + 1]) / 2 < right;
+        g->border[cell] = two ? (level[code] + level[code + 1]) / 2 : INFINITY;
+        g->below[cell] = level[code];
+        g->above[cell] = level[code + two];
         g->code_below[cell] = (float)code;
     }
 }
 
-void nb_grid_init(nb_grid *g, nb_type type, const int8_t codebook[NB_CODEBOOK_SIZE]) {
-    static const float by_codebook[] = {0.74f, 0.80f, 0.85f, 0.90f, 0.95f, 1.0f, 1.05f, 1.11f};
-    static const float by_levels[] = {0.88f, 0.92f, 0.96f, 1.0f};
-    enum { FINE = 200 }; /* levels with which clipping the largest weight never pays */
-    const nb_type_info *info = &nb_types[type];
-    memset(g, 0, sizeof *g);
-    g->linear = info->high > 0;
-    g->low = (float)(g->linear ? info->low : codebook[0]);
-    g->high = (float)(g->linear ? info->high : codebook[NB_CODEBOOK_SIZE - 1]);
-    if (!g->linear) cells_init(g, codebook);
-    const float *shares = g->linear ? by_levels : by_codebook;
-    size_t n = g->linear ? sizeof by_levels / sizeof *by_levels : sizeof by_codebook / sizeof *by_codebook;
-    if (g->linear && info->high - info->low > FINE) n = 0;
+static void set_shares(nb_grid *g, const float *shares, size_t n) {
     memcpy(g->shares, shares, n * sizeof *shares);
     g->n_shares = (int)n;
+}
+
+void nb_grid_of_levels(nb_grid *g, const float level[NB_CODEBOOK_SIZE]) {
+    static const float shares[] = {0.74f, 0.80f, 0.85f, 0.90f, 0.95f, 1.0f, 1.05f, 1.11f};
+    memset(g, 0, sizeof *g);
+    g->low = level[0];
+    g->high = level[NB_CODEBOOK_SIZE - 1];
+    cells_init(g, level);
+    set_shares(g, shares, sizeof shares / sizeof *shares);
+}
+
+static void grid_of_integers(nb_grid *g, int low, int high) {
+    static const float shares[] = {0.88f, 0.92f, 0.96f, 1.0f};
+    enum { FINE = 200 }; /* levels with which clipping the largest weight never pays */
+    memset(g, 0, sizeof *g);
+    g->linear = true;
+    g->low = (float)low;
+    g->high = (float)high;
+    if (high - low < FINE) set_shares(g, shares, sizeof shares / sizeof *shares);
+}
+
+void nb_grid_init(nb_grid *g, nb_type type, const int8_t codebook[NB_CODEBOOK_SIZE]) {
+    float level[NB_CODEBOOK_SIZE];
+    if (nb_types[type].high) {
+        grid_of_integers(g, nb_types[type].low, nb_types[type].high);
+        return;
+    }
+    for (int i = 0; i < NB_CODEBOOK_SIZE; i++) level[i] = (float)codebook[i];
+    nb_grid_of_levels(g, level);
 }

@@ -1,15 +1,11 @@
 #include "quant/quantize.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
 #include "quant/half.h"
 #include "quant/panel.h"
-
-/* 16 levels that minimise the squared error of Gaussian weights in blocks of 32 with the best scale of either sign:
- * Lloyd's algorithm (1982), alternating scales and levels over 40,000 random blocks, then rounding to integers. The
- * signal-to-noise ratio of the fit is 22.73 dB. */
-const int8_t nb_q4_codebook[NB_CODEBOOK_SIZE] = {-64, -51, -40, -32, -24, -17, -11, -5, 1, 7, 13, 19, 25, 33, 42, 55};
 
 /* A row's smallest useful scale: below it the products of scales would leave the normal range. Such rows become zero. */
 static const float TINIEST_SCALE = 0x1p-120f;
@@ -23,10 +19,14 @@ void nb_quantizer_init(nb_quantizer *q, nb_type type, const int8_t codebook[NB_C
 
 /* ---- scaled types ---- */
 
+/* Magnitudes are ordered as their bits are, and a maximum of integers is one that compilers vectorize. */
 static float absmax(const float *w, size_t n) {
-    float largest = 0.0f;
-    for (size_t i = 0; i < n; i++) largest = fabsf(w[i]) > largest ? fabsf(w[i]) : largest;
-    return largest;
+    uint32_t largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = nb_f32_bits(w[i]) & 0x7fffffffu;
+        largest = bits > largest ? bits : largest;
+    }
+    return nb_f32_from_bits(largest);
 }
 
 void nb_row_factors(const float *src, size_t n_rows, size_t cols, size_t stride, float factor[NB_PANEL_ROWS]) {
@@ -189,8 +189,13 @@ void nb_dequantize_row(nb_type type, const int8_t codebook[NB_CODEBOOK_SIZE], co
 }
 
 size_t nb_first_nonfinite(const float *x, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if ((nb_f32_bits(x[i]) & 0x7f800000u) == 0x7f800000u) return i;
+    enum { PIECE = 1024 }; /* passed over as a whole where all is well */
+    for (size_t at = 0; at < n; at += PIECE) {
+        size_t end = n - at < PIECE ? n : at + PIECE;
+        if (!(absmax(x + at, end - at) <= FLT_MAX))
+            for (size_t i = at; i < end; i++)
+                if (!(fabsf(x[i]) <= FLT_MAX)) return i;
+    }
     return n;
 }
 

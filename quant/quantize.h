@@ -5,11 +5,9 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include "quant/codebook.h"
 #include "quant/search.h"
 #include "quant/types.h"
-
-/* The fixed non-linear q4 codebook: ascending values in [-64, 63]. */
-extern const int8_t nb_q4_codebook[NB_CODEBOOK_SIZE];
 
 /* Accumulated error of an approximation, in doubles. */
 typedef struct nb_quant_error {

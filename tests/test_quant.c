@@ -337,6 +337,79 @@ static void test_importance(void **state) {
     assert_true(loss[1] < 0.8 * loss[0]);
 }
 
+/* What q4 loses of w [rows][256] with a codebook. */
+static double q4_noise(const int8_t *codebook, const float *w, size_t rows) {
+    nb_quant_error e = {0};
+    uint8_t panel[16 * 256];
+    nb_quantizer q = unit_quantizer(NB_TYPE_Q4, codebook);
+    for (size_t r = 0; r < rows; r += 16) nb_quantize_panel(&q, w + r * 256, 16, 256, 256, panel, &e);
+    return e.noise;
+}
+
+static double laplace(uint64_t *seed) {
+    double u = unit_random_between(seed, 1e-9, 1);
+    return unit_random_between(seed, 0, 1) < 0.5 ? log(u) : -log(u);
+}
+static double few(uint64_t *seed) { return floor(unit_random_between(seed, -2, 3)); }
+static double nothing(uint64_t *seed) {
+    (void)seed;
+    return 0;
+}
+static double positive(uint64_t *seed) { return 0.1 + fabs(gaussian(seed)); }
+
+/* Learned codebooks fit a grid, are the same on every tier and team, lose less where weights are not Gaussian, and never more. */
+static void test_learned(void **state) {
+    (void)state;
+    static const struct {
+        spread from;
+        double most; /* of the fixed codebook's noise */
+    } cases[] = {{{"gaussian", gaussian}, 1.0}, {{"laplace", laplace}, 0.95}, {{"student", student5}, 0.95},
+                 {{"uniform", uniform}, 0.95},  {{"few values", few}, 1.0},   {{"zeros", nothing}, 1.0}, {{"positive", positive}, 1.0}};
+    enum { COLS = 256, ROWS = 16 * NB_SAMPLE_PANELS };
+    nb_team *team;
+    nb_error err;
+    assert_int_equal(nb_team_create(&team, 4, &err), NB_OK);
+    float *w = nb_calloc(ROWS * COLS, sizeof *w), *memory = nb_alloc(NB_SAMPLE_FLOATS * sizeof *memory);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        int8_t learned[16], also[16];
+        uint64_t seed = 77;
+        nb_codebook_sample sample;
+        for (int j = 0; j < ROWS * COLS; j++) w[j] = (float)cases[i].from.draw(&seed);
+        nb_sample_init(&sample, memory);
+        for (int r = 0; r < ROWS; r += 16) nb_sample_add(&sample, w + r * COLS, 16, COLS, COLS, NULL);
+        assert_int_equal(sample.n, NB_SAMPLE_BLOCKS);
+        nb_search search = quantizer_on(0, NB_TYPE_Q4, NULL).search;
+        bool better = nb_codebook_learn(&search, &sample, NULL, learned);
+        assert_true(nb_codebook_fits(learned));
+        assert_true(better || memcmp(learned, nb_q4_codebook, 16) == 0);
+        for (size_t t = 1; nb_isa_name(t); t++) {
+            if (!nb_isa_supported(t)) continue;
+            search = quantizer_on(t, NB_TYPE_Q4, NULL).search;
+            nb_codebook_learn(&search, &sample, team, also);
+            assert_memory_equal(also, learned, 16);
+        }
+        double fixed = q4_noise(nb_q4_codebook, w, ROWS), found = q4_noise(learned, w, ROWS);
+        if (!(found <= cases[i].most * fixed)) fail_msg("%s: noise %g, with the fixed codebook %g", cases[i].from.name, found, fixed);
+    }
+    nb_team_free(team);
+    nb_free(w);
+    nb_free(memory);
+}
+
+static void test_sample(void **state) {
+    (void)state;
+    assert_int_equal(nb_sample_panel(3, 0), 0);
+    assert_int_equal(nb_sample_panel(3, 2), 2);
+    assert_int_equal(nb_sample_panel(3, 3), 3);
+    size_t before = 0, n = 0;
+    for (size_t i = 0, p; (p = nb_sample_panel(1000, i)) < 1000; i++, n++) {
+        assert_true(i == 0 || p > before);
+        before = p;
+    }
+    assert_int_equal(n, NB_SAMPLE_PANELS);
+    assert_true(before > 950);
+}
+
 static void test_codebooks(void **state) {
     (void)state;
     static const int8_t narrow[16] = {-64, -61, -40, -32, -24, -17, -11, -5, 1, 7, 13, 19, 25, 33, 42, 55};
@@ -366,7 +439,7 @@ int main(void) {
         cmocka_unit_test(test_quality),    cmocka_unit_test(test_shapes),        cmocka_unit_test(test_odd_values),
         cmocka_unit_test(test_golden),     cmocka_unit_test(test_nonfinite),
         cmocka_unit_test(test_tiers),     cmocka_unit_test(test_nearest),       cmocka_unit_test(test_importance),
-        cmocka_unit_test(test_codebooks),
+        cmocka_unit_test(test_codebooks), cmocka_unit_test(test_learned),       cmocka_unit_test(test_sample),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

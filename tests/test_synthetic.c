@@ -30,7 +30,7 @@ static void shapes_have_the_published_sizes(void **state) {
         nb_plan plan;
         assert_true(n < COUNT_OF(published));
         assert_string_equal(nb_synthetic_name(n), published[n].name);
-        if (nb_synthetic_open(&in, published[n].name, NULL, 0, NULL, &err)) fail_msg("%s", err.text);
+        if (nb_synthetic_open(&in, published[n].name, NULL, 0, &err)) fail_msg("%s", err.text);
         const nb_arch_input facts = {.source = in.source};
         assert_int_equal(nb_arch_hparams(in.form->arch, &facts, &h, &err), NB_OK);
         assert_int_equal(h.n_layer, published[n].layers);
@@ -50,13 +50,13 @@ static void settings_change_a_shape(void **state) {
     nb_input in;
     nb_error err = {0};
     const nb_setting set[] = {{"n_layer", "3"}, {"n_kv_head", "5"}};
-    assert_int_equal(nb_synthetic_open(&in, "gpt2-124m", set, 1, NULL, &err), NB_OK);
+    assert_int_equal(nb_synthetic_open(&in, "gpt2-124m", set, 1, &err), NB_OK);
     assert_non_null(nb_source_find(in.source, "blocks.2.mlp.down.weight"));
     assert_null(nb_source_find(in.source, "blocks.3.mlp.down.weight"));
     nb_input_close(&in);
-    assert_int_equal(nb_synthetic_open(&in, "gpt2-124m", set, 2, NULL, &err), NB_ARGUMENT);
+    assert_int_equal(nb_synthetic_open(&in, "gpt2-124m", set, 2, &err), NB_ARGUMENT);
     assert_non_null(strstr(err.text, "n_kv_head"));
-    assert_int_equal(nb_synthetic_open(&in, "gpt2", NULL, 0, NULL, &err), NB_ARGUMENT);
+    assert_int_equal(nb_synthetic_open(&in, "gpt2", NULL, 0, &err), NB_ARGUMENT);
     assert_non_null(strstr(err.text, "gpt2-124m"));
 }
 
@@ -67,7 +67,7 @@ static void opening_survives_every_failed_allocation(void **state) {
     nb_status st = NB_MEMORY;
     for (long n = 0; st == NB_MEMORY && n < 1000; n++) {
         nb_mem_fail_at(n);
-        st = nb_synthetic_open(&in, "llama-3.2-1b", NULL, 0, NULL, &err);
+        st = nb_synthetic_open(&in, "llama-3.2-1b", NULL, 0, &err);
         nb_input_close(&in);
     }
     nb_mem_fail_at(-1);
@@ -83,7 +83,7 @@ static void values_depend_on_their_place_only(void **state) {
     nb_input in;
     nb_error err = {0};
     double sum = 0, squares = 0;
-    assert_int_equal(nb_synthetic_open(&in, "stories110m", NULL, 0, NULL, &err), NB_OK);
+    assert_int_equal(nb_synthetic_open(&in, "stories110m", NULL, 0, &err), NB_OK);
     const nb_source_tensor *t = nb_source_find(in.source, "blocks.1.attn.out.weight");
     assert_int_equal(nb_source_read(in.source, t, 0, ROWS, 0, COLS, whole, &err), NB_OK);
     assert_int_equal(nb_source_read(in.source, t, 7, 3, 700, 5, part, &err), NB_OK);

@@ -1,0 +1,165 @@
+#include "quant/codebook.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "quant/panel.h"
+#include "quant/quantize.h"
+
+/* 16 levels that minimise the squared error of Gaussian weights in blocks of 32 with the best scale of either sign:
+ * Lloyd's algorithm over 40,000 random blocks, then rounding to integers. */
+const int8_t nb_q4_codebook[NB_CODEBOOK_SIZE] = {-64, -51, -40, -32, -24, -17, -11, -5, 1, 7, 13, 19, 25, 33, 42, 55};
+
+enum { ROUNDS = 12, FACTORS = 64 };
+static const double LEAST_FACTOR = 0.8; /* of the largest that keeps levels in range */
+
+static size_t evenly(size_t n, size_t wanted, size_t i) { return n <= wanted ? i : (2 * i + 1) * n / (2 * wanted); }
+
+void nb_sample_init(nb_codebook_sample *s, float *memory) {
+    *s = (nb_codebook_sample){.blocks = memory, .importance = memory + (size_t)NB_SAMPLE_BLOCKS * NB_BLOCK_CODES};
+}
+
+size_t nb_sample_panel(size_t n_panels, size_t i) {
+    return i < nb_min_size(n_panels, NB_SAMPLE_PANELS) ? evenly(n_panels, NB_SAMPLE_PANELS, i) : n_panels;
+}
+
+void nb_sample_add(nb_codebook_sample *s, const float *src, size_t n_rows, size_t cols, size_t stride,
+                   const float *importance) {
+    float factor[NB_PANEL_ROWS];
+    size_t n_blocks = nb_panel_blocks(cols), wanted = nb_min_size(n_blocks, NB_SAMPLE_PANEL_BLOCKS);
+    nb_row_factors(src, n_rows, cols, stride, factor);
+    for (size_t r = 0; r < NB_PANEL_ROWS; r++) /* rows of extraordinary numbers would count in other units */
+        if (factor[r] != 1.0f) factor[r] = 0.0f;
+    for (size_t i = 0; i < wanted && s->n < NB_SAMPLE_BLOCKS; i++, s->n++) {
+        size_t block = evenly(n_blocks, wanted, i);
+        float *x = s->blocks + s->n * NB_BLOCK_CODES, *weight = s->importance + s->n * NB_BLOCK_COLS;
+        memset(x, 0, NB_BLOCK_CODES * sizeof *x);
+        size_t n = nb_block_load(src, n_rows, cols, stride, factor, block, x);
+        for (size_t c = 0; c < NB_BLOCK_COLS; c++)
+            weight[c] = c >= n ? 0.0f : importance ? importance[block * NB_BLOCK_COLS + c] : 1.0f;
+    }
+}
+
+/* What chose each level: sums of importance * scale * weight and of importance * scale^2. */
+typedef struct sums {
+    double weights[NB_CODEBOOK_SIZE], scales[NB_CODEBOOK_SIZE];
+    double loss;
+} sums;
+
+static void add_block(sums *s, const float *x, const float *importance, const float *scale, const uint8_t *codes,
+                      const float *level) {
+    for (size_t c = 0; c < NB_BLOCK_COLS; c++) {
+        double w = (double)importance[c];
+        for (size_t r = 0; r < NB_PANEL_ROWS; r++) {
+            unsigned code = codes[c / NB_GROUP_COLS * NB_GROUP_CODES + r * NB_GROUP_COLS + c % NB_GROUP_COLS];
+            double a = (double)scale[r], v = (double)x[c * NB_PANEL_ROWS + r], d = v - a * (double)level[code];
+            s->weights[code] += w * a * v;
+            s->scales[code] += w * a * a;
+            s->loss += w * d * d;
+        }
+    }
+}
+
+typedef struct assignment {
+    const nb_search *search;
+    const nb_codebook_sample *sample;
+    const float *level;
+    nb_grid grid;
+    sums of[NB_SAMPLE_BLOCKS]; /* blocks */
+} assignment;
+
+static void assign_blocks(void *arg, size_t begin, size_t end, int member) {
+    assignment *t = arg;
+    (void)member;
+    for (size_t i = begin; i < end; i++) {
+        const float *x = t->sample->blocks + i * NB_BLOCK_CODES, *importance = t->sample->importance + i * NB_BLOCK_COLS;
+        nb_block_fit fit;
+        nb_block_error lost;
+        uint8_t codes[NB_BLOCK_CODES];
+        t->search->scales(&t->grid, x, NB_BLOCK_COLS, importance, &fit);
+        t->search->codes(&t->grid, x, NB_BLOCK_COLS, fit.scale, codes, &lost);
+        t->of[i] = (sums){{0}, {0}, 0};
+        add_block(&t->of[i], x, importance, fit.scale, codes, t->level);
+    }
+}
+
+static sums assign(const nb_search *search, const nb_codebook_sample *sample, nb_team *team,
+                   const float level[NB_CODEBOOK_SIZE]) {
+    enum { SHARE = 8 };
+    assignment t = {.search = search, .sample = sample, .level = level};
+    sums all = {{0}, {0}, 0};
+    nb_grid_of_levels(&t.grid, level);
+    nb_team_for(team, sample->n, SHARE, assign_blocks, &t);
+    for (size_t i = 0; i < sample->n; i++) {
+        all.loss += t.of[i].loss;
+        for (int k = 0; k < NB_CODEBOOK_SIZE; k++) {
+            all.weights[k] += t.of[i].weights[k];
+            all.scales[k] += t.of[i].scales[k];
+        }
+    }
+    return all;
+}
+
+/* The largest factor that keeps levels of both signs within [-64, 63]. */
+static double range_factor(const double level[NB_CODEBOOK_SIZE]) {
+    double low = (double)NB_LEVEL_MIN / level[0], high = (double)NB_LEVEL_MAX / level[NB_CODEBOOK_SIZE - 1];
+    return low < high ? low : high;
+}
+
+/* Real levels in the range, ascending and far enough apart for a grid; false: there are none. */
+static bool next_levels(const sums *s, const float level[NB_CODEBOOK_SIZE], float next[NB_CODEBOOK_SIZE]) {
+    double mean[NB_CODEBOOK_SIZE];
+    for (int i = 0; i < NB_CODEBOOK_SIZE; i++) mean[i] = s->scales[i] > 0 ? s->weights[i] / s->scales[i] : (double)level[i];
+    if (!(mean[0] < 0 && mean[NB_CODEBOOK_SIZE - 1] > 0)) return false;
+    double factor = range_factor(mean);
+    for (int i = 0; i < NB_CODEBOOK_SIZE; i++) {
+        next[i] = (float)(mean[i] * factor);
+        if (i && next[i] - next[i - 1] < NB_GRID_CELL_WIDTH) return false;
+    }
+    return true;
+}
+
+static double nearest_integer(double v) { return floor(v + 0.5); }
+
+/* Integers near a multiple of the levels, with the factor whose rounding costs least where weights are. */
+static void round_levels(const sums *s, const float level[NB_CODEBOOK_SIZE], int8_t codebook[NB_CODEBOOK_SIZE]) {
+    double best = INFINITY;
+    for (int f = 0; f < FACTORS; f++) {
+        double factor = 1.0 - (1.0 - LEAST_FACTOR) * f / FACTORS, cost = 0;
+        for (int i = 0; i < NB_CODEBOOK_SIZE; i++) {
+            double d = nearest_integer((double)level[i] * factor) / factor - (double)level[i];
+            cost += s->scales[i] * d * d;
+        }
+        if (cost >= best) continue;
+        int8_t rounded[NB_CODEBOOK_SIZE];
+        for (int i = 0; i < NB_CODEBOOK_SIZE; i++) rounded[i] = (int8_t)nearest_integer((double)level[i] * factor);
+        if (!nb_codebook_fits(rounded)) continue;
+        best = cost;
+        memcpy(codebook, rounded, sizeof rounded);
+    }
+}
+
+static void as_floats(const int8_t codebook[NB_CODEBOOK_SIZE], float level[NB_CODEBOOK_SIZE]) {
+    for (int i = 0; i < NB_CODEBOOK_SIZE; i++) level[i] = (float)codebook[i];
+}
+
+bool nb_codebook_learn(const nb_search *search, const nb_codebook_sample *sample, nb_team *team,
+                       int8_t codebook[NB_CODEBOOK_SIZE]) {
+    float level[NB_CODEBOOK_SIZE], next[NB_CODEBOOK_SIZE];
+    int8_t learned[NB_CODEBOOK_SIZE];
+    memcpy(codebook, nb_q4_codebook, NB_CODEBOOK_SIZE);
+    memcpy(learned, nb_q4_codebook, sizeof learned);
+    as_floats(nb_q4_codebook, level);
+    sums s = assign(search, sample, team, level);
+    double fixed = s.loss;
+    for (int i = 0; i < ROUNDS && next_levels(&s, level, next); i++) {
+        memcpy(level, next, sizeof level);
+        s = assign(search, sample, team, level);
+    }
+    round_levels(&s, level, learned);
+    as_floats(learned, level);
+    if (!(assign(search, sample, team, level).loss < fixed)) return false;
+    memcpy(codebook, learned, sizeof learned);
+    return true;
+}
