@@ -55,9 +55,9 @@ static nb_status scene_make(scene *s, const attention_case *c, nb_error *err) {
     if (st) return st;
     size_t query = (size_t)h.n_head * c->dim, room = nb_attend_scratch(&s->kv.shape, c->group);
     s->n = c->decode ? 1 : nb_attend_tile(c->group);
-    s->memory = nb_alloc(2 * s->n * query * sizeof(float));
+    s->memory = nb_alloc(2 * (size_t)s->n * query * sizeof(float));
     s->room = nb_alloc(room * sizeof(float));
-    if (!s->memory || !s->room) return nb_oom(err, "queries", 2 * s->n * query * sizeof(float));
+    if (!s->memory || !s->room) return nb_oom(err, "queries", 2 * (size_t)s->n * query * sizeof(float));
     fill_pages(s, c->tier, s->memory);
     uint32_t seed = 2;
     for (size_t i = 0; i < s->n * query; i++) s->memory[i] = noise(&seed) / 2;
@@ -92,7 +92,8 @@ static void run_case(shim_state *state, void *arg) {
     }
     double seconds = bench_now() - begin;
     limit += bench_limit(c->machine, c->tier, kind, false, BRACKET_SECONDS) / 2;
-    double bytes = (double)(DEPTH / NB_KV_PAGE * s.kv.shape.page_bytes);
+    size_t pages = DEPTH / NB_KV_PAGE;
+    double bytes = (double)(pages * s.kv.shape.page_bytes);
     double operations = 4.0 * c->dim * DEPTH * c->group * s.n; /* two products */
     bench_count(state, seconds, bytes, operations);
     bench_percent(state, c->decode ? "%dram" : "%int8", seconds, c->decode ? bytes : operations, limit);
@@ -102,7 +103,7 @@ static void run_case(shim_state *state, void *arg) {
 void bench_add_attention(const nb_kernels *tier, bench_machine *machine) {
     static const uint32_t dims[] = {64, 128}, groups[] = {1, 4, 8};
     char name[96];
-    for (size_t i = 0; i < 2 * 2 * 3; i++) {
+    for (size_t i = 0; i < 12; i++) { /* prefill within groups within sizes */
         attention_case *c = malloc(sizeof *c); /* until the process ends */
         if (!c) continue;
         *c = (attention_case){.tier = tier, .machine = machine, .dim = dims[i / 6], .group = groups[i / 2 % 3], .decode = i % 2 == 0};
