@@ -47,7 +47,7 @@ check_same 'threads from the environment' "$(cut -d, -f7 bench.csv | tr '\n' ' '
 NIBBLE_ISA=scalar "$nibble" bench f32.nbl --reps 1 -p 1 -n 0 --threads 1 --md >bench.md 2>bench.err ||
     flunk 'bench --md' bench.err
 check 'the instruction set' grep -q ', scalar: ' bench.md
-check 'f32 has no share of int8' grep -qE '^\| prefill \| 1 \| 1 \| 0 \| 1 \| f32 \| [0-9.]+ \| 0.00 \| - \| - \|$' bench.md
+check 'f32 has no share of int8' grep -qE '^\| prefill \| 1 \| 1 \| 0 \| 1 \| q8 \| [0-9.]+ \| 0.00 \| - \| - \|$' bench.md
 expect 0 '^prefill +4 ' '*' "$nibble" bench stories110m.nbl --reps 1 -p 4 -n 0
 expect 1 '' 'nofile' "$nibble" bench nofile
 finish
