@@ -118,14 +118,6 @@ static void calibrated_weights_are_closer(void **state) {
 
 /* ---- what cannot serve ---- */
 
-static void expect_failure(fixture *f, const nb_convert_options *o, nb_status status, const char *sentence) {
-    nb_error err = {0};
-    nb_status st = nb_convert(f->source, f->target, o, NULL, &err);
-    if (!st) fail_msg("converted, expected \"%s\"", sentence);
-    if (!strstr(err.text, sentence)) fail_msg("\"%s\", expected \"%s\"", err.text, sentence);
-    assert_int_equal(st, status);
-}
-
 static void texts_that_cannot_serve_are_refused(void **state) {
     fixture *f = *state;
     char text[DEMO_PATH], mine[UNIT_PATH];

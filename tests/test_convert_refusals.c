@@ -10,14 +10,6 @@
 
 /* ---- refusals ---- */
 
-static void expect_failure(fixture *f, const nb_convert_options *o, nb_status status, const char *sentence) {
-    nb_error err = {0};
-    nb_status st = nb_convert(f->source, f->target, o, NULL, &err);
-    if (!st) fail_msg("converted, expected \"%s\"", sentence);
-    if (!strstr(err.text, sentence)) fail_msg("\"%s\", expected \"%s\"", err.text, sentence);
-    assert_int_equal(st, status);
-}
-
 static void unknown_and_missing_tensors_are_listed(void **state) {
     fixture *f = *state;
     char name[96];

@@ -212,3 +212,11 @@ uint8_t *load_tensor(nb_reader *r, const char *name) {
     if (nb_reader_load(r, &one, 1, NULL, NULL, &err)) fail_msg("%s", err.text);
     return bytes;
 }
+
+void expect_failure(fixture *f, const nb_convert_options *o, nb_status status, const char *sentence) {
+    nb_error err = {0};
+    nb_status st = nb_convert(f->source, f->target, o, NULL, &err);
+    if (!st) fail_msg("converted, expected \"%s\"", sentence);
+    if (!strstr(err.text, sentence)) fail_msg("\"%s\", expected \"%s\"", err.text, sentence);
+    assert_int_equal(st, status);
+}

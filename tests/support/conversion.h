@@ -39,6 +39,8 @@ void make_hf(fixture *f, const char *config);
  */
 nb_convert_options options_for(fixture *f, nb_type type);
 void convert_ok(fixture *f, const nb_convert_options *o, nb_convert_report *r);
+/* The same must fail, with this status and a sentence that holds `sentence`. */
+void expect_failure(fixture *f, const nb_convert_options *o, nb_status status, const char *sentence);
 nb_reader *open_target(const fixture *f);
 const nb_tensor *find_tensor(nb_reader *r, const char *name);
 uint8_t *load_tensor(nb_reader *r, const char *name);
