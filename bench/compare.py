@@ -216,8 +216,8 @@ def compare(options):
             print(f"Making {base}.gguf.", file=sys.stderr)
             make_gguf(base + ".gguf", SHAPES[options.shape], PAIRS[kind])
         if not os.path.exists(base + ".nbl"):
-            subprocess.run([options.nibble, "convert", "--synthetic", options.shape, "--type", kind, "--store", "raw",
-                            "-o", base + ".nbl"], check=True, stdout=sys.stderr)
+            subprocess.run([options.nibble, "convert", "--synthetic", options.shape, "--type", kind, "-o", base + ".nbl"],
+                           check=True, stdout=sys.stderr)
         samples = {test: [] for test in TESTS}
         for turn in range(options.rounds):
             for test in TESTS:
