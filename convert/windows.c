@@ -45,7 +45,7 @@ static nb_status is_sliding(const maker *m, uint32_t i, double first, bool *slid
 
 /* Hugging Face counts a query's own position too: key j is seen when i - j < sliding_window. */
 static nb_status sliding(maker *m) {
-    double window, first;
+    double window = 0, first = 0;
     nb_status st = count(m, m->gguf ? "attention.sliding_window" : "sliding_window", 0, &window);
     if (!st) st = count(m, "max_window_layers", 0, &first);
     if (!st && window == 1)

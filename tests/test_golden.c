@@ -217,7 +217,7 @@ static void check_family(const char *root, const char *name, const char *scratch
     json_t *golden = read_json(dir, "golden.json"), *sources = json_object_get(golden, "sources");
     assert_true(json_array_size(sources) > 0);
     const json_t *scales = json_object_get(golden, "lora"); /* of the adapters in adapter0, adapter1, ... */
-    char folders[2][DEMO_PATH + 16];
+    char folders[2][DEMO_PATH + 32];
     nb_lora loras[COUNT_OF(folders)];
     size_t n_loras = json_array_size(scales);
     assert_true(n_loras <= COUNT_OF(loras));

@@ -280,7 +280,7 @@ static void test_tiers(void **state) {
                     q = quantizer_on(i, (nb_type)t, weighed ? importance : NULL);
                     memset(found, 0xa5, sizeof found);
                     nb_quantize_panel(&q, w, rows, cols, cols, found, &also);
-                            if (memcmp(found, expected, bytes) != 0 || memcmp(&e, &also, sizeof e) != 0)
+                    if (memcmp(found, expected, (size_t)bytes) != 0 || memcmp(&e, &also, sizeof e) != 0)
                         fail_msg("%s %zux%zu on %s differs from scalar", nb_types[t].name, rows, cols, nb_isa_name(i));
                 }
             }

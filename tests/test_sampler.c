@@ -131,7 +131,7 @@ static bool assert_equals_reference(const nb_sampler_params *p, const int32_t *t
     bool close = false;
     size_t expected = reference(p, text, n_text, logits, n, e, &close);
     for (size_t i = 0; i < n_text; i++) nb_sampler_accept(s, text[i]);
-    double *weight = calloc(n, sizeof *weight); /* by id */
+    double *weight = calloc(n + (size_t)1, sizeof *weight); /* by id; never an allocation of nothing */
     assert_non_null(weight);
     for (size_t i = 0; i < expected; i++) weight[e[i].id] = e[i].weight;
     for (int again = 0; again < 2 && !close; again++) { /* nothing is left of the first time */
