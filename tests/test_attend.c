@@ -85,13 +85,15 @@ typedef struct page_case {
     guard keys, values, q, scale, start, y, from, to, codes, page_m, page_l, m, l, o;
 } page_case;
 
-static void random_bytes(guard *g, size_t n, guard_side side, uint64_t *seed) {
-    *g = guard_new(n, side);
-    for (size_t i = 0; i < n; i++) ((uint8_t *)g->data)[i] = (uint8_t)(unit_random(seed) % 255 + 1); /* as signed: -127 to 127 */
+static guard random_bytes(size_t n, guard_side side, uint64_t *seed) {
+    guard g = guard_new(n, side);
+    for (size_t i = 0; i < n; i++) ((uint8_t *)g.data)[i] = (uint8_t)(unit_random(seed) % 255 + 1); /* as signed: -127 to 127 */
+    return g;
 }
-static void random_floats(guard *g, size_t n, double low, double high, guard_side side, uint64_t *seed) {
-    *g = guard_new(n * sizeof(float), side);
-    for (size_t i = 0; i < n; i++) ((float *)g->data)[i] = (float)unit_random_between(seed, low, high);
+static guard random_floats(size_t n, double low, double high, guard_side side, uint64_t *seed) {
+    guard g = guard_new(n * sizeof(float), side);
+    for (size_t i = 0; i < n; i++) ((float *)g.data)[i] = (float)unit_random_between(seed, low, high);
+    return g;
 }
 static void signed_codes(uint8_t *p, size_t n) {
     for (size_t i = 0; i < n; i++) p[i] = (uint8_t)(p[i] ^ 0x80); /* 1 to 255 as -127 to 127 */
@@ -99,19 +101,19 @@ static void signed_codes(uint8_t *p, size_t n) {
 
 static void page_new(page_case *c, size_t cols, size_t rows, guard_side side, uint64_t seed) {
     *c = (page_case){.cols = cols, .rows = rows};
-    random_bytes(&c->keys, nb_keys_q8_bytes(cols), side, &seed);
+    c->keys = random_bytes(nb_keys_q8_bytes(cols), side, &seed);
     uint16_t *scales = (uint16_t *)(void *)((uint8_t *)c->keys.data + POSITIONS * cols);
     for (size_t i = 0; i < POSITIONS * cols / 32; i++) scales[i] = nb_f32_to_bf16((float)unit_random_between(&seed, 0.001, 0.02));
-    random_bytes(&c->values, nb_values_q8_bytes(cols), side, &seed);
+    c->values = random_bytes(nb_values_q8_bytes(cols), side, &seed);
     signed_codes(c->values.data, POSITIONS * cols);
     float *logs = (float *)(void *)((uint8_t *)c->values.data + POSITIONS * cols);
     for (size_t i = 0; i < POSITIONS; i++) {
         logs[i] = (float)unit_random_between(&seed, -9, -3);
         logs[POSITIONS + i] = exp2f(-logs[i]);
     }
-    random_bytes(&c->q, rows * cols, side, &seed);
+    c->q = random_bytes(rows * cols, side, &seed);
     signed_codes(c->q.data, rows * cols);
-    random_floats(&c->scale, rows, 0.001, 0.02, side, &seed);
+    c->scale = random_floats(rows, 0.001, 0.02, side, &seed);
     c->start = guard_new(rows * cols / 32 * sizeof(int32_t), side);
     for (size_t i = 0; i < rows * cols; i++) ((int32_t *)c->start.data)[i / 32] -= 128 * ((int8_t *)c->q.data)[i];
     c->y = guard_new(rows * POSITIONS * sizeof(float), side);
@@ -126,9 +128,9 @@ static void page_new(page_case *c, size_t cols, size_t rows, guard_side side, ui
     c->codes = guard_new(rows * POSITIONS, side);
     c->page_m = guard_new(rows * sizeof(float), side);
     c->page_l = guard_new(rows * sizeof(float), side);
-    random_floats(&c->m, rows, -20, 20, side, &seed);
-    random_floats(&c->l, rows, 0, 900, side, &seed);
-    random_floats(&c->o, rows * cols, -100, 100, side, &seed);
+    c->m = random_floats(rows, -20, 20, side, &seed);
+    c->l = random_floats(rows, 0, 900, side, &seed);
+    c->o = random_floats(rows * cols, -100, 100, side, &seed);
     if (rows > 1) ((float *)c->m.data)[rows / 2] = -INFINITY; /* has seen nothing yet */
 }
 
