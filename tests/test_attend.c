@@ -100,7 +100,8 @@ static void signed_codes(uint8_t *p, size_t n) {
 }
 
 static void page_new(page_case *c, size_t cols, size_t rows, guard_side side, uint64_t seed) {
-    *c = (page_case){.cols = cols, .rows = rows};
+    c->cols = cols;
+    c->rows = rows;
     c->keys = random_bytes(nb_keys_q8_bytes(cols), side, &seed);
     uint16_t *scales = (uint16_t *)(void *)((uint8_t *)c->keys.data + POSITIONS * cols);
     for (size_t i = 0; i < POSITIONS * cols / 32; i++) scales[i] = nb_f32_to_bf16((float)unit_random_between(&seed, 0.001, 0.02));
