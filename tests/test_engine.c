@@ -206,6 +206,7 @@ static void test_long_context(void **state) {
     for (size_t i = 0; i < COUNT_OF(types); i++) { /* f32 last: it is compared */
         run(path, ids, LONG, types[i], 2, 0, LONG, found);
         for (int threads = 1; threads <= 4; threads += 3) { /* four share two heads' spans */
+            if (unit_quick() && (threads > 1) != (i == 0)) continue; /* four emulated threads on two cores: once */
             run(path, ids, LONG, types[i], threads, 100, 1, cut);
             assert_memory_equal(found, cut, LONG * h.vocab_size * sizeof *found);
         }
