@@ -11,7 +11,7 @@ esac
 scratch=$root/$arch/emulated-$cpu-$name
 mkdir -p "$scratch"
 cd "$scratch" || exit 1
-if NIBBLE_TEST_QUICK=1 timeout 900 "$qemu" -cpu "$cpu" -L "$root/sysroot-$arch/tree" "$root/$arch/tests/test_$name" >log 2>&1; then
+if NIBBLE_TEST_QUICK=1 timeout 1800 "$qemu" -cpu "$cpu" -L "$root/sysroot-$arch/tree" "$root/$arch/tests/test_$name" >log 2>&1; then
     echo "Passed: $name on $arch, $cpu, $((SECONDS - start)) s."
 else
     cat log
