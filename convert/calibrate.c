@@ -2,20 +2,15 @@
 
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/checked.h"
-#include "base/file.h"
 #include "base/mem.h"
 #include "convert/moments.h"
-#include "core/batch.h"
-#include "core/rng.h"
-#include "core/sampler.h"
 #include "core/score.h"
 
 /* Of the diagonal's mean: what is added to it, so that inputs which the text hardly shows do not count as nothing. */
 static const double DAMPING = 0.01;
 
-enum { CHUNK = 256, TEXT_LIMIT = 256 << 20, SELF_ROWS = 16, SELF_SEED = 1 };
+enum { CHUNK = 256 };
 
 /* Tokens of which divergences are measured, and how many logits are kept for that but for the least number of tokens. */
 enum { PROBE_LEAST = 256, PROBE_MOST = 2048, PROBE_LOGITS = 1 << 24 };
@@ -24,8 +19,6 @@ struct nb_calibration {
     nb_model *model;
     const nb_plan *plan;
     nb_calibrate_options o;
-    nb_ids ids;    /* windows of `window` tokens, one after the other; the last may be shorter */
-    size_t window;
     nb_observer observer;
     nb_moments moments;
     nb_session *session;
@@ -38,98 +31,6 @@ struct nb_calibration {
     double divergence;    /* sum so far */
 };
 
-/* ---- what is read ---- */
-
-static int32_t bos_of(const nb_calibration *c) {
-    const nb_tokenizer *t = nb_model_tokenizer(c->model);
-    return t ? nb_tokenizer_vocab(t)->bos : NB_NO_TOKEN;
-}
-
-/* Of a longer text, windows all over it are read. Every window begins with BOS, where there is one. */
-static nb_status cut_windows(nb_calibration *c, const nb_ids *text, nb_error *err) {
-    int32_t bos = bos_of(c);
-    size_t of_text = c->window - (bos != NB_NO_TOKEN), n_windows = nb_div_up(text->size, of_text);
-    size_t most = nb_max_size(1, NB_CALIBRATE_TOKENS / c->window), n = nb_min_size(n_windows, most);
-    nb_status st = NB_OK;
-    for (size_t i = 0; !st && i < n; i++) {
-        size_t at = i * n_windows / n * of_text;
-        if (bos != NB_NO_TOKEN) st = nb_ids_push(&c->ids, bos, err);
-        if (!st) st = nb_ids_append(&c->ids, text->data + at, nb_min_size(of_text, text->size - at), err);
-    }
-    return st;
-}
-
-static nb_status read_text(nb_calibration *c, nb_error *err) {
-    const nb_tokenizer *t = nb_model_tokenizer(c->model);
-    if (!t)
-        return nb_fail(err, NB_MISSING,
-                       "the model has no tokenizer to read '%s' with: give one with --tokenizer, or take --calibrate "
-                       NB_CALIBRATE_SELF, c->o.text);
-    nb_buf text = {0};
-    nb_ids ids = {0};
-    nb_status st = nb_read_file(c->o.text, TEXT_LIMIT, &text, err);
-    if (!st) st = nb_tokenize(t, nb_buf_str(&text), text.size, &ids, err);
-    if (!st && ids.size < c->window / 2)
-        st = nb_fail(err, NB_ARGUMENT, "'%s' has %zu tokens; calibration takes at least half a context, %zu", c->o.text,
-                     ids.size, c->window / 2);
-    if (!st) st = cut_windows(c, &ids, err);
-    nb_ids_free(&ids);
-    nb_buf_free(&text);
-    return st;
-}
-
-/* One token more for every row of the batch: drawn from its logits, of which row i are those of part i. */
-static nb_status extend_samples(nb_calibration *c, nb_batch *b, nb_sampler **samplers, int32_t *samples, size_t at,
-                                nb_error *err) {
-    nb_batch_part parts[SELF_ROWS];
-    for (uint32_t r = 0; r < SELF_ROWS; r++)
-        parts[r] = (nb_batch_part){.row = r, .n = 1, .ids = samples + r * c->window + at};
-    nb_status st = nb_batch_append(b, parts, SELF_ROWS, err);
-    if (st || at + 1 == c->window) return st;
-    nb_batch_compute(b, 0, SELF_ROWS);
-    for (uint32_t r = 0; r < SELF_ROWS; r++)
-        samples[r * c->window + at + 1] = nb_sampler_next(samplers[r], nb_batch_logits(b, r));
-    return NB_OK;
-}
-
-/* SELF_ROWS windows side by side, from BOS on; without one, from a token that is drawn, as Liu et al. (2023) do. */
-static nb_status sample_windows(nb_calibration *c, nb_batch *b, nb_sampler **samplers, uint64_t first, int32_t *samples,
-                                nb_error *err) {
-    uint32_t vocab = nb_model_hparams(c->model)->vocab_size;
-    nb_status st = NB_OK;
-    for (uint32_t r = 0; r < SELF_ROWS; r++) {
-        nb_rng rng = nb_rng_start(SELF_SEED, first + r);
-        samples[r * c->window] = bos_of(c) != NB_NO_TOKEN ? bos_of(c) : (int32_t)(nb_rng_uniform(&rng) * vocab);
-        nb_batch_rewind(b, r, 0);
-    }
-    for (size_t at = 0; !st && at < c->window; at++) {
-        st = extend_samples(c, b, samplers, samples, at, err);
-        size_t done = c->ids.size + (at + 1) * SELF_ROWS;
-        if (!st && !nb_progress_step(c->o.progress, "sampling", done, nb_max_size(done, NB_CALIBRATE_TOKENS)))
-            st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");
-    }
-    return st ? st : nb_ids_append(&c->ids, samples, SELF_ROWS * c->window, err);
-}
-
-static nb_status sample_self(nb_calibration *c, nb_error *err) {
-    const nb_sampler_params params = {.temperature = 1, .top_p = 1, .repeat_penalty = 1, .seed = SELF_SEED};
-    const nb_session_options o = {.n_ctx = (uint32_t)c->window, .team = c->o.team};
-    nb_sampler *samplers[SELF_ROWS] = {NULL};
-    nb_batch *b = NULL;
-    int32_t *samples = nb_alloc(SELF_ROWS * c->window * sizeof *samples);
-    nb_status st = samples ? nb_batch_create(&b, c->model, SELF_ROWS, &o, err)
-                           : nb_oom(err, "samples", SELF_ROWS * c->window * sizeof *samples);
-    for (uint32_t r = 0; !st && r < SELF_ROWS; r++)
-        st = nb_sampler_create(&samplers[r], &params, r, nb_model_hparams(c->model)->vocab_size,
-                               nb_model_kernels(c->model), err);
-    while (!st && c->ids.size < NB_CALIBRATE_TOKENS)
-        st = sample_windows(c, b, samplers, c->ids.size / c->window, samples, err);
-    for (uint32_t r = 0; r < SELF_ROWS; r++) nb_sampler_free(samplers[r]);
-    nb_batch_free(b);
-    nb_free(samples);
-    return st;
-}
-
 /* ---- reading ---- */
 
 static int ignore_logits(void *user, size_t position, const float *logits) {
@@ -141,11 +42,11 @@ static int ignore_logits(void *user, size_t position, const float *logits) {
 static nb_status read_windows(nb_calibration *c, nb_error *err) {
     bool head = nb_moments_find(&c->moments, nb_model_head(c->model)) != NULL;
     nb_status st = NB_OK;
-    for (size_t at = 0; !st && at < c->ids.size; at += c->window) {
-        size_t n = nb_min_size(c->window, c->ids.size - at);
+    for (size_t at = 0; !st && at < c->o.reading->ids.size; at += c->o.reading->window) {
+        size_t n = nb_min_size(c->o.reading->window, c->o.reading->ids.size - at);
         nb_session_rewind(c->session, 0);
-        st = nb_session_append(c->session, c->ids.data + at, n, head ? ignore_logits : NULL, NULL, err);
-        if (!st && !nb_progress_step(c->o.progress, "calibrating", at + n, c->ids.size))
+        st = nb_session_append(c->session, c->o.reading->ids.data + at, n, head ? ignore_logits : NULL, NULL, err);
+        if (!st && !nb_progress_step(c->o.progress, "calibrating", at + n, c->o.reading->ids.size))
             st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");
     }
     return st;
@@ -202,7 +103,7 @@ nb_status nb_calibration_feedback(nb_calibration *c, const nb_plan_tensor *t, co
 
 static int keep_logits(void *user, size_t position, const float *logits) {
     nb_calibration *c = user;
-    size_t vocab = nb_model_hparams(c->model)->vocab_size, at = c->n_probed / c->window * c->window + position;
+    size_t vocab = nb_model_hparams(c->model)->vocab_size, at = c->n_probed / c->o.reading->window * c->o.reading->window + position;
     memcpy(c->exact + at * vocab, logits, vocab * sizeof *logits);
     c->n_probed++;
     return 0;
@@ -210,7 +111,7 @@ static int keep_logits(void *user, size_t position, const float *logits) {
 
 static int add_divergence(void *user, size_t position, const float *logits) {
     nb_calibration *c = user;
-    size_t vocab = nb_model_hparams(c->model)->vocab_size, at = c->n_probed / c->window * c->window + position;
+    size_t vocab = nb_model_hparams(c->model)->vocab_size, at = c->n_probed / c->o.reading->window * c->o.reading->window + position;
     const float *exact = c->exact + at * vocab;
     c->divergence += nb_divergence(exact, nb_log_sum_exp(exact, vocab), logits, nb_log_sum_exp(logits, vocab), vocab);
     c->n_probed++;
@@ -221,16 +122,16 @@ static int add_divergence(void *user, size_t position, const float *logits) {
 static nb_status probe(nb_calibration *c, size_t n, nb_logits_fn each, nb_error *err) {
     nb_status st = NB_OK;
     c->n_probed = 0;
-    for (size_t at = 0; !st && at < n; at += c->window) {
+    for (size_t at = 0; !st && at < n; at += c->o.reading->window) {
         nb_session_rewind(c->probe, 0);
-        st = nb_session_append(c->probe, c->ids.data + at, nb_min_size(c->window, n - at), each, c, err);
+        st = nb_session_append(c->probe, c->o.reading->ids.data + at, nb_min_size(c->o.reading->window, n - at), each, c, err);
     }
     return st;
 }
 
 static nb_status probe_exact(nb_calibration *c, size_t n, nb_error *err) {
     size_t vocab = nb_model_hparams(c->model)->vocab_size, bytes = n * vocab * sizeof *c->exact;
-    const nb_session_options o = {.n_ctx = (uint32_t)c->window, .n_chunk = CHUNK, .n_logits = CHUNK, .team = c->o.team};
+    const nb_session_options o = {.n_ctx = (uint32_t)c->o.reading->window, .n_chunk = CHUNK, .n_logits = CHUNK, .team = c->o.team};
     c->exact = nb_alloc(bytes);
     if (!c->exact) return nb_oom(err, "the exact model's logits", bytes);
     nb_status st = nb_session_create(&c->probe, c->model, &o, err);
@@ -240,7 +141,7 @@ static nb_status probe_exact(nb_calibration *c, size_t n, nb_error *err) {
 nb_status nb_calibration_divergence(nb_calibration *c, const nb_plan_tensor *t, const nb_weight *w, double *divergence,
                                     nb_error *err) {
     size_t most = PROBE_LOGITS / nb_model_hparams(c->model)->vocab_size;
-    size_t n = nb_min_size(c->ids.size, nb_min_size(PROBE_MOST, nb_max_size(PROBE_LEAST, most)));
+    size_t n = nb_min_size(c->o.reading->ids.size, nb_min_size(PROBE_MOST, nb_max_size(PROBE_LEAST, most)));
     nb_status st = c->probe ? NB_OK : probe_exact(c, n, err);
     if (st) return st;
     c->divergence = 0;
@@ -253,20 +154,14 @@ nb_status nb_calibration_divergence(nb_calibration *c, const nb_plan_tensor *t, 
     return st;
 }
 
-size_t nb_calibration_tokens(const nb_calibration *c) { return c->ids.size; }
-
 static nb_status prepare(nb_calibration *c, nb_error *err) {
-    const nb_hparams *h = nb_model_hparams(c->model);
-    c->window = nb_min_size(h->n_ctx, NB_CALIBRATE_WINDOW);
-    if (c->window < 2) return nb_fail(err, NB_ARGUMENT, "a model with a context of one token cannot be calibrated");
-    nb_status st = strcmp(c->o.text, NB_CALIBRATE_SELF) ? read_text(c, err) : sample_self(c, err);
     size_t widest = 0;
     for (size_t i = 0; i < c->plan->n; i++)
         if (product_of(c, &c->plan->tensors[i])) widest = nb_max_size(widest, (size_t)c->plan->tensors[i].spec.cols);
     c->observer = (nb_observer){.fn = nb_moments_observe, .user = &c->moments};
-    const nb_session_options o = {.n_ctx = (uint32_t)c->window, .n_chunk = CHUNK, .n_logits = CHUNK, .team = c->o.team,
+    const nb_session_options o = {.n_ctx = (uint32_t)c->o.reading->window, .n_chunk = CHUNK, .n_logits = CHUNK, .team = c->o.team,
                                   .observer = &c->observer};
-    if (!st) st = nb_session_create(&c->session, c->model, &o, err);
+    nb_status st = nb_session_create(&c->session, c->model, &o, err);
     return st ? st : nb_moments_create(&c->moments, nb_model_kernels(c->model), c->o.team, CHUNK, widest, err);
 }
 
@@ -292,6 +187,5 @@ void nb_calibration_free(nb_calibration *c) {
     nb_free(c->exact);
     nb_moments_free(&c->moments);
     nb_feedback_free(&c->feedback);
-    nb_ids_free(&c->ids);
     nb_free(c);
 }

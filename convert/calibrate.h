@@ -14,27 +14,25 @@
 #include "base/status.h"
 #include "base/team.h"
 #include "convert/plan.h"
+#include "convert/reading.h"
 #include "core/model.h"
 #include "quant/gptq.h"
 
 #define NB_CALIBRATE_BYTES (UINT64_C(2) << 30)
-enum { NB_CALIBRATE_TOKENS = 32768, NB_CALIBRATE_WINDOW = 2048 }; /* tokens read at most; of a window at most */
-#define NB_CALIBRATE_SELF "self"
 
 typedef struct nb_calibration nb_calibration;
 
 typedef struct nb_calibrate_options {
-    const char *text; /* a file's name, or NB_CALIBRATE_SELF for samples of the model itself */
+    const nb_reading *reading;   /* what the model reads; must outlive the calibration */
     nb_team *team;               /* may be NULL */
     const nb_progress *progress; /* may be NULL; units are tokens */
 } nb_calibrate_options;
 
 /* `model` is the checkpoint as f32 or as what else holds its weights exactly, and `plan` its plan; both must outlive
- * the calibration. NB_MISSING for a text and a model without a tokenizer, NB_ARGUMENT for a text with too few tokens. */
+ * the calibration. */
 nb_status nb_calibration_create(nb_calibration **c, nb_model *model, const nb_plan *plan,
                                 const nb_calibrate_options *o, nb_error *err);
 void nb_calibration_free(nb_calibration *c); /* accepts NULL */
-size_t nb_calibration_tokens(const nb_calibration *c);
 
 /* The factors of a matrix of the plan, valid until the next call; NULL for what is no product's matrix (an embedding).
  * Tensors are asked for in the plan's order; any other lets the model read the text again. */

@@ -20,6 +20,7 @@
 #include "convert/hash.h"
 #include "convert/names.h"
 #include "convert/plan.h"
+#include "convert/reading.h"
 #include "convert/rope.h"
 #include "convert/synthetic.h"
 #include "convert/tok.h"
@@ -45,6 +46,7 @@ typedef struct job {
     nb_emit emit;
     nb_convert_list list; /* of the tensors written so far */
     nb_model *exact;             /* while calibrating: the checkpoint, converted exactly */
+    nb_reading reading;          /* what it reads then */
     nb_calibration *calibration;
     nb_hasher *hasher; /* NULL: weights are made up, and their hash is 0 */
     uint64_t source_bytes, source_hash, plan_bytes;
@@ -287,14 +289,16 @@ static nb_status calibrate(job *j, const char *source, const char *target) {
     bool quantized = false;
     for (size_t i = 0; i < j->plan.n; i++) quantized = quantized || nb_types[j->plan.tensors[i].type].scaled;
     if (!quantized) return nb_fail(j->err, NB_ARGUMENT, "there is nothing to calibrate: no matrix would be quantized");
-    const nb_calibrate_options how = {.text = calibration_text(o), .team = o->team, .progress = o->progress};
+    const char *read = calibration_text(o);
+    const nb_calibrate_options how = {.reading = &j->reading, .team = o->team, .progress = o->progress};
     nb_status st = nb_exact_open(&j->exact, source, target, o, &j->plan, j->err);
+    if (!st) st = nb_reading_make(&j->reading, j->exact, read, NB_CALIBRATE_TOKENS, o->team, o->progress, j->err);
     if (!st) st = nb_calibration_create(&j->calibration, j->exact, &j->plan, &how, j->err);
     if (st) return st;
     char text[160];
-    bool self = !strcmp(how.text, NB_CALIBRATE_SELF);
-    snprintf(text, sizeof text, "calibrating with %zu tokens of %s", nb_calibration_tokens(j->calibration),
-             self ? "the model's own samples" : nb_name_base(how.text));
+    bool self = !strcmp(read, NB_CALIBRATE_SELF);
+    snprintf(text, sizeof text, "calibrating with %zu tokens of %s", j->reading.ids.size,
+             self ? "the model's own samples" : nb_name_base(read));
     say(j, text);
     return NB_OK;
 }
@@ -367,6 +371,7 @@ nb_status nb_convert(const char *source, const char *target, const nb_convert_op
     if (!st && options->list) *options->list = j.list;
     else nb_convert_list_free(&j.list);
     nb_calibration_free(j.calibration);
+    nb_reading_free(&j.reading);
     nb_model_free(j.exact);
     nb_hasher_free(j.hasher);
     nb_writer_close(j.writer);
