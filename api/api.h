@@ -31,14 +31,23 @@ struct nibble_session {
     nb_row_state state; /* how the last generation would go on; zeroed when the text has changed since */
 };
 
-/* What the caller knows of its options, over the defaults in *to. NB_ARGUMENT for a struct that does not say its size. */
+/* What the caller knows of its options, over the defaults in *to. NB_ARGUMENT for a struct that does not say its size,
+ * NB_UNSUPPORTED for one of a newer version of which more is used than is known here. */
 static inline nb_status read_options(void *to, size_t size, const void *from, nb_error *err) {
-    size_t known = 0;
+    size_t given = 0;
     if (!from) return NB_OK;
-    memcpy(&known, from, sizeof known);
-    if (known < sizeof known) return nb_fail(err, NB_ARGUMENT, "options whose size is %zu: begin with their _INIT", known);
-    memcpy(to, from, nb_min_size(known, size));
+    memcpy(&given, from, sizeof given);
+    if (given < sizeof given) return nb_fail(err, NB_ARGUMENT, "options whose size is %zu: begin with their _INIT", given);
+    for (size_t i = size; i < given; i++)
+        if (((const char *)from)[i])
+            return nb_fail(err, NB_UNSUPPORTED, "options of %zu bytes, of which byte %zu is set; this version knows %zu", given, i, size);
+    memcpy(to, from, nb_min_size(given, size));
     return NB_OK;
+}
+
+/* Something of the caller's that must be there when there are n > 0 of it. */
+static inline nb_status need(const void *given, size_t n, const char *what, nb_error *err) {
+    return given || !n ? NB_OK : nb_fail(err, NB_ARGUMENT, "%s: NULL was given", what);
 }
 
 /* Give n items out to a caller who has room for `capacity`. */

@@ -88,6 +88,9 @@ static nb_status read_how(const nibble_generate_options *given, nb_generate_opti
     *bias = NULL;
     nb_status st = read_options(&o, sizeof o, given, err);
     if (st) return st;
+    st = need(o.stops, o.n_stops, "stop texts", err);
+    if (!st) st = need(o.stop_tokens, o.n_stop_tokens, "stop tokens", err);
+    if (st) return st;
     *resume = o.resume;
     *how = (nb_generate_options){.stream = o.stream,
                                  .max_tokens = o.max_tokens,
@@ -184,12 +187,14 @@ typedef struct work {
 } work;
 
 static nb_status count_texts(const nibble_prompt *prompts, size_t n_prompts, size_t *n, size_t *longest, nb_error *err) {
+    nb_status st = need(prompts, n_prompts, "prompts", err);
     *n = *longest = 0;
-    for (size_t i = 0; i < n_prompts; i++) {
+    for (size_t i = 0; !st && i < n_prompts; i++) {
+        st = need(prompts[i].ids, prompts[i].n, "a prompt's tokens", err);
         *n += prompts[i].n_texts;
         *longest = nb_max_size(*longest, prompts[i].n);
     }
-    if (*n && *n <= INT32_MAX) return NB_OK;
+    if (st || (*n && *n <= INT32_MAX)) return st;
     return nb_fail(err, NB_ARGUMENT, "%zu texts were asked for; possible are 1 to %d", *n, INT32_MAX);
 }
 
@@ -274,10 +279,11 @@ nibble_status nibble_generate_batch(const nibble_model *model, const nibble_prom
     nb_error *err = err_of(error);
     work w = {.prompts = prompts, .n_prompts = n_prompts, .column = column, .user = user};
     size_t n = 0, longest = 0;
-    int ignored;
+    int resume = 0;
     if (texts) *texts = NULL;
     nb_status st = count_texts(prompts, n_prompts, &n, &longest, err);
-    if (!st) st = read_how(options, &w.how, &w.bias, &ignored, err);
+    if (!st) st = read_how(options, &w.how, &w.bias, &resume, err);
+    if (!st && resume) st = nb_fail(err, NB_ARGUMENT, "resume is for nibble_generate: a batch has nothing to resume");
     if (!st && !(w.texts = texts_create(n, err))) st = NB_MEMORY;
     if (!st) st = open_engine(&w, model, batch, longest, err);
     if (!st) st = join(&w, err);

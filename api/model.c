@@ -35,7 +35,8 @@ nibble_status nibble_model_open(nibble_model **model, const char *path, const ni
     *model = NULL;
     nibble_model *m = nb_calloc(1, sizeof *m);
     if (!m) return status_of(nb_oom(err, "a model", sizeof *m));
-    nb_status st = read_options(&o, sizeof o, options, err);
+    nb_status st = need(path, 1, "the model's path", err);
+    if (!st) st = read_options(&o, sizeof o, options, err);
     m->threads = o.threads;
     if (!st && o.threads > NB_TEAM_MAX)
         st = nb_fail(err, NB_ARGUMENT, "%u threads were asked for; at most %d are possible", o.threads, NB_TEAM_MAX);
@@ -70,6 +71,8 @@ const char *nibble_model_provenance(const nibble_model *model) { return model->p
 const char *nibble_hparam_name(size_t i) { return i < nb_hparam_count ? nb_hparam_list[i].name : NULL; }
 
 nibble_status nibble_model_hparam(const nibble_model *model, const char *name, double *value, nibble_error *error) {
+    nb_status st = need(name, 1, "a hyperparameter's name", err_of(error));
+    if (st) return status_of(st);
     for (size_t i = 0; i < nb_hparam_count; i++) {
         const nb_hparam_info *p = &nb_hparam_list[i];
         const char *field = (const char *)nb_model_hparams(model->m) + p->offset;

@@ -62,7 +62,8 @@ static void forget_state(nibble_session *s) {
 nibble_status nibble_session_append(nibble_session *session, const int32_t *ids, size_t n, nibble_logits_fn each, void *user,
                                     nibble_error *error) {
     uint32_t before = nb_session_length(session->s);
-    nb_status st = nb_session_append(session->s, ids, n, each, user, err_of(error));
+    nb_status st = need(ids, n, "tokens to append", err_of(error));
+    if (!st) st = nb_session_append(session->s, ids, n, each, user, err_of(error));
     if (nb_session_length(session->s) == before) return status_of(st);
     session->has_logits = !each && !st;
     forget_state(session);
@@ -85,7 +86,8 @@ uint32_t nibble_session_rewind(nibble_session *session, uint32_t length) {
 
 nibble_status nibble_session_save(nibble_session *session, const char *path, nibble_error *error) {
     nb_saved saved = {.state = session->state};
-    nb_status st = nb_ids_append(&saved.ids, nibble_session_ids(session), nibble_session_length(session), err_of(error));
+    nb_status st = need(path, 1, "the saved session's path", err_of(error));
+    if (!st) st = nb_ids_append(&saved.ids, nibble_session_ids(session), nibble_session_length(session), err_of(error));
     if (!st) st = nb_session_save(session->s, &saved, path, err_of(error));
     nb_ids_free(&saved.ids);
     return status_of(st);
@@ -93,7 +95,9 @@ nibble_status nibble_session_save(nibble_session *session, const char *path, nib
 
 nibble_status nibble_session_restore(nibble_session *session, const char *path, nibble_error *error) {
     nb_saved saved = {0};
-    nb_status st = nb_session_load(session->s, path, &saved, err_of(error));
+    nb_status st = need(path, 1, "the saved session's path", err_of(error));
+    if (!st) st = nb_session_load(session->s, path, &saved, err_of(error));
+    else nb_session_rewind(session->s, 0);
     session->has_logits = !st;
     forget_state(session);
     if (!st) {
@@ -110,6 +114,7 @@ nb_status api_sampling(const nibble_sampling *given, nb_sampler_params *p, nb_lo
     nibble_sampling o = NIBBLE_SAMPLING_INIT;
     *bias = NULL;
     nb_status st = read_options(&o, sizeof o, given, err);
+    if (!st) st = need(o.bias, o.n_bias, "biases", err);
     if (!st && o.n_bias) {
         *bias = nb_calloc(o.n_bias, sizeof **bias);
         if (!*bias) return nb_oom(err, "biases", o.n_bias * sizeof **bias);

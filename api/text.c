@@ -21,9 +21,12 @@ nibble_status nibble_tokenize(const nibble_model *model, const char *text, size_
     if (!t) return NIBBLE_MISSING;
     nb_ids found = {0};
     unsigned how = 0;
+    nb_status st = need(text, n, "a text", err);
+    if (!st && flags & ~(unsigned)(NIBBLE_TOKENIZE_CONTROL | NIBBLE_TOKENIZE_ENDS))
+        st = nb_fail(err, NB_ARGUMENT, "0x%x are no flags of tokenizing", flags);
     if (flags & NIBBLE_TOKENIZE_CONTROL) how |= NB_TOKENIZE_CONTROL;
     if (flags & NIBBLE_TOKENIZE_ENDS) how |= NB_TOKENIZE_ENDS;
-    nb_status st = nb_tokenize_as(t, text, n, how, &found, err);
+    if (!st) st = nb_tokenize_as(t, text, n, how, &found, err);
     if (!st) st = give(ids, capacity, found.data, found.size, sizeof *ids, n_ids, err);
     nb_ids_free(&found);
     return status_of(st);
@@ -35,7 +38,7 @@ nibble_status nibble_detokenize(const nibble_model *model, const int32_t *ids, s
     const nb_tokenizer *t = api_tokenizer(model, err);
     if (!t) return NIBBLE_MISSING;
     nb_buf bytes = {0};
-    nb_status st = NB_OK;
+    nb_status st = need(ids, n_ids, "token ids", err);
     for (size_t i = 0; !st && i < n_ids; i++) st = check_id(model, ids[i], err);
     if (!st) nb_detokenize(t, ids, n_ids, false, true, &bytes);
     if (bytes.failed) st = nb_oom(err, "a text", bytes.size);
@@ -46,7 +49,7 @@ nibble_status nibble_detokenize(const nibble_model *model, const int32_t *ids, s
 
 int32_t nibble_control_token(const nibble_model *model, const char *text) {
     const nb_tokenizer *t = nb_model_tokenizer(model->m);
-    int32_t id = t ? nb_vocab_special(nb_tokenizer_vocab(t), text) : NB_NO_TOKEN;
+    int32_t id = t && text ? nb_vocab_special(nb_tokenizer_vocab(t), text) : NB_NO_TOKEN;
     return id != NB_NO_TOKEN && nb_token_special_text(t, id) ? id : -1;
 }
 
@@ -153,7 +156,8 @@ nibble_status nibble_chat_render(const nibble_model *model, const char *style, c
     const nb_chat_style *how = nb_chat_style_find(name);
     if (!how) return status_of(nb_fail(err, NB_UNSUPPORTED, "the chat style '%s' is not known", name));
     nb_ids found = {0};
-    nb_status st = check_order(messages, n_messages, err);
+    nb_status st = need(messages, n_messages, "messages", err);
+    if (!st) st = check_order(messages, n_messages, err);
     if (!st) st = render(how, t, messages, n_messages, &found, err);
     if (!st) st = give(ids, capacity, found.data, found.size, sizeof *ids, n_ids, err);
     nb_ids_free(&found);

@@ -42,7 +42,7 @@ struct nb_sampler {
 };
 
 const nb_sampler_params nb_sampler_defaults = {
-    .temperature = 0.8F, .top_k = 50, .top_p = 1, .repeat_penalty = 1, .repeat_last_n = 64, .seed = 42};
+    .temperature = 0.8F, .top_p = 1, .repeat_penalty = 1, .repeat_last_n = 64};
 
 /* A distance at which weights are 0, and still a number. */
 #define FARTHEST 1e30F

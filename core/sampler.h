@@ -44,7 +44,7 @@ typedef struct nb_sampler_params {
     const nb_logit_bias *bias; /* [n_bias], copied by nb_sampler_create; biases of the same token add up */
     size_t n_bias;
 } nb_sampler_params;
-/* Temperature 0.8, top-k 50 and a window of 64, the rest off; seed 42 as nanochat's. */
+/* Temperature 0.8 and a window of 64, the rest off; seed 0. */
 extern const nb_sampler_params nb_sampler_defaults;
 
 /* NB_ARGUMENT when a parameter is out of its range. */

@@ -8,12 +8,15 @@
  *   NULL or as they were. Nothing prints, exits or aborts.
  * Ownership. What a function with `_create` or `_open` in its name, or with a `nibble_texts **`, gives out belongs to the
  *   caller and goes with the matching `_free` or `_close`, which accept NULL. Pointers that are `const` stay the object's; how
- *   long they live is said where they are given. What is passed in is copied, unless said otherwise.
+ *   long they live is said where they are given. What is passed in is copied, unless said otherwise. Objects and what receives
+ *   a result must be there; an array of 0 may be NULL, other data that is NULL is NIBBLE_ARGUMENT.
  * Threads. A model is immutable: any number of threads may use it at once. Every other object belongs to one thread at a
  *   time; different objects, also of one model, may be used at the same time. A model outlives what was made from it.
  * Text is UTF-8 with an explicit length in bytes. Token ids are from 0 to the vocabulary's size - 1.
  * Options. A struct of options begins with its size, which says what version of it the caller knows: start with the macro
- *   NIBBLE_..._INIT, which also sets the defaults, and change members. NULL instead of a pointer to options: the defaults.
+ *   NIBBLE_..._INIT, which also sets the defaults, and change members. NULL instead of a pointer to options: the defaults,
+ *   which are those of `nibble run`. Members that a newer header has, and the library does not know, must be 0, else the
+ *   status is NIBBLE_UNSUPPORTED.
  * Versions. MAJOR changes when a program that worked may not work any more, MINOR when something is added. As long as MAJOR
  *   is 0, MINOR may do both. */
 #ifndef NIBBLE_H
@@ -102,7 +105,7 @@ enum {
 };
 
 /* The ids of text[n], any bytes. *n_ids becomes how many there are; ids[capacity] receives them when they fit, else the
- * status is NIBBLE_LIMIT and ids is not touched (it may be NULL with capacity 0). */
+ * status is NIBBLE_LIMIT and ids is not touched (it may be NULL with capacity 0). NIBBLE_ARGUMENT for unknown flags. */
 NIBBLE_API nibble_status nibble_tokenize(const nibble_model *model, const char *text, size_t n, unsigned flags, int32_t *ids,
                                          size_t capacity, size_t *n_ids, nibble_error *error);
 
@@ -155,12 +158,14 @@ typedef struct nibble_session_options {
     size_t size;
     uint32_t context; /* room for so many tokens; 0: nibble_model_context */
     uint32_t threads; /* that work for the session; 0: as many as for the model */
-    nibble_kv keys, values; /* types in which the cache remembers; f32 is exact */
+    /* Types in which the cache remembers. q8 takes a quarter of the memory of f32 and is the fastest; it costs less than
+     * weights in q8 do (docs/api.md). f32 is for measuring: logits are then those of the model's own arithmetic. */
+    nibble_kv keys, values;
     uint32_t ahead;   /* most tokens that generation may draft ahead (`lookup` below); memory for their logits is taken */
     nibble_overflow overflow;
 } nibble_session_options;
 #define NIBBLE_SESSION_OPTIONS_INIT \
-    { sizeof(nibble_session_options), 0, 0, NIBBLE_KV_F32, NIBBLE_KV_F32, 0, NIBBLE_OVERFLOW_STOP }
+    { sizeof(nibble_session_options), 0, 0, NIBBLE_KV_Q8, NIBBLE_KV_Q8, 0, NIBBLE_OVERFLOW_STOP }
 
 typedef struct nibble_session nibble_session;
 NIBBLE_API nibble_status nibble_session_create(nibble_session **session, const nibble_model *model,
@@ -215,7 +220,7 @@ typedef struct nibble_sampling {
     uint32_t min_keep;             /* that typical_p, top_p and min_p leave */
     uint64_t seed;
 } nibble_sampling;
-#define NIBBLE_SAMPLING_INIT { sizeof(nibble_sampling), NULL, 0, 1.0f, 0.0f, 0.0f, 64, 0.8f, 50, 1.0f, 1.0f, 0.0f, 1, 42 }
+#define NIBBLE_SAMPLING_INIT { sizeof(nibble_sampling), NULL, 0, 1.0f, 0.0f, 0.0f, 64, 0.8f, 0, 1.0f, 1.0f, 0.0f, 1, 0 }
 
 /* A sampler for logits of the caller's choice. `stream` tells texts with the same seed apart. NIBBLE_ARGUMENT when a parameter
  * is out of its range. */
@@ -250,7 +255,7 @@ typedef struct nibble_generate_options {
     int ignore_stop_tokens;          /* the vocabulary's */
     int tools;                       /* run the tools that the vocabulary has control tokens for */
     uint32_t lookup;                 /* draft so many tokens ahead where the text repeats itself; changes no result */
-    int resume;                      /* nibble_generate: go on where the session's last generation stopped, also before it
+    int resume;                      /* nibble_generate only: go on where the session's last generation stopped, also before it
                                       * was saved: in its random stream, in a tool's call or result. NIBBLE_ARGUMENT when
                                       * there is none, or tokens were appended or forgotten since */
 } nibble_generate_options;
@@ -275,7 +280,7 @@ typedef int (*nibble_column_fn)(void *user, const nibble_item *items, size_t n);
 /* Generated texts. Arrays live as long as the object. */
 typedef struct nibble_texts nibble_texts;
 NIBBLE_API void nibble_texts_free(nibble_texts *texts);
-NIBBLE_API size_t nibble_texts_count(const nibble_texts *texts);
+NIBBLE_API size_t nibble_texts_count(const nibble_texts *texts); /* i below is less than this */
 /* The whole sequence of text i, prompt included, without the stop token; and for each token 1 where it was sampled, 0 where it
  * was prompt or forced. *n is their length; n may be NULL. */
 NIBBLE_API const int32_t *nibble_texts_ids(const nibble_texts *texts, size_t i, size_t *n);

@@ -84,6 +84,8 @@ static void versions_and_models(void **state) {
     ok(nibble_model_open(&other, model_path, &larger.known, error));
     assert_string_equal(nibble_model_isa(other), "scalar");
     nibble_model_close(other);
+    larger.unknown[sizeof larger.unknown - 1] = 1;
+    refused(nibble_model_open(&other, model_path, &larger.known, error), NIBBLE_UNSUPPORTED, "this version knows");
     nibble_model_close(NULL);
     assert_int_equal(nibble_error_status(NULL), NIBBLE_OK);
     assert_string_equal(nibble_error_text(NULL), "");
@@ -427,7 +429,7 @@ static void saved_sessions(void **state) {
 
     char dir[DEMO_PATH], *scratch = unit_scratch_new();
     char path[UNIT_PATH];
-    nibble_session_options q8 = NIBBLE_SESSION_OPTIONS_INIT;
+    nibble_session_options f16 = NIBBLE_SESSION_OPTIONS_INIT;
     engine e = {0};
     engine_open(&e, demo_dir(&demo_models[2], dir), demo_models[2].setting, NB_TYPE_Q4, scratch);
     engine_close(&e);
@@ -435,9 +437,9 @@ static void saved_sessions(void **state) {
     ok(nibble_session_create(&t, other, NULL, error));
     refused(nibble_session_restore(t, file, error), NIBBLE_ARGUMENT, "another model");
     nibble_session_free(t);
-    q8.keys = NIBBLE_KV_Q8;
-    ok(nibble_session_create(&t, model, &q8, error));
-    refused(nibble_session_restore(t, file, error), NIBBLE_ARGUMENT, "keys in f32");
+    f16.keys = NIBBLE_KV_F16;
+    ok(nibble_session_create(&t, model, &f16, error));
+    refused(nibble_session_restore(t, file, error), NIBBLE_ARGUMENT, "keys in q8");
     assert_int_equal(nibble_session_length(t), 0);
     assert_null(nibble_session_logits(t));
     refused(nibble_session_save(t, file, error), NIBBLE_ARGUMENT, "0 tokens");
@@ -491,6 +493,49 @@ static void batches(void **state) {
     assert_null(none);
 }
 
+/* Data that should be there, and is not. */
+static void nothing_given(void **state) {
+    (void)state;
+    int32_t ids[4] = {1, 2, 3, 4};
+    char text[8];
+    size_t n;
+    double value;
+    nibble_model *none;
+    nibble_session *s;
+    nibble_sampler *sampler;
+    nibble_sampling how = NIBBLE_SAMPLING_INIT;
+    nibble_generate_options options = NIBBLE_GENERATE_OPTIONS_INIT;
+    const nibble_prompt prompt = {ids, 4, 1}, empty = {NULL, 4, 1};
+    ok(nibble_session_create(&s, model, NULL, error));
+    ok(nibble_session_append(s, NULL, 0, NULL, NULL, error));
+    refused(nibble_session_append(s, NULL, 3, NULL, NULL, error), NIBBLE_ARGUMENT, "tokens to append: NULL");
+    ok(nibble_session_append(s, ids, 4, NULL, NULL, error));
+    refused(nibble_session_save(s, NULL, error), NIBBLE_ARGUMENT, "NULL");
+    refused(nibble_model_open(&none, NULL, NULL, error), NIBBLE_ARGUMENT, "path: NULL");
+    refused(nibble_model_hparam(model, NULL, &value, error), NIBBLE_ARGUMENT, "NULL");
+    assert_int_equal(nibble_control_token(model, NULL), -1);
+    ok(nibble_tokenize(model, NULL, 0, 0, NULL, 0, &n, error));
+    refused(nibble_tokenize(model, NULL, 3, 0, ids, 4, &n, error), NIBBLE_ARGUMENT, "a text: NULL");
+    refused(nibble_tokenize(model, "a", 1, 8, ids, 4, &n, error), NIBBLE_ARGUMENT, "0x8");
+    refused(nibble_detokenize(model, NULL, 3, text, sizeof text, &n, error), NIBBLE_ARGUMENT, "token ids: NULL");
+    refused(nibble_chat_render(model, NULL, NULL, 1, ids, 4, &n, error), NIBBLE_ARGUMENT, "messages: NULL");
+    refused(nibble_generate_batch(model, NULL, 1, NULL, NULL, NULL, NULL, NULL, error), NIBBLE_ARGUMENT, "prompts: NULL");
+    refused(nibble_generate_batch(model, &empty, 1, NULL, NULL, NULL, NULL, NULL, error), NIBBLE_ARGUMENT, "tokens: NULL");
+    options.resume = 1;
+    refused(nibble_generate_batch(model, &prompt, 1, NULL, &options, NULL, NULL, NULL, error), NIBBLE_ARGUMENT, "resume");
+    options.resume = 0;
+    options.n_stops = 1;
+    refused(nibble_generate(s, &options, NULL, NULL, NULL, error), NIBBLE_ARGUMENT, "stop texts: NULL");
+    options.n_stops = 0;
+    options.n_stop_tokens = 1;
+    refused(nibble_generate(s, &options, NULL, NULL, NULL, error), NIBBLE_ARGUMENT, "stop tokens: NULL");
+    how.n_bias = 2;
+    refused(nibble_sampler_create(&sampler, model, &how, 0, error), NIBBLE_ARGUMENT, "biases: NULL");
+    refused(nibble_session_restore(s, NULL, error), NIBBLE_ARGUMENT, "NULL");
+    assert_int_equal(nibble_session_length(s), 0);
+    nibble_session_free(s);
+}
+
 static void memory_runs_out(void **state) {
     (void)state;
     int32_t ids[100];
@@ -525,7 +570,7 @@ int main(void) {
         cmocka_unit_test(versions_and_models), cmocka_unit_test(text_and_tokens), cmocka_unit_test(conversations),
         cmocka_unit_test(sessions),            cmocka_unit_test(generation),      cmocka_unit_test(samplers),
         cmocka_unit_test(saved_sessions),      cmocka_unit_test(batches),
-        cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(nothing_given),       cmocka_unit_test(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -209,6 +209,41 @@ static void test_own_divergence(void **state) {
     }
 }
 
+/* What keys and values in q8 cost: mean KL divergence from the same weights, in f32, with keys and values in f32. */
+static void check_cache(const char *name, const char *source, const char *setting, const json_t *ids_json, const char *scratch) {
+    static const double most = 3e-4;
+    nb_error err = {0};
+    size_t n;
+    double kl;
+    int32_t *ids = ids_of(ids_json, &n);
+    engine exact = {0};
+    engine_open(&exact, source, setting, NB_TYPE_F32, scratch);
+    engine q8 = exact;
+    nb_session_options how = {.team = exact.team, .kv = {NB_KV_Q8, NB_KV_Q8}};
+    if (nb_session_create(&q8.session, exact.model, &how, &err)) fail_msg("%s: %s", name, err.text);
+    (void)windowed(&exact, &q8, ids, n, &kl);
+    print_message("%s: mean KL of keys and values in q8 %.2e\n", name, kl);
+    if (!(kl > 0 && kl < most)) fail_msg("%s: mean KL of keys and values in q8 is %g", name, kl);
+    nb_session_free(q8.session);
+    engine_close(&exact);
+    nb_free(ids);
+}
+
+static void test_cache_divergence(void **state) {
+    static const char nanochat_2026[] = NIBBLE_TEST_DATA "/models/families/nanochat-march14"; /* tiny, not trained */
+    if (unit_quick()) skip();
+    for (size_t i = 0; i < DEMO_MODELS; i++) {
+        char dir[DEMO_PATH];
+        json_t *heldout = read_json(demo_dir(&demo_models[i], dir), "heldout_ce.json");
+        check_cache(demo_models[i].name, dir, demo_models[i].setting, json_object_get(heldout, "ids"), *state);
+        json_decref(heldout);
+    }
+    json_t *golden = read_json(nanochat_2026, "golden.json"), *prompts = json_object_get(golden, "prompts");
+    const json_t *last = json_array_get(prompts, json_array_size(prompts) - 1);
+    check_cache("nanochat of 2026", nanochat_2026, NULL, json_object_get(last, "ids"), *state);
+    json_decref(golden);
+}
+
 /* ---- a tiny model of every family, in the form that the library which defines it writes ---- */
 
 static void check_family(const char *root, const char *name, const char *scratch) {
@@ -330,6 +365,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_own_logits),
         cmocka_unit_test(test_own_divergence),
+        cmocka_unit_test(test_cache_divergence),
         cmocka_unit_test(test_families),
         cmocka_unit_test(test_others),
     };

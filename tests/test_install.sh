@@ -40,7 +40,7 @@ cp alone.c alone.cc
 warnings=(-Wall -Wextra -Wpedantic -Wconversion -Wstrict-prototypes -Werror)
 "$cc" -std=c11 "${warnings[@]}" -I"$prefix/include" -fsyntax-only alone.c
 if command -v c++ >/dev/null; then
-    printf '#include <nibble.h>\nint main() { nibble_sampling s = NIBBLE_SAMPLING_INIT; return s.top_k != 50; }\n' >alone.cc
+    printf '#include <nibble.h>\nint main() { nibble_sampling s = NIBBLE_SAMPLING_INIT; return s.top_p < 1; }\n' >alone.cc
     c++ -std=c++17 -Wall -Wextra -Wpedantic -Wconversion -Werror -I"$prefix/include" -fsyntax-only alone.cc
 fi
 
@@ -71,6 +71,8 @@ cmake -S project -B project/build -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPIL
 cmake --build project/build >cmake.log 2>&1 || fail "$(cat cmake.log)"
 run project/build/example two.txt
 diff one.txt two.txt || fail 'the two programs say different things'
+"$build/nibble" run model.nbl -p 'Once there was a girl' --temp 0.5 -n 40 >run.txt
+sed '$d' one.txt | diff - run.txt || fail 'the defaults of the interface are not those of nibble run'
 
 # Errors are sentences.
 ! LD_LIBRARY_PATH=$libdir DYLD_LIBRARY_PATH=$libdir ./by_pkgconfig none.nbl x 2>error.txt || fail 'a missing file is no error'
