@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "core/generate.h"
 #include "core/model.h"
+#include "core/tools.h"
 #include "include/nibble.h"
 
 struct nibble_error {
@@ -69,5 +70,8 @@ nb_status api_session_options(const nibble_model *model, const nibble_session_op
 
 /* The core's parameters; *bias is a copy that they point to, for nb_free. */
 nb_status api_sampling(const nibble_sampling *given, nb_sampler_params *p, nb_logit_bias **bias, nb_error *err);
+
+/* The core's rows of the caller's tools, for nb_free; they point to `given`, which must outlive them. */
+nb_status api_tools(const nibble_model *model, const nibble_tool *given, size_t n, nb_tool **tools, nb_error *err);
 
 #endif

@@ -82,26 +82,40 @@ const char *nibble_finish_name(nibble_finish finish) {
 
 /* ---- options */
 
-static nb_status read_how(const nibble_generate_options *given, nb_generate_options *how, nb_logit_bias **bias, int *resume,
-                          nb_error *err) {
+/* What a caller asks for, in the terms of the core. */
+typedef struct request { /* zeroed, then read_request; request_free */
+    nb_generate_options core;
+    nb_logit_bias *bias;
+    nb_tool *tools;
+    bool resume;
+} request;
+
+static void request_free(request *r) {
+    nb_free(r->bias);
+    nb_free(r->tools);
+}
+
+static nb_status read_request(const nibble_model *model, const nibble_generate_options *given, request *r,
+                              nb_error *err) {
     nibble_generate_options o = NIBBLE_GENERATE_OPTIONS_INIT;
-    *bias = NULL;
     nb_status st = read_options(&o, sizeof o, given, err);
-    if (st) return st;
-    st = need(o.stops, o.n_stops, "stop texts", err);
+    if (!st) st = need(o.stops, o.n_stops, "stop texts", err);
     if (!st) st = need(o.stop_tokens, o.n_stop_tokens, "stop tokens", err);
+    if (!st) st = api_tools(model, o.own_tools, o.n_own_tools, &r->tools, err);
     if (st) return st;
-    *resume = o.resume;
-    *how = (nb_generate_options){.stream = o.stream,
-                                 .max_tokens = o.max_tokens,
-                                 .stops = o.stops,
-                                 .n_stops = o.n_stops,
-                                 .stop_tokens = o.stop_tokens,
-                                 .n_stop_tokens = o.n_stop_tokens,
-                                 .ignore_stop_tokens = o.ignore_stop_tokens != 0,
-                                 .tools = o.tools != 0,
-                                 .lookup = o.lookup};
-    return api_sampling(o.sampling, &how->sampling, bias, err);
+    r->resume = o.resume != 0;
+    r->core = (nb_generate_options){.stream = o.stream,
+                                    .max_tokens = o.max_tokens,
+                                    .stops = o.stops,
+                                    .n_stops = o.n_stops,
+                                    .stop_tokens = o.stop_tokens,
+                                    .n_stop_tokens = o.n_stop_tokens,
+                                    .ignore_stop_tokens = o.ignore_stop_tokens != 0,
+                                    .tools = o.tools != 0,
+                                    .own_tools = r->tools,
+                                    .n_own_tools = o.n_own_tools,
+                                    .lookup = o.lookup};
+    return api_sampling(o.sampling, &r->core.sampling, &r->bias, err);
 }
 
 static nibble_item item_of(const nb_step *step, const nb_generated *g, size_t index, bool done) {
@@ -137,29 +151,27 @@ static void keep_state(nibble_session *s, nb_generated *g) {
 nibble_status nibble_generate(nibble_session *session, const nibble_generate_options *options, nibble_column_fn column,
                               void *user, nibble_texts **texts, nibble_error *error) {
     nb_error *err = err_of(error);
-    nb_generate_options how;
-    nb_logit_bias *bias = NULL;
+    request r = {0};
     nb_ids prompt = {0};
     if (texts) *texts = NULL;
     if (!session->has_logits) return status_of(nb_fail(err, NB_ARGUMENT, "nothing to continue: the session has no logits"));
     nibble_texts *found = texts_create(1, err);
     if (!found) return NIBBLE_MEMORY;
     listener l = {.column = column, .user = user, .g = &found->t[0].g};
-    int resume = 0;
-    nb_status st = read_how(options, &how, &bias, &resume, err);
-    if (!st && resume) {
-        if (nb_row_state_kept(&session->state)) how.resume = &session->state;
+    nb_status st = read_request(session->model, options, &r, err);
+    if (!st && r.resume) {
+        if (nb_row_state_kept(&session->state)) r.core.resume = &session->state;
         else st = nb_fail(err, NB_ARGUMENT, "nothing to resume: no generation has come to this text");
     }
     if (!st && column) {
-        how.step = listen;
-        how.user = &l;
+        r.core.step = listen;
+        r.core.user = &l;
     }
     if (!st) st = nb_ids_append(&prompt, nibble_session_ids(session), nibble_session_length(session), err);
-    if (!st) st = nb_generate(session->s, prompt.data, prompt.size, &how, &found->t[0].g, err);
+    if (!st) st = nb_generate(session->s, prompt.data, prompt.size, &r.core, &found->t[0].g, err);
     if (!st) st = complete(&found->t[0], prompt.data, prompt.size, err);
     if (!st) keep_state(session, &found->t[0].g);
-    nb_free(bias);
+    request_free(&r);
     nb_ids_free(&prompt);
     if (!st && texts) *texts = found;
     else nibble_texts_free(found);
@@ -173,8 +185,7 @@ enum { ROWS_MOST = 64 };
 typedef struct work {
     nb_engine *engine;
     nb_team *team;
-    nb_generate_options how;
-    nb_logit_bias *bias;
+    request request;
     const nibble_prompt *prompts;
     size_t n_prompts, prompt; /* at work: texts of those before it have joined */
     uint32_t sample;          /* of it have joined */
@@ -208,7 +219,7 @@ static nb_status open_engine(work *w, const nibble_model *model, const nibble_ba
     if (!st) st = api_session_options(model, o.session, &how, err);
     w->team = how.team;
     w->n_rows = (uint32_t)nb_min_size(o.rows ? o.rows : ROWS_MOST, w->texts->n);
-    how.n_logits = w->n_rows + (uint32_t)nb_min_size((size_t)w->how.lookup * w->n_rows, NB_LOOKUP_MAX);
+    how.n_logits = w->n_rows + (uint32_t)nb_min_size((size_t)w->request.core.lookup * w->n_rows, NB_LOOKUP_MAX);
     if (w->texts->n > w->n_rows) how.n_prefix = (uint32_t)nb_div_up(longest, 64);
     if (!st) st = nb_engine_create(&w->engine, model->m, w->n_rows, &how, err);
     if (st) return st;
@@ -226,7 +237,7 @@ static nb_status join(work *w, nb_error *err) {
         nb_generated *generated[ROWS_MOST];
         uint32_t rows[ROWS_MOST], n = 0, most = (uint32_t)nb_min_size(ROWS_MOST, nb_engine_free_rows(w->engine));
         for (; n < most && n < p->n_texts - w->sample; n++) {
-            how[n] = w->how;
+            how[n] = w->request.core;
             how[n].stream += w->sample + n;
             generated[n] = &w->texts->t[w->joined + n].g;
         }
@@ -279,11 +290,10 @@ nibble_status nibble_generate_batch(const nibble_model *model, const nibble_prom
     nb_error *err = err_of(error);
     work w = {.prompts = prompts, .n_prompts = n_prompts, .column = column, .user = user};
     size_t n = 0, longest = 0;
-    int resume = 0;
     if (texts) *texts = NULL;
     nb_status st = count_texts(prompts, n_prompts, &n, &longest, err);
-    if (!st) st = read_how(options, &w.how, &w.bias, &resume, err);
-    if (!st && resume) st = nb_fail(err, NB_ARGUMENT, "resume is for nibble_generate: a batch has nothing to resume");
+    if (!st) st = read_request(model, options, &w.request, err);
+    if (!st && w.request.resume) st = nb_fail(err, NB_ARGUMENT, "resume is for nibble_generate: a batch has nothing to resume");
     if (!st && !(w.texts = texts_create(n, err))) st = NB_MEMORY;
     if (!st) st = open_engine(&w, model, batch, longest, err);
     if (!st) st = join(&w, err);
@@ -295,7 +305,7 @@ nibble_status nibble_generate_batch(const nibble_model *model, const nibble_prom
     nb_engine_free(w.engine);
     nb_team_free(w.team);
     nb_free(w.items);
-    nb_free(w.bias);
+    request_free(&w.request);
     if (!st && texts) *texts = w.texts;
     else nibble_texts_free(w.texts);
     return status_of(st);

@@ -24,7 +24,7 @@ static nb_status answer_call(nb_row *row, nb_error *err) {
     nb_status st = NB_OK;
     row->tool = NULL;
     if (row->call.failed) return nb_oom(err, "a tool call", row->call.size);
-    if (row->call_tokens && tool->call(nb_buf_str(&row->call), row->call.size, &result)) {
+    if (row->call_tokens && tool->call(tool->user, nb_buf_str(&row->call), row->call.size, &result)) {
         row->forced.size = row->n_forced = 0;
         st = nb_ids_push(&row->forced, nb_vocab_special(v, tool->output_start), err);
         if (!st && result.failed) st = nb_oom(err, "a tool's result", result.size);
@@ -37,9 +37,9 @@ static nb_status answer_call(nb_row *row, nb_error *err) {
 
 /* The i-th tool that the row may use, or NULL past the end. */
 static const nb_tool *tool_at(const nb_row *row, size_t i) {
-    size_t own = row->o->tools ? nb_tool_count : 0;
-    if (i < own) return &nb_tools[i];
-    return i - own < row->o->n_more_tools ? &row->o->more_tools[i - own] : NULL;
+    size_t own = row->o->n_own_tools;
+    if (i < own) return &row->o->own_tools[i];
+    return row->o->tools && i - own < nb_tool_count ? &nb_tools[i - own] : NULL;
 }
 
 /* The tool whose call this control token starts. */
@@ -53,7 +53,7 @@ static const nb_tool *tool_started_by(const nb_row *row, const char *special) {
 /* nanochat's Engine: a start inside a call starts it anew, an end outside is nothing, control tokens inside count as
  * their text. */
 static nb_status follow_tools(nb_row *row, int32_t id, nb_error *err) {
-    if (!row->t || !(row->o->tools || row->o->n_more_tools)) return NB_OK;
+    if (!row->t || !(row->o->tools || row->o->n_own_tools)) return NB_OK;
     const char *special = nb_token_special_text(row->t, id);
     const nb_tool *started = tool_started_by(row, special);
     if (started) {

@@ -22,12 +22,15 @@ typedef struct nb_tool {
     const char *name;
     const char *call_start, *call_end;     /* texts of the special tokens around a call */
     const char *output_start, *output_end; /* and around its forced result */
-    bool (*call)(const char *text, size_t n, nb_buf *out);
+    /* Appends the result of the call text[n], which a NUL follows; false: there is none. */
+    bool (*call)(void *user, const char *text, size_t n, nb_buf *out);
+    void *user;
 } nb_tool;
 extern const nb_tool nb_tools[];
 extern const size_t nb_tool_count;
 
-/* The vocabulary has the tool's four control tokens. */
+/* The vocabulary has the tool's four control tokens; else the text of the first that it lacks. */
 bool nb_tool_usable(const nb_tool *tool, const nb_vocab *v);
+const char *nb_tool_lacks(const nb_tool *tool, const nb_vocab *v); /* NULL: none */
 
 #endif

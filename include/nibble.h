@@ -233,6 +233,30 @@ NIBBLE_API void nibble_sampler_free(nibble_sampler *sampler);
 NIBBLE_API int32_t nibble_sampler_next(nibble_sampler *sampler, const float *logits);
 NIBBLE_API void nibble_sampler_accept(nibble_sampler *sampler, int32_t id);
 
+/* ---- tools of one's own, beside those that the library has (the calculator of nanochat) */
+
+/* Where a tool's result goes: texts that are added join. They may be any bytes. */
+typedef struct nibble_tool_result nibble_tool_result;
+NIBBLE_API void nibble_tool_result_add(nibble_tool_result *result, const char *text, size_t n);
+
+/* The model has called a tool with text[n], what it wrote between the tool's control tokens; a NUL follows. 0: the result, which may
+ * be empty, is forced into the text, between the tool's other two control tokens. Anything else: the call has no result, and the
+ * text goes on without one. Called by the thread that generates, once for each call in the order in which texts make them, while
+ * all texts wait; text and result live during the call, which may use no object that takes part in the generation. Results that
+ * depend on the call's text alone keep texts reproducible. */
+typedef int (*nibble_tool_fn)(void *user, const char *text, size_t n, nibble_tool_result *result);
+
+/* Texts of control tokens of the vocabulary: which begins a call and which ends it, and which stand around its result. A token
+ * that begins calls of a tool of the library's too means this one. `name` tells tools apart in saved sessions: a text that was
+ * saved in the middle of a call goes on with the tool of that name. An empty call is none. */
+typedef struct nibble_tool {
+    const char *name;
+    const char *call_start, *call_end;
+    const char *output_start, *output_end;
+    nibble_tool_fn call;
+    void *user;
+} nibble_tool;
+
 /* ---- generation */
 
 typedef enum nibble_finish {
@@ -253,13 +277,17 @@ typedef struct nibble_generate_options {
     const int32_t *stop_tokens;      /* [n_stop_tokens] besides the vocabulary's */
     size_t n_stop_tokens;
     int ignore_stop_tokens;          /* the vocabulary's */
-    int tools;                       /* run the tools that the vocabulary has control tokens for */
+    int tools;                       /* run the library's tools that the vocabulary has control tokens for */
     uint32_t lookup;                 /* draft so many tokens ahead where the text repeats itself; changes no result */
     int resume;                      /* nibble_generate only: go on where the session's last generation stopped, also before it
                                       * was saved: in its random stream, in a tool's call or result. NIBBLE_ARGUMENT when
                                       * there is none, or tokens were appended or forgotten since */
+    const nibble_tool *own_tools;    /* [n_own_tools] whether or not `tools`. Used until the generation ends. NIBBLE_ARGUMENT for
+                                      * one that lacks something, and for two of one name or one call_start; NIBBLE_MISSING when
+                                      * the vocabulary lacks a control token */
+    size_t n_own_tools;
 } nibble_generate_options;
-#define NIBBLE_GENERATE_OPTIONS_INIT { sizeof(nibble_generate_options), NULL, 0, 0, NULL, 0, NULL, 0, 0, 1, 0, 0 }
+#define NIBBLE_GENERATE_OPTIONS_INIT { sizeof(nibble_generate_options), NULL, 0, 0, NULL, 0, NULL, 0, 0, 1, 0, 0, NULL, 0 }
 
 /* One token as it joins a text. */
 typedef struct nibble_item {

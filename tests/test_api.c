@@ -335,6 +335,75 @@ static void generation(void **state) {
     free(h);
 }
 
+typedef struct asked { /* what a tool was asked, and what it says */
+    char call[100];
+    int calls;
+    const char *result; /* NULL: none */
+} asked;
+
+static int answer(void *user, const char *text, size_t n, nibble_tool_result *result) {
+    asked *a = user;
+    a->calls++;
+    assert_int_equal(strlen(text), n);
+    snprintf(a->call, sizeof a->call, "%s", text);
+    nibble_tool_result_add(result, NULL, 0);
+    for (const char *c = a->result; c && *c; c++) nibble_tool_result_add(result, c, 1);
+    return !a->result;
+}
+
+/* A caller's tool in the calculator's place: the model's call comes to it, and its result is forced. */
+static void own_tools(void **state) {
+    (void)state;
+    int32_t ids[100], result[10];
+    size_t n = conversation(ids, "What is 17 plus 25?"), all, n_result = ids_of_text("4321", 0, result, 10);
+    asked a = {.result = "4321"};
+    nibble_tool tools[] = {{"answer", "<|python_start|>", "<|python_end|>", "<|output_start|>", "<|output_end|>", answer, &a},
+                           {"other", "<|user_start|>", "<|python_end|>", "<|output_start|>", "<|output_end|>", answer, &a}};
+    nibble_sampling greedy = NIBBLE_SAMPLING_INIT;
+    nibble_generate_options options = NIBBLE_GENERATE_OPTIONS_INIT;
+    greedy.temperature = 0;
+    options.sampling = &greedy;
+    options.max_tokens = MOST - 1;
+    options.own_tools = tools;
+    options.n_own_tools = 2;
+    nibble_texts *texts = generate(ids, n, &options, NULL), *many;
+    assert_int_equal(a.calls, 1);
+    assert_string_equal(a.call, "17+25");
+    const int32_t *got = nibble_texts_ids(texts, 0, &all);
+    const uint8_t *mask = nibble_texts_mask(texts, 0, NULL), *forced = memchr(mask + n, 0, all - n);
+    assert_non_null(forced);
+    assert_memory_equal(got + (forced - mask) + 1, result, n_result * sizeof *result);
+    assert_non_null(strstr(nibble_texts_text(texts, 0, NULL), "4321"));
+    ok(nibble_generate_batch(model, &(nibble_prompt){ids, n, 2}, 1, NULL, &options, NULL, NULL, &many, error));
+    assert_int_equal(a.calls, 3);
+    for (size_t i = 0; i < 2; i++) {
+        size_t n_one;
+        const int32_t *one = nibble_texts_ids(many, i, &n_one);
+        assert_int_equal(n_one, all);
+        assert_memory_equal(one, got, all * sizeof *got);
+    }
+    nibble_texts_free(many);
+    nibble_texts_free(texts);
+    a.result = NULL;
+    texts = generate(ids, n, &options, NULL);
+    mask = nibble_texts_mask(texts, 0, &all);
+    assert_int_equal(a.calls, 4);
+    assert_null(memchr(mask + n, 0, all - n));
+    nibble_texts_free(texts);
+
+    const nibble_prompt prompt = {ids, n, 1};
+    nibble_texts *none;
+    tools[1].name = "answer";
+    refused(nibble_generate_batch(model, &prompt, 1, NULL, &options, NULL, NULL, &none, error), NIBBLE_ARGUMENT, "tools 1 and 2");
+    tools[1].name = "other";
+    tools[1].output_end = "<|nonesuch|>";
+    refused(nibble_generate_batch(model, &prompt, 1, NULL, &options, NULL, NULL, &none, error), NIBBLE_MISSING, "<|nonesuch|>");
+    tools[1].call = NULL;
+    refused(nibble_generate_batch(model, &prompt, 1, NULL, &options, NULL, NULL, &none, error), NIBBLE_ARGUMENT, "tool 2 lacks");
+    options.own_tools = NULL;
+    refused(nibble_generate_batch(model, &prompt, 1, NULL, &options, NULL, NULL, &none, error), NIBBLE_ARGUMENT, "tools: NULL");
+}
+
 /* The sampler alone, driven by hand, gives what generation gives. */
 static void samplers(void **state) {
     (void)state;
@@ -540,8 +609,12 @@ static void memory_runs_out(void **state) {
     (void)state;
     int32_t ids[100];
     size_t n = conversation(ids, "Hi");
+    asked a = {.result = "1"};
+    const nibble_tool tool = {"answer", "<|python_start|>", "<|python_end|>", "<|output_start|>", "<|output_end|>", answer, &a};
     nibble_generate_options options = NIBBLE_GENERATE_OPTIONS_INIT;
     options.max_tokens = 2;
+    options.own_tools = &tool;
+    options.n_own_tools = 1;
     for (long at = 0;; at++) {
         nibble_session *s = NULL;
         nibble_sampler *sampler = NULL;
@@ -568,8 +641,8 @@ static void memory_runs_out(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(versions_and_models), cmocka_unit_test(text_and_tokens), cmocka_unit_test(conversations),
-        cmocka_unit_test(sessions),            cmocka_unit_test(generation),      cmocka_unit_test(samplers),
-        cmocka_unit_test(saved_sessions),      cmocka_unit_test(batches),
+        cmocka_unit_test(sessions),            cmocka_unit_test(generation),      cmocka_unit_test(own_tools),
+        cmocka_unit_test(samplers),            cmocka_unit_test(saved_sessions),  cmocka_unit_test(batches),
         cmocka_unit_test(nothing_given),       cmocka_unit_test(memory_runs_out),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

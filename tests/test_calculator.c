@@ -120,7 +120,7 @@ static void the_registry(void **state) {
     assert_int_equal(nb_tool_count, 1);
     assert_string_equal(nb_tools[0].name, "calculator");
     nb_buf out = {0};
-    assert_true(nb_tools[0].call("12*7", 4, &out));
+    assert_true(nb_tools[0].call(NULL, "12*7", 4, &out));
     assert_string_equal(nb_buf_str(&out), "84");
     nb_buf_free(&out);
 }

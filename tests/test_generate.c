@@ -224,21 +224,28 @@ static void tools(void **state) {
                  .end_token = 257}); /* no tools asked for */
 }
 
-static bool shout(const char *text, size_t n, nb_buf *out) {
+static int a_tools_own;
+
+static bool shout(void *user, const char *text, size_t n, nb_buf *out) {
+    assert_ptr_equal(user, &a_tools_own);
     for (size_t i = 0; i < n; i++) nb_buf_byte(out, (uint8_t)(text[i] >= 'a' && text[i] <= 'z' ? text[i] - 32 : text[i]));
     return n < 4;
 }
 
-/* Another tool is another row, beside the calculator or alone; one whose control tokens the vocabulary lacks does nothing. */
+/* Another tool is another row, beside the calculator, in its place or alone; one whose control tokens the vocabulary lacks does
+ * nothing. */
 static void another_tool(void **state) {
     (void)state;
     static const nb_tool rows[] = {
         {.name = "missing", .call_start = "<|shout_start|>", .call_end = "<|nowhere|>", .output_start = "<|output_start|>",
-         .output_end = "<|output_end|>", .call = nb_calculate},
-        {.name = "shout", .call_start = "<|shout_start|>", .call_end = "<|shout_end|>", .output_start = "<|output_start|>",
          .output_end = "<|output_end|>", .call = shout},
+        {.name = "shout", .call_start = "<|shout_start|>", .call_end = "<|shout_end|>", .output_start = "<|output_start|>",
+         .output_end = "<|output_end|>", .call = shout, .user = &a_tools_own},
     };
-#define SHOUT .more_tools = rows, .n_more_tools = COUNT_OF(rows)
+    static const nb_tool instead = {.name = "instead", .call_start = "<|python_start|>", .call_end = "<|python_end|>",
+                                    .output_start = "<|output_start|>", .output_end = "<|output_end|>", .call = shout,
+                                    .user = &a_tools_own};
+#define SHOUT .own_tools = rows, .n_own_tools = COUNT_OF(rows)
     static const run runs[] = {
         {.script = "~Shey~Tabcdef~P1+1~Qghijk~E",
          .options = {SHOUT, .tools = true},
@@ -252,6 +259,12 @@ static void another_tool(void **state) {
          .expected = "~Shi~T~OHI~Ref~P1+1~Q~E",
          .mask = "1111" "0000" "1111111" "1",
          .text = "ef1+1",
+         .end_token = 257},
+        {.script = "~P1+a~Qabcdef~E",
+         .options = {.own_tools = &instead, .n_own_tools = 1, .tools = true},
+         .expected = "~P1+a~Q~O1+A~Rf~E",
+         .mask = "11111" "00000" "11",
+         .text = "f",
          .end_token = 257},
     };
     for (size_t i = 0; i < COUNT_OF(runs); i++) check(&runs[i]);
