@@ -72,28 +72,37 @@ typedef struct product_case {
     shape shape;
 } product_case;
 
+/* In one region, of huge pages like the engine's. */
 typedef struct acts {
+    nb_region region;
     float *x, *scale, *y;
     int8_t *q;
     int32_t *start;
 } acts;
 
-static void acts_free(acts *a) {
-    nb_free(a->x);
-    nb_free(a->scale);
-    nb_free(a->y);
-    nb_free(a->q);
-    nb_free(a->start);
+/* Take `bytes` of the region, or only count them while there is none. */
+static void *carve(acts *a, size_t *used, size_t bytes) {
+    void *at = a->region.data ? (uint8_t *)a->region.data + *used : NULL;
+    *used += nb_round_up(bytes, NB_ALIGN);
+    return at;
+}
+
+static size_t acts_plan(acts *a, const shape *s) {
+    size_t used = 0, n = s->tokens * s->cols;
+    a->x = carve(a, &used, n * sizeof *a->x);
+    a->scale = carve(a, &used, n / NB_STRIP_COLS * sizeof *a->scale);
+    a->y = carve(a, &used, s->tokens * nb_row_bytes(s->rows * sizeof *a->y));
+    a->q = carve(a, &used, s->tokens * nb_row_bytes(s->cols));
+    a->start = carve(a, &used, n / NB_BLOCK_COLS * sizeof *a->start);
+    return used;
 }
 
 static nb_status acts_make(acts *a, const product_case *c, nb_error *err) {
     size_t n = c->shape.tokens * c->shape.cols, q_stride = nb_row_bytes(c->shape.cols);
-    *a = (acts){.x = nb_alloc(n * sizeof *a->x),
-                .scale = nb_alloc(n / NB_STRIP_COLS * sizeof *a->scale),
-                .y = nb_alloc(c->shape.tokens * nb_row_bytes(c->shape.rows * sizeof *a->y)),
-                .q = nb_alloc(c->shape.tokens * q_stride),
-                .start = nb_alloc(n / NB_BLOCK_COLS * sizeof *a->start)};
-    if (!a->x || !a->scale || !a->y || !a->q || !a->start) return nb_oom(err, "activations", n * sizeof *a->x);
+    *a = (acts){0};
+    nb_status st = nb_region_alloc(&a->region, acts_plan(a, &c->shape), "activations", err);
+    if (st) return st;
+    acts_plan(a, &c->shape);
     uint32_t seed = 7;
     for (size_t i = 0; i < n; i++) a->x[i] = (float)(next_random(&seed) >> 8 & 0xffff) / 65536 - 0.5f;
     for (size_t t = 0, cols = c->shape.cols; t < c->shape.tokens; t++)
@@ -150,7 +159,7 @@ static void run_case(shim_state *s, void *arg) {
     if (!st) st = acts_make(&a, c, &err);
     if (st) {
         shim_skip(s, err.text);
-        acts_free(&a);
+        nb_region_free(&a.region);
         return;
     }
     size_t panels = d->rows / NB_PANEL_ROWS;
@@ -172,7 +181,7 @@ static void run_case(shim_state *s, void *arg) {
     measure_bounds(c, bounds, n_bounds);
     bench_count(s, seconds, bytes, operations);
     for (size_t i = 0; i < n_bounds; i++) bench_percent(s, bounds[i].counter, seconds, bounds[i].work, bounds[i].limit);
-    acts_free(&a);
+    nb_region_free(&a.region);
 }
 
 /* The type of a product is the end of its name: matmul_q4. */

@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include "base/mem.h"
 #include "base/status.h"
 #include "base/team.h"
 #include "core/attend.h"
@@ -44,7 +45,7 @@ typedef struct nb_forward {
     uint32_t layer;
 
     /* Buffers [n_chunk][stride]; strides leave room for whole blocks of 32 columns, padding is zero. */
-    void *memory;
+    nb_region memory;
     float *x, *xn, *y;      /* residual stream, its norm, a projection's output: stride_embd */
     float *qkv;             /* stride_qkv */
     float *att;             /* heads' outputs: stride_att */
