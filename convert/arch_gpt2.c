@@ -27,6 +27,7 @@ static const nb_fact facts[] = {
     {"mlp_bias", NB_FACT_IS, NULL, NULL, 1},
     {"act", NB_FACT_NAME, "activation_function", "gelu", NB_ACT_GELU_ERF},
     {"act", NB_FACT_IS, NULL, NULL, NB_ACT_GELU_TANH},
+    {"tied", NB_FACT_SAME, "lm_head.weight", TOP "wte.weight", 0}, /* as in arch_hf_llama.c */
     {"tied", NB_FACT_KEY, "tie_word_embeddings", NULL, 0},
     {"tied", NB_FACT_IS, NULL, NULL, 1},
 };

@@ -4,11 +4,15 @@
  * without weights), OLMo 2 (norms behind attention and MLP), and nanochat's export, which has no norms' weights. */
 #include "convert/arch.h"
 
-#define LAYER "model.layers.%u."
+#define TOP "{model.|}" /* a model that was saved without its head has names without it */
+#define LAYER TOP "layers.%u."
+#define EMBEDDING TOP "embed_tokens.weight"
+#define HEAD "lm_head.weight"
+#define ROTARY "rotary_emb.{inv_freq|original_inv_freq|cos_cached|sin_cached}" /* computed here */
 #define MAP                                                                                     \
-    {"model.embed_tokens.weight", NB_SPEC_embed, NB_PART_WHOLE, NB_MAP_SAME},                   \
-    {"model.norm.weight", NB_SPEC_norm_w, NB_PART_WHOLE, NB_MAP_SAME},                          \
-    {"lm_head.weight", NB_SPEC_head, NB_PART_WHOLE, NB_MAP_TIED},                               \
+    {EMBEDDING, NB_SPEC_embed, NB_PART_WHOLE, NB_MAP_SAME},                                     \
+    {TOP "norm.weight", NB_SPEC_norm_w, NB_PART_WHOLE, NB_MAP_SAME},                            \
+    {HEAD, NB_SPEC_head, NB_PART_WHOLE, NB_MAP_TIED},                                           \
     {LAYER "self_attn.q_proj.weight", NB_SPEC_qkv_w, NB_PART_Q, NB_MAP_SAME},                   \
     {LAYER "self_attn.k_proj.weight", NB_SPEC_qkv_w, NB_PART_K, NB_MAP_SAME},                   \
     {LAYER "self_attn.v_proj.weight", NB_SPEC_qkv_w, NB_PART_V, NB_MAP_SAME},                   \
@@ -27,7 +31,8 @@
     {LAYER "mlp.up_proj.bias", NB_SPEC_up_b, NB_PART_UP, NB_MAP_SAME},                          \
     {LAYER "mlp.down_proj.weight", NB_SPEC_down_w, NB_PART_WHOLE, NB_MAP_SAME},                 \
     {LAYER "mlp.down_proj.bias", NB_SPEC_down_b, NB_PART_WHOLE, NB_MAP_SAME},                   \
-    {LAYER "self_attn.rotary_emb.inv_freq", 0, 0, NB_MAP_IGNORE}
+    {LAYER "self_attn." ROTARY, 0, 0, NB_MAP_IGNORE},                                           \
+    {TOP ROTARY, 0, 0, NB_MAP_IGNORE}
 #define NORMS(of_attention, of_mlp)                                                      \
     {LAYER of_attention ".weight", NB_SPEC_attn_norm_w, NB_PART_WHOLE, NB_MAP_SAME},     \
     {LAYER of_mlp ".weight", NB_SPEC_mlp_norm_w, NB_PART_WHOLE, NB_MAP_SAME}
@@ -44,14 +49,14 @@ static const nb_map_row nanochat_map[] = {
     {"n_layer", NB_FACT_KEY, "num_hidden_layers", NULL, 0},                              \
     {"n_layer", NB_FACT_LAYERS, LAYER "self_attn.{q_proj|qkv_proj}.weight", NULL, 0},    \
     {"n_embd", NB_FACT_KEY, "hidden_size", NULL, 0},                                     \
-    {"n_embd", NB_FACT_COLS, "model.embed_tokens.weight", NULL, 0},                      \
+    {"n_embd", NB_FACT_COLS, EMBEDDING, NULL, 0},                                        \
     {"n_head", NB_FACT_KEY, "num_attention_heads", NULL, 0},                             \
     {"n_kv_head", NB_FACT_KEY, "num_key_value_heads", NULL, 0},                          \
     {"head_dim", NB_FACT_KEY, "head_dim", NULL, 0},                                      \
     {"n_ff", NB_FACT_KEY, "intermediate_size", NULL, 0},                                 \
-    {"n_ff", NB_FACT_ROWS, "model.layers.0.mlp.gate_proj.weight", NULL, 0},              \
+    {"n_ff", NB_FACT_ROWS, LAYER "mlp.gate_proj.weight", NULL, 0},                       \
     {"vocab_size", NB_FACT_KEY, "vocab_size", NULL, 0},                                  \
-    {"vocab_size", NB_FACT_ROWS, "model.embed_tokens.weight", NULL, 0},                  \
+    {"vocab_size", NB_FACT_ROWS, EMBEDDING, NULL, 0},                                    \
     {"norm", NB_FACT_IS, NULL, NULL, NB_NORM_RMS},                                       \
     {"norm_eps", NB_FACT_KEY, "rms_norm_eps", NULL, 0},                                  \
     {"norm_eps", NB_FACT_IS, NULL, NULL, 1e-6}, /* what transformers takes */            \
@@ -59,14 +64,16 @@ static const nb_map_row nanochat_map[] = {
     {"rope_theta", NB_FACT_KEY, "rope_theta", NULL, 0},                                  \
     {"rope_theta", NB_FACT_KEY, "rope_parameters/rope_theta", NULL, 0},                  \
     {"rope_theta", NB_FACT_IS, NULL, NULL, 10000},                                       \
-    {"out_bias", NB_FACT_HAS, "model.layers.0.self_attn.o_proj.bias", NULL, 0},          \
-    {"mlp_bias", NB_FACT_HAS, "model.layers.0.mlp.down_proj.bias", NULL, 0},             \
+    {"out_bias", NB_FACT_HAS, LAYER "self_attn.o_proj.bias", NULL, 0},                   \
+    {"mlp_bias", NB_FACT_HAS, LAYER "mlp.down_proj.bias", NULL, 0},                      \
     {"act", NB_FACT_IS, NULL, NULL, NB_ACT_SILU},                                        \
     {"glu", NB_FACT_IS, NULL, NULL, 1}
 
-#define OPTIONAL_BIAS {"qkv_bias", NB_FACT_HAS, "model.layers.0.self_attn.q_proj.bias", NULL, 0}
+#define OPTIONAL_BIAS {"qkv_bias", NB_FACT_HAS, LAYER "self_attn.q_proj.bias", NULL, 0}
 #define CONTEXT {"n_ctx", NB_FACT_KEY, "max_position_embeddings", NULL, 0}
+/* A head of its own counts, whatever the configuration says: so transformers reads it from version 5 on. */
 #define TIED(otherwise)                                     \
+    {"tied", NB_FACT_SAME, HEAD, EMBEDDING, 0},             \
     {"tied", NB_FACT_KEY, "tie_word_embeddings", NULL, 0},  \
     {"tied", NB_FACT_IS, NULL, NULL, otherwise}
 
@@ -104,7 +111,7 @@ static const nb_fact nanochat_facts[] = {
     {"act", NB_FACT_IS, NULL, NULL, NB_ACT_RELU2},
     {"glu", NB_FACT_IS, NULL, NULL, 0},
     {"n_ff", NB_FACT_KEY, "intermediate_size", NULL, 0},
-    {"n_ff", NB_FACT_ROWS, "model.layers.0.mlp.fc1.weight", NULL, 0},
+    {"n_ff", NB_FACT_ROWS, LAYER "mlp.fc1.weight", NULL, 0},
     {"softcap", NB_FACT_KEY, "final_logit_softcapping", NULL, 0},
     {"softcap", NB_FACT_NULL, "final_logit_softcapping", NULL, 0},
     {"softcap", NB_FACT_IS, NULL, NULL, 15},

@@ -298,6 +298,8 @@ nb_status nb_rope_make(float inv_freq[NB_ROPE_MAX], const nb_arch *arch, const n
     if (h->pos != NB_POS_ROPE) return NB_OK;
     if (m.half > NB_ROPE_MAX)
         return nb_fail(err, NB_LIMIT, "head_dim is %u, at most %d", (unsigned)h->head_dim, 2 * NB_ROPE_MAX);
+    if (!(h->rope_theta > 0.0f))
+        return nb_fail(err, NB_FORMAT, "rope_theta is %g, expected a positive number", (double)h->rope_theta);
     unscaled(&m, (double)h->rope_theta);
     nb_status st = check_rotated(&m);
     if (!st && has_tensor(&m, "rope_factors_short.weight")) st = scale_gguf_longrope(&m);

@@ -61,10 +61,15 @@ static nb_status unknown(const char *name, nb_error *err) {
     return nb_fail(err, NB_ARGUMENT, "unknown hyperparameter '%s'; known are %s", name, list);
 }
 
+static nb_status check_range(const nb_hparam_info *p, double v, nb_error *err) {
+    if (v >= p->min && v <= p->max && (p->kind == NB_HPARAM_F32 || v == floor(v))) return NB_OK;
+    return nb_fail(err, NB_ARGUMENT, "hyperparameter %s: expected %s from %g to %g, found %.9g", p->name,
+                   p->kind == NB_HPARAM_F32 ? "a number" : "a whole number", p->min, p->max, v);
+}
+
 static nb_status set_number(nb_hparams *h, const nb_hparam_info *p, double v, nb_error *err) {
-    if (!(v >= p->min && v <= p->max) || (p->kind != NB_HPARAM_F32 && v != floor(v)))
-        return nb_fail(err, NB_ARGUMENT, "hyperparameter %s: expected %s from %g to %g, found %.9g", p->name,
-                       p->kind == NB_HPARAM_F32 ? "a number" : "a whole number", p->min, p->max, v);
+    nb_status st = check_range(p, v, err);
+    if (st) return st;
     if (p->kind == NB_HPARAM_F32) *field_f32(h, p) = (float)v;
     else *field_u32(h, p) = (uint32_t)v;
     return NB_OK;
@@ -101,6 +106,10 @@ nb_status nb_hparams_check(const nb_hparams *h, nb_error *err) {
         const nb_hparam_info *p = &nb_hparam_list[i];
         if (p->required && value_u32(h, p) == 0)
             return nb_fail(err, NB_MISSING, "hyperparameter %s (%s) is missing", p->name, p->doc);
+        if (is_enum(p->kind)) continue;
+        double v = p->kind == NB_HPARAM_F32 ? (double)value_f32(h, p) : (double)value_u32(h, p);
+        nb_status st = check_range(p, v, err);
+        if (st) return st;
     }
     if (h->n_head % h->n_kv_head != 0)
         return nb_fail(err, NB_ARGUMENT, "n_head %u is not a multiple of n_kv_head %u", h->n_head, h->n_kv_head);

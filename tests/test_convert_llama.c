@@ -199,6 +199,42 @@ static void all_forms_are_one_model(void **state) {
     torch_model_free(&meta);
 }
 
+/* Saved without its head, and by an old version that kept what it computes. */
+static void names_may_lack_the_model(void **state) {
+    fixture *f = *state;
+    char path[UNIT_PATH];
+    make_hf(f, "\"model_type\":\"llama\"");
+    uint64_t expected = identity(f, NULL);
+    torch_add(&f->model, "model.layers.1.self_attn.rotary_emb.inv_freq", 0, HEAD_DIM / 2);
+    torch_add(&f->model, "model.rotary_emb.cos_cached", CONTEXT, HEAD_DIM);
+    safetensors_save(&f->model, 0, f->model.n, unit_path(path, f->folder, "buffers.safetensors"));
+    assert_int_equal(identity(f, "buffers.safetensors"), expected);
+    for (size_t i = 0; i < f->model.n; i++) {
+        char *name = f->model.weights[i].name;
+        memmove(name, name + strlen("model."), strlen(name + strlen("model.")) + 1);
+    }
+    safetensors_save(&f->model, 0, f->model.n, unit_path(path, f->folder, "base.safetensors"));
+    assert_int_equal(identity(f, "base.safetensors"), expected);
+}
+
+/* The configuration says that the head is the embedding; a stored one counts unless it is that. */
+static void a_head_of_its_own_counts(void **state) {
+    fixture *f = *state;
+    char path[UNIT_PATH];
+    make_hf(f, "\"model_type\":\"llama\"");
+    uint64_t expected = identity(f, NULL);
+    torch_weight *head = torch_add(&f->model, "lm_head.weight", VOCAB, DIM);
+    memcpy(head->values, f->model.weights[0].values, head->count * sizeof(float));
+    safetensors_save(&f->model, 0, f->model.n, unit_path(path, f->folder, "copied.safetensors"));
+    assert_int_equal(identity(f, "copied.safetensors"), expected);
+    head->values[5] += 1;
+    safetensors_save(&f->model, 0, f->model.n, unit_path(path, f->folder, "own.safetensors"));
+    assert_true(identity(f, "own.safetensors") != expected);
+    nb_reader *r = open_target(f);
+    assert_non_null(nb_reader_find(r, "head.weight"));
+    nb_reader_close(r);
+}
+
 static void parts_are_joined(void **state) {
     fixture *f = *state;
     char path[UNIT_PATH], name[40];
@@ -345,6 +381,8 @@ static void bad_headers_have_their_sentences(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         CONVERSION_TEST(all_forms_are_one_model),
+        CONVERSION_TEST(names_may_lack_the_model),
+        CONVERSION_TEST(a_head_of_its_own_counts),
         CONVERSION_TEST(parts_are_joined),
         CONVERSION_TEST(scaled_bytes_are_unpacked),
         CONVERSION_TEST(bad_parts_have_their_sentences),

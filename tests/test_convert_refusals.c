@@ -1,5 +1,6 @@
 /* Conversions that must fail: each with its sentence, and leaving whatever was there before. */
 #include "tests/support/conversion.h"
+#include "tests/support/safetensors.h"
 
 #include <math.h>
 #include <signal.h>
@@ -102,6 +103,39 @@ static void wrong_shapes_and_settings_are_refused(void **state) {
         o.settings = &set;
         o.n_settings = 1;
         expect_failure(f, &o, cases[i].status, cases[i].sentence);
+    }
+}
+
+/* What a configuration says is checked before it sizes anything. */
+static void absurd_configurations_are_refused(void **state) {
+    fixture *f = *state;
+    static const struct {
+        const char *config, *sentence;
+    } cases[] = {
+        {"\"num_hidden_layers\":1000000000", "n_layer: expected a whole number from 1 to 1024, found 1e+09"},
+        {"\"num_hidden_layers\":-2", "n_layer is -2, expected a count"},
+        {"\"hidden_size\":16.5", "n_embd is 16.5, expected a count"},
+        {"\"num_key_value_heads\":\"2\"", "'num_key_value_heads' in the checkpoint's configuration is a string, expected a number"},
+        {"\"rope_theta\":-5", "rope_theta: expected a number from 0 to 1e+12, found -5"},
+        {"\"rope_theta\":0", "rope_theta is 0, expected a positive number"},
+        {"\"rms_norm_eps\":7", "norm_eps: expected a number from 0 to 1, found 7"},
+        {"\"max_position_embeddings\":99999999999", "n_ctx is 99999999999, expected a count"},
+        {"\"vocab_size\":99999999999999999999999", "too big integer"},
+        {"\"rms_norm_eps\":1e999", "config.json'"},
+    };
+    make_hf_weights(&f->model);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        nb_buf config = {0};
+        safetensors_save(&f->model, 0, f->model.n, unit_path(f->source, f->folder, "model.safetensors"));
+        nb_buf_printf(&config, "{\"model_type\":\"llama\",\"num_attention_heads\":2,\"tie_word_embeddings\":true,"
+                      "%s%s}", strstr(cases[i].config, "max_position") ? "" : "\"max_position_embeddings\":64,",
+                      cases[i].config);
+        write_text(f, "config.json", nb_buf_str(&config));
+        nb_buf_free(&config);
+        nb_convert_options o = options_for(f, NB_TYPE_Q4);
+        nb_error err = {0};
+        if (!nb_convert(f->source, f->target, &o, NULL, &err)) fail_msg("converted with %s", cases[i].config);
+        if (!strstr(err.text, cases[i].sentence)) fail_msg("\"%s\", expected \"%s\"", err.text, cases[i].sentence);
     }
 }
 
@@ -272,6 +306,7 @@ int main(void) {
         CONVERSION_TEST(known_buffers_are_ignored),
         CONVERSION_TEST(later_nanochat_wants_its_tensors),
         CONVERSION_TEST(wrong_shapes_and_settings_are_refused),
+        CONVERSION_TEST(absurd_configurations_are_refused),
         CONVERSION_TEST(weights_must_be_finite),
         CONVERSION_TEST(what_is_no_checkpoint_is_refused),
         CONVERSION_TEST(cancelling_leaves_the_old_file),
