@@ -9,6 +9,7 @@
 #include "cli/common.h"
 #include "cli/convert_report.h"
 #include "convert/convert.h"
+#include "convert/rotate.h"
 
 static void say(void *user, const char *sentence) {
     progress_bar *bar = user;
@@ -101,6 +102,22 @@ static nb_status split_loras(const texts *given, nb_lora **loras, nb_error *err)
     return NB_OK;
 }
 
+/* What --rotate auto measured; nothing without it. */
+static void print_trials(const nb_rotation_trials *trials, const char *calibrate) {
+    char names[NB_ROTATION_TEXT];
+    bool self = !calibrate || !strcmp(calibrate, NB_CALIBRATE_SELF);
+    if (!trials->n) return;
+    printf("rotation  divergence from the exact model, nats per token, on %zu tokens of %s\n", trials->tokens,
+           self ? "its own samples" : calibrate);
+    for (size_t i = 0; i < trials->n; i++) {
+        const nb_rotation_trial *t = &trials->list[i];
+        printf("  %-8s %-12s %.3g", t->what, nb_rotations_text(t->set, names), t->divergence.mean);
+        if (t->set)
+            printf(", %.2g %s (standard error %.2g)", fabs(t->gain.mean), t->gain.mean < 0 ? "more" : "less", t->gain.error);
+        printf("%s\n", t->kept ? ": kept" : "");
+    }
+}
+
 static nb_status print_report(const conversion *c, nb_error *err) {
     char source[SIZE_TEXT], file[SIZE_TEXT], snr[48];
     const nb_convert_report *r = c->report;
@@ -120,6 +137,7 @@ static nb_status print_report(const conversion *c, nb_error *err) {
            size_text(r->file_bytes, file), size_text(r->source_bytes, source),
            r->file_bytes ? (double)r->source_bytes / (double)r->file_bytes : 0,
            r->parameters ? 8 * (double)r->file_bytes / (double)r->parameters : 0, snr, nb_buf_str(&classes), r->identity);
+    print_trials(&r->trials, c->o->calibrate);
     nb_buf_free(&classes);
     return st;
 }
@@ -150,6 +168,11 @@ static int check_source(const options *o) {
         return usage_error("convert: --bits chooses among quantized types, not --type %s", o->type);
     if (o->dry_run && (o->bits > 0 || !strcmp(o->type, TYPE_AUTO)))
         return usage_error("convert: types are chosen by measuring, which a --dry-run does not");
+    unsigned rotate;
+    if (!nb_rotations_parse(o->rotate, &rotate))
+        return usage_error("convert: --rotate takes none, auto, or some of vo, residual and qk with commas between them, not '%s'", o->rotate);
+    if (o->dry_run && (rotate & NB_ROTATE_AUTO))
+        return usage_error("convert: rotations are chosen by measuring, which a --dry-run does not");
     if (o->arch && o->synthetic) return usage_error("convert: --synthetic takes no --arch: a shape has its own");
     return 0;
 }
@@ -206,6 +229,7 @@ int cmd_convert(const options *o) {
                                   .say = say,
                                   .user = &bar,
                                   .list = &list};
+        nb_rotations_parse(o->rotate, &how.rotate);
         how.automatic = !strcmp(o->type, TYPE_AUTO);
         if (how.automatic) how.type = NB_TYPE_Q4;
         else nb_type_by_name(o->type, &how.type);

@@ -22,6 +22,8 @@
 #include "convert/plan.h"
 #include "convert/reading.h"
 #include "convert/rope.h"
+#include "convert/rotate.h"
+#include "convert/rotate_auto.h"
 #include "convert/synthetic.h"
 #include "convert/tok.h"
 #include "convert/windows.h"
@@ -38,6 +40,10 @@ typedef struct job {
     nb_hparams hparams;
     float inv_freq[NB_ROPE_MAX], windows[NB_WINDOWS_MAX];
     nb_plan plan;
+    nb_kernels kernels;
+    unsigned rotate; /* of NB_ROTATE_<NAME>, as decided */
+    nb_rotation rotation;
+    nb_rotation_trials trials;
     nb_vocab vocab;
     bool has_vocab;
     size_t n_vocab_tensors;
@@ -127,6 +133,8 @@ static json_t *options_json(const nb_convert_options *o) {
     if (o->chat_style) json_object_set_new(object, "chat_style", text_json(o->chat_style));
     if (o->bits > 0) json_object_set_new(object, "bits", json_real(o->bits));
     if (calibration_text(o)) json_object_set_new(object, "calibrate", text_json(nb_name_base(calibration_text(o))));
+    char rotations[NB_ROTATION_TEXT];
+    if (o->rotate) json_object_set_new(object, "rotate", text_json(nb_rotations_text(o->rotate, rotations)));
     if (o->arch) json_object_set_new(object, "arch", text_json(o->arch));
     if (o->tokenizer) json_object_set_new(object, "tokenizer", text_json(nb_name_base(o->tokenizer)));
     return object;
@@ -143,10 +151,12 @@ static json_t *files_json(const nb_source *s) {
 static nb_status make_provenance_json(job *j) {
     char hash[17];
     snprintf(hash, sizeof hash, "%016" PRIx64, j->source_hash);
-    json_t *object = json_pack("{s:{s:o, s:s, s:s, s:I, s:o*}, s:{s:s, s:o}}", "source", "name",
+    char rotations[NB_ROTATION_TEXT];
+    json_t *object = json_pack("{s:{s:o, s:s, s:s, s:I, s:o*}, s:{s:s, s:o, s:s*}}", "source", "name",
                                text_json(nb_name_base(j->input.path)), "form", j->input.form->title, "xxh3_1m", hash,
                                "bytes", (json_int_t)j->source_bytes, "files", files_json(j->input.source), "converter",
-                               "version", NIBBLE_VERSION, "options", options_json(j->options));
+                               "version", NIBBLE_VERSION, "options", options_json(j->options), "rotated",
+                               j->options->rotate ? nb_rotations_text(j->rotate, rotations) : NULL);
     return dump(j, object, &j->provenance_json);
 }
 
@@ -218,6 +228,20 @@ static nb_status measure_source(job *j) {
     return NB_OK;
 }
 
+/* Rotate the plan and what is read by it. */
+static nb_status rotate(job *j, unsigned set) {
+    j->rotate = set;
+    nb_status st = nb_rotation_make(&j->rotation, set, &j->hparams, &j->plan, j->input.source, &j->kernels, j->err);
+    return st ? st : nb_plan_bytes(&j->plan, &j->plan_bytes, j->err);
+}
+
+static void say_rotated(const job *j) {
+    char text[120], names[NB_ROTATION_TEXT];
+    if (!j->rotate) return;
+    snprintf(text, sizeof text, "rotated, which changes no result but by rounding: %s", nb_rotations_text(j->rotate, names));
+    say(j, text);
+}
+
 static nb_status prepare(job *j, const char *source) {
     const nb_convert_options *o = j->options;
     nb_status st = open_source(j, source);
@@ -232,9 +256,11 @@ static nb_status prepare(job *j, const char *source) {
     if (!st) st = nb_windows_make(j->windows, j->arch, &in, &j->hparams, j->err);
     if (!st) st = nb_plan_make(&j->plan, j->arch, &j->hparams, j->input.source, j->err);
     if (!st) st = nb_choose_types(&j->plan, o, j->err);
-    if (!st) st = nb_plan_bytes(&j->plan, &j->plan_bytes, j->err);
+    if (!st) st = nb_kernels_choose(&j->kernels, NULL, j->err);
+    if (!st) st = rotate(j, o->rotate & ~(unsigned)NB_ROTATE_AUTO);
     if (st) return nb_context(j->err, st, "'%s'", j->input.path);
     say_found(j);
+    say_rotated(j);
     const nb_tok_input tok = {.checkpoint = j->input.path,
                               .given = o->synthetic && !o->tokenizer ? "none" : o->tokenizer,
                               .arch = j->arch,
@@ -242,8 +268,7 @@ static nb_status prepare(job *j, const char *source) {
                               .vocab_size = j->hparams.vocab_size,
                               .say = o->say,
                               .user = o->user};
-    st = nb_tok_load(&j->vocab, &j->has_vocab, &j->chat_template, &tok, j->err);
-    return st ? st : make_model_json(j);
+    return nb_tok_load(&j->vocab, &j->has_vocab, &j->chat_template, &tok, j->err);
 }
 
 static nb_status emit_vocab(job *j) {
@@ -290,17 +315,30 @@ static nb_status calibrate(job *j, const char *source, const char *target) {
     for (size_t i = 0; i < j->plan.n; i++) quantized = quantized || nb_types[j->plan.tensors[i].type].scaled;
     if (!quantized) return nb_fail(j->err, NB_ARGUMENT, "there is nothing to calibrate: no matrix would be quantized");
     const char *read = calibration_text(o);
-    const nb_calibrate_options how = {.reading = &j->reading, .team = o->team, .progress = o->progress};
-    nb_status st = nb_exact_open(&j->exact, source, target, o, &j->plan, j->err);
-    if (!st) st = nb_reading_make(&j->reading, j->exact, read, NB_CALIBRATE_TOKENS, o->team, o->progress, j->err);
+    const nb_calibrate_options how = {.reading = o->reading ? o->reading : &j->reading, .team = o->team, .progress = o->progress};
+    nb_convert_options decided = *o;
+    decided.rotate = j->rotate;
+    nb_status st = nb_exact_open(&j->exact, source, target, &decided, &j->plan, j->err);
+    if (!st && !how.reading->window)
+        st = nb_reading_make(&j->reading, j->exact, read, NB_CALIBRATE_TOKENS, o->team, o->progress, j->err);
     if (!st) st = nb_calibration_create(&j->calibration, j->exact, &j->plan, &how, j->err);
     if (st) return st;
     char text[160];
     bool self = !strcmp(read, NB_CALIBRATE_SELF);
-    snprintf(text, sizeof text, "calibrating with %zu tokens of %s", j->reading.ids.size,
+    snprintf(text, sizeof text, "calibrating with %zu tokens of %s", how.reading->ids.size,
              self ? "the model's own samples" : nb_name_base(read));
     say(j, text);
     return NB_OK;
+}
+
+static nb_status choose_rotations(job *j, const char *source, const char *target) {
+    nb_convert_options trial = *j->options;
+    unsigned set;
+    trial.calibrate = calibration_text(&trial);
+    nb_status st = nb_rotate_choose(source, target, &trial, &j->plan, &j->hparams, &set, &j->trials, &j->reading, j->err);
+    if (!st) st = rotate(j, set);
+    if (!st) say_rotated(j);
+    return st;
 }
 
 static nb_status choose_by_budget(job *j) {
@@ -318,20 +356,21 @@ static nb_status choose_by_budget(job *j) {
 
 static nb_status write_all(job *j, const char *source, const char *target, nb_convert_report *report) {
     const nb_convert_options *o = j->options;
-    nb_kernels kernels;
     if (is_source(j->input.source, target))
         return nb_fail(j->err, NB_ARGUMENT, "'%s' is the checkpoint itself; choose another name with -o", target);
     const nb_writer_options wo = {.store = o->store, .level = o->level, .overwrite = o->overwrite, .team = o->team};
     nb_status st = nb_writer_create(&j->writer, target, &wo, j->err); /* before the long work: it may refuse */
+    if (!st && (o->rotate & NB_ROTATE_AUTO)) st = choose_rotations(j, source, target);
+    if (!st) st = make_model_json(j);
     if (!st && calibration_text(o)) st = calibrate(j, source, target);
     if (!st) st = measure_source(j);
-    if (!st) st = nb_kernels_choose(&kernels, NULL, j->err);
     if (st) return st;
     j->emit = (nb_emit){.source = j->input.source,
+                        .rotation = &j->rotation,
                         .writer = j->writer,
                         .team = o->team,
                         .calibration = j->calibration,
-                        .search = nb_kernels_search(&kernels),
+                        .search = nb_kernels_search(&j->kernels),
                         .progress = o->progress,
                         .total = j->plan.source_elements,
                         .total_bytes = j->source_bytes,
@@ -347,6 +386,7 @@ static void fill_report(const job *j, nb_convert_report *r) {
     r->source_bytes = j->source_bytes;
     r->raw_bytes = j->options->dry_run ? j->plan_bytes : j->emit.raw_bytes;
     r->parameters = count_parameters(&j->plan);
+    r->trials = j->trials;
     r->n_tensors = (uint32_t)(j->plan.n + j->n_vocab_tensors);
     nb_quant_error total = nb_convert_total(&j->list);
     r->snr_db = nb_quant_error_snr(&total);
@@ -366,7 +406,7 @@ nb_status nb_convert(const char *source, const char *target, const nb_convert_op
     if (options->chat_style && !nb_chat_style_find(options->chat_style))
         return nb_fail(err, NB_ARGUMENT, "'%s' is no chat style", options->chat_style);
     nb_status st = prepare(&j, source);
-    if (!st && !options->dry_run) st = write_all(&j, source, target, report);
+    if (!st) st = options->dry_run ? make_model_json(&j) : write_all(&j, source, target, report);
     if (!st) fill_report(&j, report);
     if (!st && options->list) *options->list = j.list;
     else nb_convert_list_free(&j.list);
@@ -379,6 +419,7 @@ nb_status nb_convert(const char *source, const char *target, const nb_convert_op
     free(j.provenance_json);
     if (j.has_vocab) nb_vocab_free(&j.vocab);
     nb_buf_free(&j.chat_template);
+    nb_rotation_free(&j.rotation);
     nb_plan_free(&j.plan);
     nb_input_close(&j.input);
     return st;

@@ -1,4 +1,4 @@
-/* From a checkpoint to a .nbl file: source -> map -> quantizer -> writer, tensor by tensor.
+/* From a checkpoint to a .nbl file: source -> map -> rotation -> quantizer -> writer, tensor by tensor.
  *
  * Peak memory is bounded by the largest tensor (as f32) and a few chunks per thread. Nothing in a source is trusted: no
  * code of a pickle is run, sizes are checked before they are used. */
@@ -11,6 +11,7 @@
 #include "base/progress.h"
 #include "base/status.h"
 #include "base/team.h"
+#include "convert/reading.h"
 #include "convert/report.h"
 #include "format/writer.h"
 #include "quant/types.h"
@@ -40,6 +41,8 @@ typedef struct nb_convert_options {
     double bits;              /* per weight on average, at most: types are chosen (convert/budget.h); 0: they are as given */
     bool automatic;           /* types are chosen by what they cost (convert/budget.h) */
     const char *calibrate;    /* NULL; else a text's file or "self" (convert/calibrate.h) */
+    const nb_reading *reading; /* what it is made of, where that is known; else NULL */
+    unsigned rotate;          /* of NB_ROTATE_<NAME> (convert/rotate.h), or NB_ROTATE_AUTO (convert/rotate_auto.h) */
     const char *synthetic;    /* NULL; else the name of a shape: random weights stand for `source`, which is not read */
     const nb_setting *settings;
     size_t n_settings;
@@ -62,6 +65,7 @@ typedef struct nb_convert_report {
     /* Of a dry run: without identity, file_bytes, snr_db and the tokenizer's tensors. */
     double snr_db; /* signal-to-noise ratio over all quantized matrices; infinite when exact */
     char architecture[32], form[64];
+    nb_rotation_trials trials; /* with NB_ROTATE_AUTO */
 } nb_convert_report;
 
 nb_status nb_convert(const char *source, const char *target, const nb_convert_options *options,

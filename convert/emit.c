@@ -91,7 +91,7 @@ static bool read_chunk(line *l, worker *w, size_t *chunk) {
     *chunk = l->taken;
     if (any) {
         uint64_t row = (uint64_t)l->taken++ * l->chunk_panels * NB_PANEL_ROWS;
-        w->status = nb_plan_read(l->t, l->e->source, row, chunk_rows(l, *chunk), w->rows, &w->err);
+        w->status = nb_rotation_read(l->e->rotation, l->t, l->e->source, row, chunk_rows(l, *chunk), w->rows, &w->err);
     }
     pthread_mutex_unlock(&l->reading);
     return any;
@@ -154,7 +154,7 @@ static nb_status learn_codebook(nb_emit *e, const nb_plan_tensor *t, int8_t code
     if (!st) nb_sample_init(&sample, memory);
     for (size_t i = 0; !st && (p = nb_sample_panel(n_panels, i)) < n_panels; i++) {
         size_t n = nb_min_size((size_t)t->spec.rows - p * NB_PANEL_ROWS, NB_PANEL_ROWS);
-        st = nb_plan_read(t, e->source, p * NB_PANEL_ROWS, n, rows, err);
+        st = nb_rotation_read(e->rotation, t, e->source, p * NB_PANEL_ROWS, n, rows, err);
         if (!st) st = check_values(t, t->type, rows, n * cols, p * NB_PANEL_ROWS * cols, err);
         if (!st) nb_sample_add(&sample, rows, n, cols, cols, NULL);
     }
@@ -246,7 +246,7 @@ static nb_status emit_rows(nb_emit *e, const nb_plan_tensor *t, nb_error *err) {
     for (uint64_t row = 0; !st && row < t->spec.rows; row += batch_rows) {
         uint64_t n = t->spec.rows - row < batch_rows ? t->spec.rows - row : batch_rows;
         if (!t->n_parts) memcpy(x, t->id == NB_SPEC_windows ? e->windows : e->inv_freq, (size_t)cols * sizeof *x);
-        else st = nb_plan_read(t, e->source, row, n, x, err);
+        else st = nb_rotation_read(e->rotation, t, e->source, row, n, x, err);
         if (!st) st = check_values(t, NB_TYPE_F32, x, (size_t)(n * cols), row * cols, err);
         if (!st) st = append_floats(e, x, (size_t)(n * cols), err);
         if (!st && t->n_parts && !tell(e, n * cols)) st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");

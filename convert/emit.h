@@ -9,12 +9,14 @@
 #include "base/team.h"
 #include "convert/calibrate.h"
 #include "convert/plan.h"
+#include "convert/rotate.h"
 #include "format/writer.h"
 #include "quant/quantize.h"
 #include "quant/types.h"
 
 typedef struct nb_emit {
     nb_source *source;
+    nb_rotation *rotation; /* through which it is read */
     nb_writer *writer;
     nb_team *team;               /* may be NULL */
     nb_search search;            /* kernels for the quantizers */

@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "convert/rotate.h"
 
 static nb_type exact_type_of(const nb_plan_part *p) {
     bool changed = p->offset != 0.0f || (p->gain != 0.0f && p->gain != 1.0f);
@@ -29,7 +30,8 @@ nb_status nb_exact_open(nb_model **model, const char *source, const char *target
     o.calibrate = NULL;
     o.bits = 0;
     o.automatic = false;
-    o.type = o.n_loras ? NB_TYPE_F32 : exact_type(plan); /* a merged adapter is f32 */
+    bool changed = o.n_loras || (o.rotate & NB_ROTATE_WEIGHTS); /* sums of weights need f32 */
+    o.type = changed ? NB_TYPE_F32 : exact_type(plan);
     o.n_rules = 0;
     o.store = NB_STORE_RAW; /* used in place: only what is read is in memory */
     o.overwrite = true;

@@ -7,7 +7,7 @@
 #include "core/model.h"
 
 /* Convert `source` as o says, but with matrices in a type that holds them exactly (bf16 and f16 checkpoints stay so, others
- * become f32), to a temporary file beside `target`, and open it. The file has no name any more when this returns; its
+ * and rotated ones become f32), to a temporary file beside `target`, and open it. The file has no name any more when this returns; its
  * space is free again when the model is. */
 nb_status nb_exact_open(nb_model **model, const char *source, const char *target, const nb_convert_options *o,
                         const nb_plan *plan, nb_error *err);

@@ -1,4 +1,4 @@
-/* What became of every tensor of a conversion, and of every class of tensors. */
+/* What became of every tensor of a conversion, and of every class of tensors; and what was measured to choose how. */
 #ifndef NB_CONVERT_REPORT_H
 #define NB_CONVERT_REPORT_H
 
@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/status.h"
+#include "core/score.h"
 #include "core/tensors.h"
 #include "quant/quantize.h"
 #include "quant/types.h"
@@ -45,5 +46,20 @@ nb_status nb_convert_classes(const nb_convert_list *list, nb_convert_class **cla
 
 /* The relative squared error, noise / signal; 0 when nothing was lost. */
 double nb_convert_loss(const nb_quant_error *error);
+
+/* A set of rotations that was tried (convert/rotate_auto.h). */
+typedef struct nb_rotation_trial {
+    const char *what;   /* was measured: the model as written, "weights", or the exact one with a "q8 cache" */
+    unsigned set;       /* of NB_ROTATE_<NAME>; 0: none, what the others are compared with */
+    nb_mean divergence; /* from the exact model, nats per token */
+    nb_mean gain;       /* by how much less than without rotations, token by token */
+    bool kept;          /* one of each `what` */
+} nb_rotation_trial;
+
+enum { NB_ROTATION_TRIALS = 6 };
+typedef struct nb_rotation_trials {
+    nb_rotation_trial list[NB_ROTATION_TRIALS];
+    size_t n, tokens; /* tokens: on which they were measured */
+} nb_rotation_trials;
 
 #endif

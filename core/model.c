@@ -241,6 +241,7 @@ nb_weight nb_model_exchange(nb_model *m, int spec, uint32_t layer, const nb_weig
     *place = *w;
     return former;
 }
+void nb_model_rotate_qk(nb_model *m, bool rotate) { m->hparams.qk_rotate = rotate; }
 const nb_kernels *nb_model_kernels(const nb_model *m) { return &m->kernels; }
 const nb_tokenizer *nb_model_tokenizer(const nb_model *m) { return m->tokenizer; }
 const char *nb_model_architecture(const nb_model *m) { return m->architecture; }

@@ -62,9 +62,10 @@ const nb_weight *nb_model_head(const nb_model *m); /* the head, or the embedding
 uint32_t nb_model_window(const nb_model *m, uint32_t layer);
 /* By its row NB_SPEC_<field> of tensors.def; `layer` is ignored for those outside of the blocks. */
 const nb_weight *nb_model_weight(const nb_model *m, int spec, uint32_t layer);
-/* Let w, of the same shape, whose data the caller owns, take its place, and return the former: for measuring what one matrix
- * does. The one change that a model knows; none of its sessions may be at work. */
+/* The two changes that a model knows, for measuring what they do; none of its sessions may be at work. Let w, of the same shape,
+ * whose data the caller owns, take a weight's place, and return the former; set the hyperparameter qk_rotate. */
 nb_weight nb_model_exchange(nb_model *m, int spec, uint32_t layer, const nb_weight *w);
+void nb_model_rotate_qk(nb_model *m, bool rotate);
 const nb_kernels *nb_model_kernels(const nb_model *m);
 const nb_tokenizer *nb_model_tokenizer(const nb_model *m); /* NULL: the file has none */
 const char *nb_model_architecture(const nb_model *m);

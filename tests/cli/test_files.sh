@@ -50,6 +50,16 @@ for other in raw level; do
     check_same "$other: logits" "$("$nibble" logits $other.nbl --tokens 1,2,3)" \
         "$("$nibble" logits $model --tokens 1,2,3)"
 done
+# Rotations: asked for, not possible, measured. What auto kept stands in the file.
+expect 0 '^identity' 'rotated, which changes no result but by rounding: vo,qk' "$nibble" convert source -o rotated.nbl --rotate vo,qk
+check_same 'qk is a hyperparameter' "$("$nibble" inspect rotated.nbl --json | "$helper" json hparams.qk_rotate)" true
+small="--synthetic llama-3.2-1b --set n_layer=1 --set n_embd=64 --set n_head=2 --set n_kv_head=1 --set head_dim=32 --set n_ff=96
+    --set vocab_size=64 --set n_ctx=32"
+# shellcheck disable=SC2086
+expect 1 '' "the rotation 'residual' is not for this model: its head is its embedding" "$nibble" convert $small -o x.nbl --rotate residual
+# shellcheck disable=SC2086
+expect 0 '^  weights  vo  .* (less|more) \(standard error' '*' "$nibble" convert $small -o auto.nbl --rotate auto
+expect 0 '"rotate": ?"auto"' '*' "$nibble" inspect auto.nbl --json
 expect 1 '' 'nowhere' "$nibble" convert source -o nowhere/x.nbl
 # The page of a conversion: the same for any number of threads, whole in itself, names escaped, every tensor in its table.
 mkdir pages

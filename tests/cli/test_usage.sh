@@ -81,6 +81,8 @@ done <<'TABLE'
 2|not --type bf16|convert m --type bf16 --bits 5
 2|which a --dry-run does not|convert m --bits 5 --dry-run
 2|which a --dry-run does not|convert m --type auto --dry-run
+2|--rotate takes none, auto, or some of vo, residual and qk .*not 'vo,ko'|convert m --rotate vo,ko
+2|rotations are chosen by measuring, which a --dry-run does not|convert m --rotate auto --dry-run
 2|either --text or --tokens-file|perplexity m
 2|--stride must not be larger than --ctx|perplexity m --text f --ctx 8 --stride 9
 2|--ctx must be at least 2|perplexity m --text f --ctx 1

@@ -1,0 +1,30 @@
+/* Which rotations a model is to have: those that are measured to help it. */
+#ifndef NB_CONVERT_ROTATE_AUTO_H
+#define NB_CONVERT_ROTATE_AUTO_H
+
+#include "convert/convert.h"
+#include "convert/plan.h"
+#include "core/hparams.h"
+
+/* Tokens on which trials are measured, at most. */
+enum { NB_ROTATE_TOKENS = 8192 };
+
+/* A rotation is kept when it lowers the divergence by more than so many standard errors, which come from comparing token by
+ * token. Of a cache, whose errors are drawn anew with every token, two leave one of forty that does nothing. Other weights
+ * draw the errors of all tokens at once, which such a standard error does not see: by two of them, calibrated q4 of the nanochat demo
+ * kept a rotation that lost on other text. */
+enum { NB_ROTATE_ERRORS_WEIGHTS = 3, NB_ROTATE_ERRORS_CACHE = 2 };
+
+/* Try the rotations of the weights, and each with each, by converting the model as `o` says into a temporary file beside
+ * the target and measuring its divergence from the exact one; then qk, by the divergence that a q8 cache causes in the exact model.
+ * Both on o->calibrate's text, or on the model's own samples. *set becomes what is kept, of NB_ROTATE_<NAME>; the
+ * trials are what was measured.
+ *
+ * `plan` and `h` are of the model without rotations. Weights are not tried where none is quantized; rotations that are not
+ * exact for the model are not tried. *reading is what was read, for a calibration to read
+ * the same, and the caller's to free, also after a failure. */
+nb_status nb_rotate_choose(const char *source, const char *target, const nb_convert_options *o, const nb_plan *plan,
+                           const nb_hparams *h, unsigned *set, nb_rotation_trials *trials, nb_reading *reading,
+                           nb_error *err);
+
+#endif
