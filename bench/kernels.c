@@ -105,7 +105,8 @@ static const struct {
         void (*)(const uint8_t *, size_t, float *): SEARCH,                          \
         void (*)(const nb_grid *, const float *, size_t, const float *, const float *, const float *, int8_t *): SEARCH, \
         void (*)(const nb_grid *, const float *, size_t, const float *, uint8_t *, nb_block_error *): SEARCH, \
-        void (*)(const nb_grid *, const float *, size_t, const float *, float *): SEARCH)
+        void (*)(const nb_grid *, const float *, size_t, const float *, float *): SEARCH, \
+        void (*)(const float *, size_t, const float *, size_t, size_t, float *): SEARCH)
 
 static const struct kernel {
     const char *name;

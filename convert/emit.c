@@ -108,7 +108,7 @@ static nb_status make_chunk(line *l, worker *w, size_t chunk, int member) {
         size_t row = p * NB_PANEL_ROWS, n = nb_min_size(n_rows - row, NB_PANEL_ROWS);
         const float *src = w->rows + row * l->cols;
         uint8_t *panel = w->panels + p * l->panel_bytes;
-        if (l->feedback) nb_gptq_panel(&l->quantizer, l->feedback, src, n, l->cols, l->cols, w->scratch, panel, lost);
+        if (l->feedback) nb_gptq_panel(&l->quantizer, l->feedback, NB_GPTQ_PASSES, src, n, l->cols, l->cols, w->scratch, panel, lost);
         else nb_quantize_panel(&l->quantizer, src, n, l->cols, l->cols, panel, lost);
     }
     if (st || l->into) return st;

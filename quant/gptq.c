@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/mem.h"
 #include "quant/panel.h"
+#include "quant/refine.h"
 
 /* ---- the factors ----
  *
@@ -86,20 +87,32 @@ static bool factor(factoring *f, nb_team *team) {
     return true;
 }
 
-/* Reversed, damped, in doubles. */
-static void load_moments(const float *moments, size_t n, double damp, double *a) {
-    double mean = 0.0;
-    for (size_t i = 0; i < n; i++) mean += (double)moments[i * n + i];
-    mean /= (double)n;
-    for (size_t r = 0; r < n; r++)
-        for (size_t c = 0; c <= r; c++) a[r * n + c] = (double)moments[(n - 1 - c) * n + (n - 1 - r)];
-    for (size_t i = 0; i < n; i++) a[i * n + i] += damp * mean;
+static double mean_moment(const float *moments, size_t n) {
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++) sum += (double)moments[i * n + i];
+    return sum / (double)n;
 }
 
-static void store_factors(const double *a, size_t n, nb_feedback *f) {
+/* Reversed, damped, in doubles. */
+static void load_moments(const float *moments, size_t n, double damping, double *a) {
+    for (size_t r = 0; r < n; r++)
+        for (size_t c = 0; c <= r; c++) a[r * n + c] = (double)moments[(n - 1 - c) * n + (n - 1 - r)];
+    for (size_t i = 0; i < n; i++) a[i * n + i] += damping;
+}
+
+/* H, the lower triangle of the moments, moves to the upper one. */
+static void store_moments(float *carry, size_t n, double damping, double unit) {
+    for (size_t k = 0; k < n; k++) {
+        for (size_t j = 0; j < k; j++) carry[j * n + k] = (float)((double)carry[k * n + j] / unit);
+        carry[k * n + k] = (float)(((double)carry[k * n + k] + damping) / unit);
+    }
+}
+
+static void store_factors(const double *a, size_t n, double damping, nb_feedback *f) {
     double mean = 0.0;
     for (size_t i = 0; i < n; i++) mean += a[i * n + i] * a[i * n + i];
     mean /= (double)n;
+    store_moments(f->carry, n, damping, mean);
     for (size_t k = 0; k < n; k++) {
         size_t column = n - 1 - k;
         double diagonal = a[column * n + column];
@@ -117,8 +130,9 @@ nb_status nb_feedback_make(nb_feedback *f, float *moments, size_t n, double damp
     f->weight = nb_alloc(n * sizeof *f->weight);
     nb_status st = g.a && g.turned && f->weight ? NB_OK : nb_oom(err, "the factors of second moments", bytes);
     if (!st) {
-        load_moments(moments, n, damp, g.a);
-        if (factor(&g, team)) store_factors(g.a, n, f);
+        double damping = damp * mean_moment(moments, n);
+        load_moments(moments, n, damping, g.a);
+        if (factor(&g, team)) store_factors(g.a, n, damping, f);
         else st = nb_fail(err, NB_FORMAT, "the second moments of %zu inputs are not finite, or all are zero", n);
     }
     nb_free(g.a);
@@ -143,20 +157,20 @@ enum {
 typedef struct panel_job {
     const nb_quantizer *q;
     const nb_feedback *f;
-    float *target; /* [cols][16]: the weights, with the errors of columns before them as far as they were carried */
+    float *target; /* [cols][16]: the weights, with the errors of columns before them as far as they were carried; then
+                      what stands for them */
     float *exact;  /* [cols][16]: the weights */
     float *lost;   /* [cols][16]: exact minus quantized, of finished columns */
+    int8_t *scale; /* [blocks][16] */
     size_t cols;
     float factor[LANES], row_scale[LANES];
 } panel_job;
 
-size_t nb_gptq_scratch(size_t cols) { return 3 * cols * LANES; }
+size_t nb_gptq_scratch(size_t cols) { return 3 * cols * LANES + nb_panel_blocks(cols) * LANES / sizeof(float); }
 
-/* to[16] += sum over columns [begin, end) of their errors' shares in column k */
-static void carry(const panel_job *p, size_t k, size_t begin, size_t end, float to[LANES]) {
-    const float *share = p->f->carry + k * p->f->n;
-    for (size_t j = begin; j < end; j++)
-        for (size_t r = 0; r < LANES; r++) to[r] += p->lost[j * LANES + r] * share[j];
+/* to[n][16], columns from k on, += sums over columns [begin, end) of their errors' shares in each */
+static void carry(const panel_job *p, size_t k, size_t n, size_t begin, size_t end, float *to) {
+    p->q->search.sums(p->lost + begin * LANES, end - begin, p->f->carry + k * p->f->n + begin, p->f->n, n, to);
 }
 
 /* Quantize block columns [begin, begin + n) one after the other with these scales: their targets become final, `lost` is
@@ -167,12 +181,13 @@ static void run_block(const panel_job *p, size_t begin, size_t n, const float sc
     for (size_t c = 0; c < n; c++) {
         float *t = x + c * LANES, *lost = p->lost + (begin + c) * LANES;
         const float *exact = p->exact + (begin + c) * LANES;
-        carry(p, begin + c, begin, begin + c, t);
+        carry(p, begin + c, 1, begin, begin + c, t);
         p->q->search.values(&p->q->grid, t, 1, scale, value);
         for (size_t r = 0; r < LANES; r++) {
             float d = t[r] - value[r];
             lost[r] = exact[r] - value[r];
             cost[r] += d * d * p->f->weight[begin + c];
+            t[r] = value[r];
         }
     }
 }
@@ -200,19 +215,42 @@ static void choose_scales(const panel_job *p, size_t begin, size_t n, int8_t bes
     }
 }
 
-static void quantize_block(const panel_job *p, size_t block, uint8_t *panel) {
+static void quantize_block(const panel_job *p, size_t block) {
     size_t begin = block * NB_BLOCK_COLS, n = nb_block_cols(p->cols, block);
     float *x = p->target + begin * LANES, scale[LANES], cost[LANES];
     const float *weight = p->f->weight + begin;
-    int8_t code[LANES];
+    int8_t *code = p->scale + block * LANES;
     nb_block_fit fit;
-    nb_block_error ignored;
     p->q->search.scales(&p->q->grid, x, n, weight, &fit);
     p->q->search.blocks(&p->q->grid, x, n, weight, p->row_scale, fit.scale, code);
     choose_scales(p, begin, n, code);
     for (size_t r = 0; r < LANES; r++) scale[r] = p->row_scale[r] * (float)code[r];
     run_block(p, begin, n, scale, x, cost);
-    nb_block_put(p->q, x, n, p->row_scale, code, block, panel, &ignored); /* the same values: nearest to the targets */
+}
+
+static void quantize_columns(const panel_job *p) {
+    for (size_t begin = 0; begin < p->cols; begin += LAZY_COLS) {
+        size_t end = nb_min_size(begin + LAZY_COLS, p->cols);
+        for (size_t at = begin; at < end; at += NB_BLOCK_COLS) {
+            size_t stop = nb_min_size(at + NB_BLOCK_COLS, end);
+            carry(p, at, stop - at, begin, at, p->target + at * LANES);
+            quantize_block(p, at / NB_BLOCK_COLS);
+        }
+        carry(p, end, p->cols - end, begin, end, p->target + end * LANES);
+    }
+}
+
+static void refine(const panel_job *p, int passes) {
+    const nb_refinement r = {.q = p->q, .f = p->f, .exact = p->exact, .value = p->target, .lost = p->lost,
+                             .row_scale = p->row_scale, .scale = p->scale};
+    while (passes-- > 0 && nb_refine_pass(&r)) {}
+}
+
+static void put_blocks(const panel_job *p, uint8_t *panel) {
+    nb_block_error ignored;
+    for (size_t b = 0; b < nb_panel_blocks(p->cols); b++)
+        nb_block_put(p->q, p->target + b * NB_BLOCK_COLS * LANES, nb_block_cols(p->cols, b), p->row_scale,
+                     p->scale + b * LANES, b, panel, &ignored);
 }
 
 static void add_lost(const panel_job *p, size_t n_rows, nb_quant_error *error) {
@@ -241,24 +279,19 @@ static void fix_rows(panel_job *p, uint8_t *panel) {
     nb_row_scales(p->q, fits, n_blocks, p->factor, panel, p->row_scale);
 }
 
-void nb_gptq_panel(const nb_quantizer *q, const nb_feedback *f, const float *src, size_t n_rows, size_t cols,
+void nb_gptq_panel(const nb_quantizer *q, const nb_feedback *f, int passes, const float *src, size_t n_rows, size_t cols,
                    size_t stride, float *scratch, uint8_t *panel, nb_quant_error *error) {
     size_t floats = cols * LANES;
-    panel_job p = {.q = q, .f = f, .cols = cols, .target = scratch, .exact = scratch + floats, .lost = scratch + 2 * floats};
+    panel_job p = {.q = q, .f = f, .cols = cols, .target = scratch, .exact = scratch + floats, .lost = scratch + 2 * floats,
+                   .scale = (int8_t *)(scratch + 3 * floats)};
     nb_row_factors(src, n_rows, cols, stride, p.factor);
     for (size_t b = 0; b < nb_panel_blocks(cols); b++)
         nb_block_load(src, n_rows, cols, stride, p.factor, b, p.exact + b * NB_BLOCK_COLS * LANES);
     fix_rows(&p, panel);
     memcpy(p.target, p.exact, floats * sizeof *p.target);
-    for (size_t begin = 0; begin < cols; begin += LAZY_COLS) {
-        size_t end = nb_min_size(begin + LAZY_COLS, cols);
-        for (size_t at = begin; at < end; at += NB_BLOCK_COLS) {
-            size_t stop = nb_min_size(at + NB_BLOCK_COLS, end);
-            for (size_t k = at; k < stop; k++) carry(&p, k, begin, at, p.target + k * LANES);
-            quantize_block(&p, at / NB_BLOCK_COLS, panel);
-        }
-        for (size_t k = end; k < cols; k++) carry(&p, k, begin, end, p.target + k * LANES);
-    }
+    quantize_columns(&p);
+    refine(&p, passes);
+    put_blocks(&p, panel);
     if (error) add_lost(&p, n_rows, error);
 }
 

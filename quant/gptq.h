@@ -22,9 +22,14 @@
 
 typedef struct nb_feedback {
     size_t n;
-    float *carry;  /* [n][n]: carry[k * n + j], j < k, is U[j][k]; the rest is not used. Owned */
+    float *carry;  /* [n][n]: carry[k * n + j], j < k, is U[j][k]; the rest is H, damped, in units of `weight`. Owned */
     float *weight; /* [n]: D, scaled to a mean of 1. Owned */
 } nb_feedback;
+
+/* H[j][k] in units of `weight`, of any two columns. */
+static inline float nb_feedback_moment(const nb_feedback *f, size_t j, size_t k) {
+    return j < k ? f->carry[j * f->n + k] : f->carry[k * f->n + j];
+}
 
 /* The factors of H + damp * mean(diagonal of H) * I. moments [n][n]: H, of which the lower triangle is read; its memory
  * becomes `carry`, also when this fails. Takes 8 n^2 bytes beside it while it works. NB_FORMAT when H is not finite or not
@@ -32,9 +37,12 @@ typedef struct nb_feedback {
 nb_status nb_feedback_make(nb_feedback *f, float *moments, size_t n, double damp, nb_team *team, nb_error *err);
 void nb_feedback_free(nb_feedback *f); /* accepts a zeroed one */
 
-/* Like nb_quantize_panel for a scaled type, with columns that make up for one another. scratch:
- * nb_gptq_scratch(cols) floats. error: what was lost of the weights as they were is added; may be NULL. */
-void nb_gptq_panel(const nb_quantizer *q, const nb_feedback *f, const float *src, size_t n_rows, size_t cols,
+/* Passes of descent (quant/refine.h) that pay: later ones lower costs by next to nothing. */
+enum { NB_GPTQ_PASSES = 3 };
+
+/* Like nb_quantize_panel for a scaled type, with columns that make up for one another, and then at most `passes` of
+ * descent. scratch: nb_gptq_scratch(cols) floats. error: what was lost of the weights as they were is added; may be NULL. */
+void nb_gptq_panel(const nb_quantizer *q, const nb_feedback *f, int passes, const float *src, size_t n_rows, size_t cols,
                    size_t stride, float *scratch, uint8_t *panel, nb_quant_error *error);
 size_t nb_gptq_scratch(size_t cols);
 

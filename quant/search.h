@@ -40,6 +40,8 @@ typedef struct nb_search {
     void (*codes)(const nb_grid *g, const float *x, size_t n, const float *scale, uint8_t *codes, nb_block_error *error);
     /* The values scale * level nearest to x, value[n][16], for any n. */
     void (*values)(const nb_grid *g, const float *x, size_t n, const float *scale, float *value);
+    /* sum[m][16] += x[n][16] times factor[m][stride], each sum over the n in order, one term after the other. */
+    void (*sums)(const float *x, size_t n, const float *factor, size_t stride, size_t m, float *sum);
 } nb_search;
 
 #endif

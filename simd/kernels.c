@@ -75,5 +75,6 @@ nb_search nb_kernels_search(const nb_kernels *k) {
                        .rows = k->search_rows,
                        .blocks = k->search_blocks,
                        .codes = k->search_codes,
-                       .values = k->search_values};
+                       .values = k->search_values,
+                       .sums = k->search_sums};
 }

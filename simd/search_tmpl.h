@@ -8,7 +8,7 @@
 
 #include "quant/search.h"
 
-enum { SEARCH_REFITS = 2, SEARCH_SCALE_MAX = 127 };
+enum { SEARCH_REFITS = 2, SEARCH_SCALE_MAX = 127, SEARCH_SUMS = 4 };
 
 /* Below this a scale is none: its inverse would leave the range in which products are finite. */
 #define SEARCH_LEAST 0x1p-100f
@@ -197,6 +197,23 @@ static void search_values(const nb_grid *g, const float *x, size_t n, const floa
     vf s = v_load(scale), inverse = inverse_of(s);
     for (size_t c = 0; c < n; c++)
         v_store(value + c * LANES, v_mul(s, level_of(g, v_mul(v_load(x + c * LANES), inverse), g->linear)));
+}
+
+static INLINE void sums_form(const float *x, size_t n, const float *factor, size_t stride, size_t m, float *sum) {
+    vf acc[SEARCH_SUMS];
+    UNROLL for (size_t i = 0; i < m; i++) acc[i] = v_load(sum + i * LANES);
+    for (size_t j = 0; j < n; j++) {
+        vf v = v_load(x + j * LANES);
+        UNROLL for (size_t i = 0; i < m; i++) acc[i] = v_add(acc[i], v_mul(v, v_set(factor[i * stride + j])));
+    }
+    UNROLL for (size_t i = 0; i < m; i++) v_store(sum + i * LANES, acc[i]);
+}
+
+static void search_sums(const float *x, size_t n, const float *factor, size_t stride, size_t m, float *sum) {
+    size_t i = 0;
+    for (; i + SEARCH_SUMS <= m; i += SEARCH_SUMS)
+        sums_form(x, n, factor + i * stride, stride, SEARCH_SUMS, sum + i * LANES);
+    for (; i < m; i++) sums_form(x, n, factor + i * stride, stride, 1, sum + i * LANES);
 }
 
 #endif

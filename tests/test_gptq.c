@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "quant/gptq.h"
 #include "quant/panel.h"
+#include "simd/kernels.h"
 #include "tests/support/quantizer.h"
 
 enum { ROWS = NB_PANEL_ROWS, MOST = 300 };
@@ -61,11 +62,13 @@ typedef struct panel {
     float values[ROWS][MOST];
 } panel;
 
-static panel *quantize(const problem *p, nb_type type, bool feedback) {
+enum { PLAIN = -1 }; /* without feedback, in place of passes of descent */
+
+static panel *quantize(const problem *p, nb_type type, int passes) {
     panel *out = nb_calloc(1, sizeof *out);
     nb_quantizer q = unit_quantizer(type, nb_q4_codebook);
     float *scratch = nb_alloc(nb_gptq_scratch(p->n) * sizeof *scratch);
-    if (feedback) nb_gptq_panel(&q, &p->f, p->w[0], ROWS, p->n, MOST, scratch, out->bytes, NULL);
+    if (passes != PLAIN) nb_gptq_panel(&q, &p->f, passes, p->w[0], ROWS, p->n, MOST, scratch, out->bytes, NULL);
     else nb_quantize_panel(&q, p->w[0], ROWS, p->n, MOST, out->bytes, NULL);
     nb_dequantize_panel(type, nb_q4_codebook, out->bytes, ROWS, p->n, MOST, out->values[0]);
     nb_free(scratch);
@@ -141,7 +144,7 @@ static void columns_are_quantized_as_the_paper_says(void **state) {
     for (size_t t = 0; t < COUNT_OF(types); t++)
         for (size_t i = 0; i < COUNT_OF(widths); i++) {
             problem *p = make_problem(widths[i], 7 + i, NULL);
-            panel *found = quantize(p, types[t], true);
+            panel *found = quantize(p, types[t], 0);
             /* A value that f32 rounds to another side of a border changes those behind it. */
             size_t wrong = differing(p, types[t], found);
             if (wrong > p->n * ROWS / 20)
@@ -155,7 +158,7 @@ static void making_up_for_errors_costs_less(void **state) {
     (void)state;
     for (size_t t = 0; t < COUNT_OF(types); t++) {
         problem *p = make_problem(256, 3, NULL);
-        panel *plain = quantize(p, types[t], false), *made_up = quantize(p, types[t], true);
+        panel *plain = quantize(p, types[t], PLAIN), *made_up = quantize(p, types[t], 0);
         double before = nb_feedback_cost(&p->f, p->w[0], plain->values[0], ROWS, MOST);
         double after = nb_feedback_cost(&p->f, p->w[0], made_up->values[0], ROWS, MOST);
         if (!(after < 0.5 * before)) fail_msg("%s: cost %g, without feedback %g", nb_types[types[t]].name, after, before);
@@ -186,6 +189,77 @@ static void the_cost_is_that_of_the_moments(void **state) {
     free_problem(other);
 }
 
+/* ---- descent ---- */
+
+static double damped(const problem *p, size_t i, size_t j) {
+    double mean = 0;
+    for (size_t k = 0; i == j && k < p->n; k++) mean += (double)p->moments[k * p->n + k] / (double)p->n;
+    return (double)p->moments[i > j ? i * p->n + j : j * p->n + i] + DAMP * mean;
+}
+
+static void moments_are_kept_beside_the_factors(void **state) {
+    (void)state;
+    problem *p = make_problem(70, 9, NULL);
+    double unit = damped(p, 0, 0) / (double)nb_feedback_moment(&p->f, 0, 0);
+    for (size_t i = 0; i < p->n; i++)
+        for (size_t j = 0; j < p->n; j++) {
+            assert_true(fabs((double)nb_feedback_moment(&p->f, i, j) * unit - damped(p, i, j)) < 1e-4 * damped(p, i, i));
+            assert_true(nb_feedback_moment(&p->f, i, j) == nb_feedback_moment(&p->f, j, i));
+        }
+    free_problem(p);
+}
+
+static void passes_of_descent_never_cost(void **state) {
+    (void)state;
+    for (size_t t = 0; t < COUNT_OF(types); t++)
+        for (size_t i = 0; i < COUNT_OF(widths); i++) {
+            problem *p = make_problem(widths[i], 20 + i, NULL);
+            double before[ROWS], first = 0, last = 0;
+            for (int passes = 0; passes <= 5; passes++) {
+                panel *found = quantize(p, types[t], passes);
+                last = 0;
+                for (size_t r = 0; r < ROWS; r++) {
+                    double cost = nb_feedback_cost(&p->f, p->w[r], found->values[r], 1, MOST);
+                    if (passes && !(cost <= before[r] * (1 + 1e-5)))
+                        fail_msg("%s, %zu columns, row %zu: pass %d raises the cost from %.9g to %.9g",
+                                 nb_types[types[t]].name, p->n, r, passes, before[r], cost);
+                    before[r] = cost;
+                    last += cost;
+                }
+                if (!passes) first = last;
+                nb_free(found);
+            }
+            if (!(last < 0.97 * first)) fail_msg("%s, %zu columns: cost %g, before descent %g", nb_types[types[t]].name, p->n, last, first);
+            free_problem(p);
+        }
+}
+
+/* Where passes end, no other code and no neighbouring block scale (codes as they are) costs less: in doubles, from the
+ * definition. */
+static void descent_ends_where_no_code_is_better(void **state) {
+    (void)state;
+    problem *p = make_problem(129, 31, NULL);
+    panel *found = quantize(p, NB_TYPE_Q4, 50);
+    size_t better = 0;
+    for (size_t r = 0; r < ROWS; r++) {
+        float row_scale;
+        memcpy(&row_scale, found->bytes + r * sizeof row_scale, sizeof row_scale);
+        for (size_t c = 0; c < p->n; c++) {
+            double gradient = 0, least = 0, h = damped(p, c, c);
+            double scale = (double)row_scale * (int8_t)found->bytes[nb_panel_scales_at(NB_TYPE_Q4, c / NB_BLOCK_COLS) + r];
+            for (size_t j = 0; j < p->n; j++) gradient += damped(p, c, j) * (double)(p->w[r][j] - found->values[r][j]);
+            for (size_t i = 0; i < NB_CODEBOOK_SIZE; i++) {
+                double d = scale * nb_q4_codebook[i] - (double)found->values[r][c];
+                least = fmin(least, d * (d * h - 2 * gradient));
+            }
+            better += least < -1e-4 * scale * scale * h;
+        }
+    }
+    if (better) fail_msg("%zu of %zu codes could be better", better, p->n * ROWS);
+    nb_free(found);
+    free_problem(p);
+}
+
 static void a_team_changes_no_bit(void **state) {
     (void)state;
     nb_team *team = NULL;
@@ -193,11 +267,29 @@ static void a_team_changes_no_bit(void **state) {
     if (nb_team_create(&team, 4, &err)) fail_msg("%s", err.text);
     problem *one = make_problem(MOST, 11, NULL), *four = make_problem(MOST, 11, team);
     assert_memory_equal(one->f.weight, four->f.weight, MOST * sizeof(float));
-    for (size_t k = 0; k < MOST; k++)
-        assert_memory_equal(one->f.carry + k * MOST, four->f.carry + k * MOST, k * sizeof(float));
+    assert_memory_equal(one->f.carry, four->f.carry, (size_t)MOST * MOST * sizeof(float));
     free_problem(one);
     free_problem(four);
     nb_team_free(team);
+}
+
+static void every_tier_writes_the_same_bytes(void **state) {
+    (void)state;
+    problem *p = make_problem(129, 41, NULL);
+    float *scratch = nb_alloc(nb_gptq_scratch(p->n) * sizeof *scratch);
+    uint8_t expected[1 << 13], found[1 << 13];
+    uint64_t bytes;
+    for (size_t t = 0; t < COUNT_OF(types); t++)
+        for (size_t tier = 0; nb_isa_name(tier); tier++) {
+            if (!nb_isa_supported(tier)) continue;
+            nb_quantizer q = unit_quantizer_on(nb_isa_name(tier), types[t], nb_q4_codebook);
+            assert_true(nb_panel_bytes(types[t], p->n, &bytes) && bytes <= sizeof found);
+            nb_gptq_panel(&q, &p->f, NB_GPTQ_PASSES, p->w[0], ROWS - 3, p->n, MOST, scratch, tier ? found : expected, NULL);
+            if (tier && memcmp(found, expected, (size_t)bytes) != 0)
+                fail_msg("%s on %s differs from scalar", nb_types[types[t]].name, nb_isa_name(tier));
+        }
+    nb_free(scratch);
+    free_problem(p);
 }
 
 static void moments_without_sense_are_refused(void **state) {
@@ -221,7 +313,11 @@ int main(void) {
         cmocka_unit_test(columns_are_quantized_as_the_paper_says),
         cmocka_unit_test(making_up_for_errors_costs_less),
         cmocka_unit_test(the_cost_is_that_of_the_moments),
+        cmocka_unit_test(moments_are_kept_beside_the_factors),
+        cmocka_unit_test(passes_of_descent_never_cost),
+        cmocka_unit_test(descent_ends_where_no_code_is_better),
         cmocka_unit_test(a_team_changes_no_bit),
+        cmocka_unit_test(every_tier_writes_the_same_bytes),
         cmocka_unit_test(moments_without_sense_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -246,12 +246,7 @@ static void draw(float *w, size_t rows, size_t cols, uint64_t *seed) {
 }
 
 static nb_quantizer quantizer_on(size_t tier, nb_type type, const float *importance) {
-    nb_kernels k;
-    nb_error err;
-    nb_quantizer q;
-    if (nb_kernels_choose(&k, nb_isa_name(tier), &err)) fail_msg("%s", err.text);
-    nb_search search = nb_kernels_search(&k);
-    nb_quantizer_init(&q, type, nb_q4_codebook, &search);
+    nb_quantizer q = unit_quantizer_on(nb_isa_name(tier), type, nb_q4_codebook);
     q.importance = importance;
     return q;
 }

@@ -4,6 +4,8 @@
 
 #include "quant/quantize.h"
 
+/* isa: a tier that this CPU has; NULL: its own. */
+nb_quantizer unit_quantizer_on(const char *isa, nb_type type, const int8_t codebook[NB_CODEBOOK_SIZE]);
 nb_quantizer unit_quantizer(nb_type type, const int8_t codebook[NB_CODEBOOK_SIZE]);
 
 #endif
