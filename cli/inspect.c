@@ -58,9 +58,9 @@ static json_t *tensors_json(const nb_reader *r) {
         const nb_tensor *t = nb_reader_at(r, i);
         json_t *shape = json_array();
         for (uint32_t d = 0; d < t->n_dims; d++) json_array_append_new(shape, json_integer((json_int_t)t->dims[d]));
-        json_array_append_new(list, json_pack("{ss,ss,so,sI,sI}", "name", t->name, "type", nb_types[t->type].name,
+        json_array_append_new(list, json_pack("{ss,ss,so,sI,sI,ss}", "name", t->name, "type", nb_types[t->type].name,
                                               "shape", shape, "raw_bytes", (json_int_t)t->raw_bytes, "stored_bytes",
-                                              (json_int_t)t->stored_bytes));
+                                              (json_int_t)t->stored_bytes, "form", nb_reader_form(r, t)));
     }
     return list;
 }
@@ -104,7 +104,7 @@ static void print_object(const char *title, json_t *object) {
 }
 
 static void print_tensors(const nb_reader *r) {
-    printf("\n%-32s %-5s %-20s %12s %12s %6s\n", "tensor", "type", "shape", "bytes", "in file", "bits");
+    printf("\n%-32s %-5s %-20s %12s %12s %6s  %s\n", "tensor", "type", "shape", "bytes", "in file", "bits", "form");
     for (size_t i = 0; i < nb_reader_count(r); i++) {
         const nb_tensor *t = nb_reader_at(r, i);
         char shape[96];
@@ -114,8 +114,9 @@ static void print_tensors(const nb_reader *r) {
             at += (size_t)snprintf(shape + at, sizeof shape - at, "%s%" PRIu64, d ? " x " : "", t->dims[d]);
         }
         uint64_t n = elements(t);
-        printf("%-32s %-5s %-20s %12" PRIu64 " %12" PRIu64 " %6.2f\n", t->name, nb_types[t->type].name, shape,
-               t->raw_bytes, t->stored_bytes, n ? 8 * (double)t->raw_bytes / (double)n : 0);
+        double bits = n ? 8 * (double)t->raw_bytes / (double)n : 0;
+        printf("%-32s %-5s %-20s %12" PRIu64 " %12" PRIu64 " %6.2f  %s\n", t->name, nb_types[t->type].name, shape,
+               t->raw_bytes, t->stored_bytes, bits, nb_reader_form(r, t));
     }
 }
 

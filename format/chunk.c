@@ -3,7 +3,6 @@
 #include <string.h>
 #include <xxhash.h>
 #include "base/bytes.h"
-#include "base/checked.h"
 #include "base/mem.h"
 #include "format/layout.h"
 
@@ -35,148 +34,45 @@ void nb_coders_free(nb_coder *coders, int n) {
     nb_free(coders);
 }
 
-/* Forms. */
-
-static unsigned element_bytes(nb_type type) { return nb_types[type].plain_bytes; }
-
-bool nb_form_fits(nb_form form, const nb_geometry *g) {
-    switch (form) {
-    case NB_FORM_MEMORY: return true;
-    case NB_FORM_SCALES: return g && g->panel_bytes && nb_types[g->type].scaled;
-    case NB_FORM_PLANES2: return g && element_bytes(g->type) == 2;
-    case NB_FORM_PLANES4: return g && element_bytes(g->type) == 4;
-    case NB_FORM_COUNT: break;
-    }
-    return false;
-}
-
-nb_form nb_form_of(const nb_geometry *g) {
-    static const nb_form order[] = {NB_FORM_SCALES, NB_FORM_PLANES2, NB_FORM_PLANES4};
-    for (size_t i = 0; i < sizeof order / sizeof *order; i++)
-        if (nb_form_fits(order[i], g)) return order[i];
-    return NB_FORM_MEMORY;
-}
-
-/* The parts of a chunk of scaled panels. In memory: for each panel its row scales, then strips of one line and up to
- * four blocks. In the form: all row scales, all lines, all codes. */
-typedef struct scaled_parts {
-    size_t n_panels, n_strips;
-    size_t line_at, codes_at;        /* where lines and codes begin in the form */
-    size_t strip_codes, last_codes; /* bytes of codes in a strip, and in a panel's last strip */
-} scaled_parts;
-
-static scaled_parts parts_of(const nb_geometry *g, size_t raw_bytes) {
-    size_t block = nb_types[g->type].block_bytes, n_blocks = (size_t)g->n_blocks;
-    scaled_parts p = {.n_panels = raw_bytes / (size_t)g->panel_bytes, .n_strips = nb_div_up(n_blocks, NB_STRIP_BLOCKS)};
-    p.line_at = p.n_panels * NB_ROW_SCALE_BYTES;
-    p.codes_at = p.line_at + p.n_panels * p.n_strips * NB_SCALE_LINE_BYTES;
-    p.strip_codes = NB_STRIP_BLOCKS * block;
-    p.last_codes = (n_blocks - (p.n_strips - 1) * NB_STRIP_BLOCKS) * block;
-    return p;
-}
-
-static void gather_scales(const nb_geometry *g, const uint8_t *raw, size_t raw_bytes, uint8_t *formed) {
-    scaled_parts p = parts_of(g, raw_bytes);
-    uint8_t *row = formed, *line = formed + p.line_at, *codes = formed + p.codes_at;
-    for (size_t i = 0; i < p.n_panels; i++) {
-        memcpy(row, raw, NB_ROW_SCALE_BYTES);
-        row += NB_ROW_SCALE_BYTES;
-        raw += NB_ROW_SCALE_BYTES;
-        for (size_t s = 0; s < p.n_strips; s++) {
-            size_t n = s + 1 < p.n_strips ? p.strip_codes : p.last_codes;
-            memcpy(line, raw, NB_SCALE_LINE_BYTES);
-            memcpy(codes, raw + NB_SCALE_LINE_BYTES, n);
-            line += NB_SCALE_LINE_BYTES;
-            codes += n;
-            raw += NB_SCALE_LINE_BYTES + n;
-        }
-    }
-}
-
-static void scatter_scales(const nb_geometry *g, const uint8_t *formed, size_t raw_bytes, uint8_t *raw) {
-    scaled_parts p = parts_of(g, raw_bytes);
-    const uint8_t *row = formed, *line = formed + p.line_at, *codes = formed + p.codes_at;
-    for (size_t i = 0; i < p.n_panels; i++) {
-        memcpy(raw, row, NB_ROW_SCALE_BYTES);
-        row += NB_ROW_SCALE_BYTES;
-        raw += NB_ROW_SCALE_BYTES;
-        for (size_t s = 0; s < p.n_strips; s++) {
-            size_t n = s + 1 < p.n_strips ? p.strip_codes : p.last_codes;
-            memcpy(raw, line, NB_SCALE_LINE_BYTES);
-            memcpy(raw + NB_SCALE_LINE_BYTES, codes, n);
-            line += NB_SCALE_LINE_BYTES;
-            codes += n;
-            raw += NB_SCALE_LINE_BYTES + n;
-        }
-    }
-}
-
-/* Constant strides, so that the compiler turns these into shuffles. */
-static void gather2(const uint8_t *restrict raw, size_t n, uint8_t *restrict p) {
-    for (size_t i = 0; i < n; i++) {
-        p[i] = raw[2 * i];
-        p[n + i] = raw[2 * i + 1];
-    }
-}
-static void scatter2(const uint8_t *restrict p, size_t n, uint8_t *restrict raw) {
-    for (size_t i = 0; i < n; i++) {
-        raw[2 * i] = p[i];
-        raw[2 * i + 1] = p[n + i];
-    }
-}
-static void gather4(const uint8_t *restrict raw, size_t n, uint8_t *restrict p) {
-    for (size_t i = 0; i < n; i++) {
-        p[i] = raw[4 * i];
-        p[n + i] = raw[4 * i + 1];
-        p[2 * n + i] = raw[4 * i + 2];
-        p[3 * n + i] = raw[4 * i + 3];
-    }
-}
-static void scatter4(const uint8_t *restrict p, size_t n, uint8_t *restrict raw) {
-    for (size_t i = 0; i < n; i++) {
-        raw[4 * i] = p[i];
-        raw[4 * i + 1] = p[n + i];
-        raw[4 * i + 2] = p[2 * n + i];
-        raw[4 * i + 3] = p[3 * n + i];
-    }
-}
-
-static void gather(nb_form form, const nb_geometry *g, const uint8_t *raw, size_t n, uint8_t *formed) {
-    switch (form) {
-    case NB_FORM_SCALES: gather_scales(g, raw, n, formed); break;
-    case NB_FORM_PLANES2: gather2(raw, n / 2, formed); break;
-    case NB_FORM_PLANES4: gather4(raw, n / 4, formed); break;
-    case NB_FORM_MEMORY:
-    case NB_FORM_COUNT: memcpy(formed, raw, n); break;
-    }
-}
-
-static void scatter(nb_form form, const nb_geometry *g, const uint8_t *formed, size_t n, uint8_t *raw) {
-    switch (form) {
-    case NB_FORM_SCALES: scatter_scales(g, formed, n, raw); break;
-    case NB_FORM_PLANES2: scatter2(formed, n / 2, raw); break;
-    case NB_FORM_PLANES4: scatter4(formed, n / 4, raw); break;
-    case NB_FORM_MEMORY:
-    case NB_FORM_COUNT: memcpy(raw, formed, n); break;
-    }
-}
-
-/* Chunks. */
-
 size_t nb_chunk_bound(size_t raw_bytes) { return ZSTD_compressBound(raw_bytes); }
 
-nb_status nb_chunk_encode(nb_coder *coder, const nb_geometry *g, nb_form form, int level, const uint8_t *raw,
+/* One frame in which every part of the form begins a block of zstd's, so that unlike parts do not share a table.
+ * *n is raw_bytes when the frame would not be smaller. */
+static nb_status compress(const nb_coder *coder, const nb_geometry *g, nb_chunk_form form, int level,
+                          const uint8_t *formed, size_t raw_bytes, uint8_t *stored, size_t *n, nb_error *err) {
+    ZSTD_CCtx *z = coder->compressor;
+    size_t parts[NB_MAX_PARTS] = {0}, left = 1;
+    ZSTD_outBuffer out = {stored, nb_chunk_bound(raw_bytes), 0};
+    ZSTD_inBuffer in = {formed, 0, 0};
+    nb_form_infos[form].parts(g, raw_bytes, parts);
+    size_t bad = ZSTD_CCtx_reset(z, ZSTD_reset_session_and_parameters);
+    if (!ZSTD_isError(bad)) bad = ZSTD_CCtx_setParameter(z, ZSTD_c_compressionLevel, level);
+    if (!ZSTD_isError(bad)) bad = ZSTD_CCtx_setPledgedSrcSize(z, raw_bytes);
+    for (int i = 0; !ZSTD_isError(bad) && i < NB_MAX_PARTS; i++) {
+        if (!parts[i]) continue;
+        in.size += parts[i];
+        ZSTD_EndDirective then = in.size < raw_bytes ? ZSTD_e_flush : ZSTD_e_end;
+        do bad = left = ZSTD_compressStream2(z, &out, &in, then);
+        while (left && !ZSTD_isError(left) && out.pos < out.size);
+    }
+    if (ZSTD_isError(bad))
+        return nb_fail(err, NB_MEMORY, "zstd could not compress %zu bytes: %s", raw_bytes, ZSTD_getErrorName(bad));
+    *n = left ? raw_bytes : out.pos;
+    return NB_OK;
+}
+
+nb_status nb_chunk_encode(nb_coder *coder, const nb_geometry *g, nb_chunk_form form, int level, const uint8_t *raw,
                           size_t raw_bytes, uint8_t *stored, nb_chunk *c, nb_error *err) {
     *c = (nb_chunk){.raw_bytes = (uint32_t)raw_bytes, .raw_hash = XXH3_64bits(raw, raw_bytes), .method = NB_METHOD_RAW};
     if (level != 0) {
         const uint8_t *formed = raw;
+        size_t n;
         if (form != NB_FORM_MEMORY) {
-            gather(form, g, raw, raw_bytes, coder->scratch);
+            nb_form_infos[form].gather(g, raw, raw_bytes, coder->scratch);
             formed = coder->scratch;
         }
-        size_t n = ZSTD_compressCCtx(coder->compressor, stored, nb_chunk_bound(raw_bytes), formed, raw_bytes, level);
-        if (ZSTD_isError(n))
-            return nb_fail(err, NB_MEMORY, "zstd could not compress %zu bytes: %s", raw_bytes, ZSTD_getErrorName(n));
+        nb_status st = compress(coder, g, form, level, formed, raw_bytes, stored, &n, err);
+        if (st) return st;
         if (n < raw_bytes) {
             c->form = (uint8_t)form;
             c->method = NB_METHOD_ZSTD;
@@ -225,7 +121,7 @@ static nb_status check_hash(const char *which, const uint8_t *p, size_t n, uint6
 
 nb_status nb_chunk_decode(nb_coder *coder, const nb_geometry *g, const nb_chunk *c, const uint8_t *stored, uint8_t *dst,
                           nb_error *err) {
-    nb_form form = (nb_form)c->form;
+    nb_chunk_form form = (nb_chunk_form)c->form;
     const uint8_t *formed = stored;
     nb_status st = NB_OK;
     if (c->method != NB_METHOD_RAW || form != NB_FORM_MEMORY) /* else the raw hash below is the same hash */
@@ -242,6 +138,6 @@ nb_status nb_chunk_decode(nb_coder *coder, const nb_geometry *g, const nb_chunk 
                            (unsigned long)c->raw_bytes);
         formed = to;
     }
-    if (formed != dst) scatter(form, g, formed, c->raw_bytes, dst);
+    if (formed != dst) nb_form_infos[form].scatter(g, formed, c->raw_bytes, dst);
     return check_hash("raw", dst, c->raw_bytes, c->raw_hash, err);
 }

@@ -1,7 +1,8 @@
 /* One chunk: from the bytes of a tensor as they lie in memory to the bytes in the file, and back.
  *
- * Writing: form (gather alike bytes), then zstd when that makes it smaller. Reading: checksum of the stored bytes (so
- * that damage does not reach the decoder), zstd, inverse form straight into the final place, checksum of the result.
+ * Writing: form (gather alike bytes), then zstd part by part when that makes it smaller. Reading: checksum of the
+ * stored bytes (so that damage does not reach the decoder), zstd, inverse form straight into the final place, checksum of the
+ * result.
  * The sentences here say what is wrong with the chunk; the caller puts its tensor and number in front. */
 #ifndef NB_FORMAT_CHUNK_H
 #define NB_FORMAT_CHUNK_H
@@ -10,15 +11,7 @@
 #include <stdint.h>
 #include <zstd.h>
 #include "base/status.h"
-#include "format/tensor.h"
-
-typedef enum nb_form {
-    NB_FORM_MEMORY,  /* as in memory */
-    NB_FORM_SCALES,  /* row scales of all panels, then all scale lines, then all codes */
-    NB_FORM_PLANES2, /* first bytes of all 2-byte elements, then the second ones */
-    NB_FORM_PLANES4,
-    NB_FORM_COUNT
-} nb_form;
+#include "format/form.h"
 
 typedef enum nb_method { NB_METHOD_RAW, NB_METHOD_ZSTD, NB_METHOD_COUNT } nb_method;
 
@@ -27,7 +20,7 @@ typedef struct nb_chunk {
     uint64_t offset; /* in the file */
     uint64_t raw_hash, stored_hash;
     uint32_t stored_bytes, raw_bytes;
-    uint8_t form, method; /* codes from a file: not yet known to be nb_form and nb_method */
+    uint8_t form, method; /* codes from a file: not yet known to be nb_chunk_form and nb_method */
 } nb_chunk;
 
 /* What one thread needs, allocated once per call that handles many chunks. */
@@ -41,17 +34,13 @@ typedef enum nb_coder_use { NB_CODER_WRITES, NB_CODER_READS } nb_coder_use;
 nb_status nb_coders_create(nb_coder **coders, int n, nb_coder_use use, size_t scratch_bytes, nb_error *err);
 void nb_coders_free(nb_coder *coders, int n); /* accepts NULL */
 
-/* The form in which a type compresses best, and whether a form can hold tensors of that geometry. */
-nb_form nb_form_of(const nb_geometry *g);
-bool nb_form_fits(nb_form form, const nb_geometry *g);
-
 /* Bytes that nb_chunk_encode may write to `stored`. */
 size_t nb_chunk_bound(size_t raw_bytes);
 
 /* Encode raw[raw_bytes] (whole panels) into stored[nb_chunk_bound(raw_bytes)]; fills all of `c` but its offset. The
  * form is dropped when compression does not pay. level 0 stores raw. g NULL: bytes of no tensor. Needs raw_bytes of
  * scratch unless the form is memory. */
-nb_status nb_chunk_encode(nb_coder *coder, const nb_geometry *g, nb_form form, int level, const uint8_t *raw,
+nb_status nb_chunk_encode(nb_coder *coder, const nb_geometry *g, nb_chunk_form form, int level, const uint8_t *raw,
                           size_t raw_bytes, uint8_t *stored, nb_chunk *c, nb_error *err);
 
 /* Check and decode stored[c->stored_bytes] into dst[c->raw_bytes]. Form and method must be checked codes, raw_bytes

@@ -84,7 +84,7 @@ static nb_status check_code(const nb_geometry *g, const nb_chunk *c, nb_error *e
     if (c->method >= NB_METHOD_COUNT)
         return nb_fail(err, NB_UNSUPPORTED, "method code %u is not known", (unsigned)c->method);
     if (c->form >= NB_FORM_COUNT) return nb_fail(err, NB_UNSUPPORTED, "form code %u is not known", (unsigned)c->form);
-    if (!nb_form_fits((nb_form)c->form, g))
+    if (!nb_form_infos[c->form].fits(g))
         return nb_fail(err, NB_FORMAT, "form code %u is not for tensors of type %s in this layout", (unsigned)c->form,
                        nb_types[g->type].name);
     return NB_OK;

@@ -13,7 +13,7 @@
 enum {
     NB_MAGIC_BYTES = 8,
     NB_FILE_MAJOR = 1,
-    NB_FILE_MINOR = 0,
+    NB_FILE_MINOR = 1,
 
     /* The header. Fields up to NB_H_FILE_BYTES, and the checksum in the last 8 of its bytes, stay in every version. */
     NB_H_MAGIC = 0,

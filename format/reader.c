@@ -259,12 +259,25 @@ const nb_tensor *nb_reader_find(const nb_reader *r, const char *name) {
     return r->n_tensors ? bsearch(name, r->tensors, r->n_tensors, sizeof *r->tensors, compare_name) : NULL;
 }
 
+static bool as_in_memory(const nb_chunk *c) { return c->method == NB_METHOD_RAW && c->form == NB_FORM_MEMORY; }
+
+const char *nb_reader_form(const nb_reader *r, const nb_tensor *t) {
+    const char *name = NULL;
+    for (uint32_t i = 0; i < t->n_chunks; i++) {
+        nb_chunk c = nb_reader_chunk(r, t->first_chunk + i);
+        if (as_in_memory(&c)) continue;
+        if (name && name != nb_form_infos[c.form].name) return "mixed";
+        name = nb_form_infos[c.form].name;
+    }
+    return name ? name : "raw";
+}
+
 const void *nb_reader_in_place(const nb_reader *r, const nb_tensor *t) {
     uint64_t start = nb_reader_chunk(r, t->first_chunk).offset, at = start;
     if (start % NB_ALIGN_TENSOR != 0) return NULL;
     for (uint32_t i = 0; i < t->n_chunks; i++) {
         nb_chunk c = nb_reader_chunk(r, t->first_chunk + i);
-        if (c.method != NB_METHOD_RAW || c.form != NB_FORM_MEMORY || c.offset != at) return NULL;
+        if (!as_in_memory(&c) || c.offset != at) return NULL;
         at += c.stored_bytes;
     }
     return r->map.data + start;

@@ -56,6 +56,10 @@ const nb_tensor *nb_reader_find(const nb_reader *r, const char *name);     /* NU
  * Nothing is verified; nb_reader_verify does that on request. */
 const void *nb_reader_in_place(const nb_reader *r, const nb_tensor *t);
 
+/* How the tensor's chunks are stored: the name of a form (format/forms.def), "raw" when all are as in memory, "mixed"
+ * when the others differ. */
+const char *nb_reader_form(const nb_reader *r, const nb_tensor *t);
+
 /* Decompress and verify tensors straight into their final place: each dst takes its tensor's raw_bytes. All chunks
  * of all tensors are shared out over the team. The first damaged chunk in file order is reported by its tensor's name.
  * Progress ("loading", raw bytes) is told on the caller's thread. */

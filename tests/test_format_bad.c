@@ -8,7 +8,7 @@
 
 static const char file_name[] = "test_format_bad.nbl";
 
-/* In name order alpha, beta, gamma; in the file gamma (chunk 0: raw), alpha (1: zstd, scales apart), beta (2 and 3). */
+/* In name order alpha, beta, gamma; in the file gamma (chunk 0: raw), alpha (1: zstd, magnitudes apart), beta (2 and 3). */
 static const sample samples[] = {
     PLAIN("gamma", F32, NOISE, .n_dims = 1, .dims = {5}),
     PANELS("alpha", Q4, NARROW, 17, 200),
@@ -132,10 +132,13 @@ static const struct row {
     {"names not sorted", REFUSED, NB_FORMAT, "'beta' follows 'xlpha'", {{NAMES, 0, 0, SET8, 'x'}}},
 
     {"method", REFUSED, NB_UNSUPPORTED, "'beta', chunk 1 of 2: method code 9", {{CHUNK, C_BETA, NB_C_METHOD, SET8, 9}}},
-    {"form", REFUSED, NB_UNSUPPORTED, "form code 4 is not known", {{CHUNK, C_BETA, NB_C_FORM, SET8, 4}}},
+    {"form", REFUSED, NB_UNSUPPORTED, "form code 7 is not known", {{CHUNK, C_BETA, NB_C_FORM, SET8, NB_FORM_COUNT}}},
     {"form of others", REFUSED, NB_FORMAT, "form code 1 is not for tensors of type u8",
      {{CHUNK, C_BETA, NB_C_FORM, SET8, 1}}},
     {"planes of others", REFUSED, NB_FORMAT, "form code 3 is not for", {{CHUNK, C_ALPHA, NB_C_FORM, SET8, 3}}},
+    {"exponents of others", REFUSED, NB_FORMAT, "form code 4 is not for", {{CHUNK, C_GAMMA, NB_C_FORM, SET8, 4}}},
+    {"magnitudes of others", REFUSED, NB_FORMAT, "form code 6 is not for tensors of type f32",
+     {{CHUNK, C_GAMMA, NB_C_FORM, SET8, 6}}},
     {"chunk raw bytes", REFUSED, NB_FORMAT, "it has 1048577 raw bytes instead of 1048576",
      {{CHUNK, C_BETA, NB_C_RAW_BYTES, ADD32, 1}}},
     {"chunk raw bytes 0", REFUSED, NB_FORMAT, "it has 0 raw bytes", {{CHUNK, C_BETA, NB_C_RAW_BYTES, SET32, 0}}},
@@ -165,6 +168,7 @@ static const struct row {
     {"frame cut off", LOAD, NB_FORMAT, "its zstd frame is broken", {{CHUNK, C_BETA, NB_C_STORED_BYTES, ADD32, -3ull}}},
     {"form of others, same size", LOAD, NB_CHECKSUM, "its raw bytes are damaged",
      {{CHUNK, C_ALPHA, NB_C_FORM, SET8, 0}}},
+    {"other form of its type", LOAD, NB_CHECKSUM, "its raw bytes are damaged", {{CHUNK, C_ALPHA, NB_C_FORM, SET8, 1}}},
 };
 
 static uint64_t get_edit(const uint8_t *p,

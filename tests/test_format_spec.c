@@ -1,6 +1,7 @@
 /* format/FORMAT.md says what format/layout.h says, and its example is what the writer writes. */
 #include <xxhash.h>
 #include "base/bytes.h"
+#include "format/form.h"
 #include "tests/test_format_util.h"
 
 static const char file_name[] = "test_format_spec.nbl";
@@ -110,6 +111,10 @@ static void tables(void **state) {
         if (t->block_bytes) snprintf(block, sizeof block, "%d", t->block_bytes);
         snprintf(row, sizeof row, "\n| `%s` | %d | %s | %s |", t->name, t->code, plain, block);
         expect_in_section(nb_buf_str(&text), "## 4. Directory", row);
+    }
+    for (int i = 0; i < NB_FORM_COUNT; i++) {
+        snprintf(row, sizeof row, "\n| %s | %d | ", nb_form_infos[i].name, i);
+        expect_in_section(nb_buf_str(&text), "## 5. Chunks", row);
     }
     nb_buf_free(&text);
 }
