@@ -78,8 +78,8 @@ static nb_status load_form(nb_vocab *v, const char *path, const nb_buf *file, nb
                    "its ranks, vocab.json, tokenizer.bin, meta.pkl)");
 }
 
-/* Whether the form itself says what is put before a text. */
-static bool says_bos(const nb_vocab *v) {
+/* Whether the form itself says what is put before a text and in place of what is unknown. */
+static bool tells_roles(const nb_vocab *v) {
     return v->kind != NB_VOCAB_BPE_RANKS && v->kind != NB_VOCAB_CHARS;
 }
 
@@ -88,7 +88,7 @@ static nb_status load_file(nb_vocab *v, const char *path, nb_buf *chat_template,
     nb_arena arena = {.limit = NB_PICKLE_ARENA};
     nb_status st = nb_read_file(path, NB_PICKLE_MAX_BYTES, &file, err);
     if (!st) st = load_form(v, path, &file, &arena, err);
-    if (!st) st = nb_tok_apply_roles(v, says_bos(v), err);
+    if (!st) st = nb_tok_apply_roles(v, tells_roles(v), err);
     if (!st) st = nb_tok_config(v, path, chat_template, err);
     if (!st) st = nb_vocab_check(v, err);
     nb_arena_free(&arena);

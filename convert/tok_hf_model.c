@@ -166,6 +166,18 @@ static nb_status import_bpe(nb_hf *h, const nb_value *model, nb_error *err) {
 
 /* ---- Unigram ---- */
 
+/* Of pieces with one text the last counts. */
+static nb_status drop_repeated(nb_hf *h, nb_error *err) {
+    text_index x;
+    nb_status st = index_texts(&x, &h->pieces, err);
+    for (size_t i = 0; !st && i < h->pieces.n; i++) {
+        nb_piece *p = &h->pieces.v[i];
+        if (p->text && *slot_of(&x, p->text, p->n) != (int32_t)i) p->type = NB_TOKEN_UNUSED;
+    }
+    nb_free(x.slots);
+    return st;
+}
+
 static nb_status import_unigram(nb_hf *h, const nb_value *model, nb_error *err) {
     const nb_value *vocab = nb_value_get(model, "vocab");
     uint64_t unk;
@@ -189,7 +201,7 @@ static nb_status import_unigram(nb_hf *h, const nb_value *model, nb_error *err) 
         h->v->unk = (int32_t)unk;
     }
     if (nb_hf_flag(model, "byte_fallback", false)) mark_bytes(h);
-    return NB_OK;
+    return drop_repeated(h, err);
 }
 
 nb_status nb_hf_model(nb_hf *h, const nb_value *model, nb_error *err) {

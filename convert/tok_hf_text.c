@@ -236,6 +236,7 @@ static nb_status prepare(nb_hf *h, nb_text_how how, uint32_t flags, const char *
 
 static nb_status byte_level(nb_hf *h, const nb_value *part, nb_error *err) {
     nb_status st = NB_OK;
+    if (h->bytes) return nb_fail(err, NB_UNSUPPORTED, "its pre-tokenizers spell bytes as ByteLevel does twice");
     if (nb_hf_flag(part, "add_prefix_space", true)) st = prepare(h, NB_TEXT_PREPEND, NB_TEXT_UNLESS, NULL, " ", err);
     if (!st && nb_hf_flag(part, "use_regex", true))
         st = add_split(h, NB_PRE_GPT2, NB_SPLIT_ISOLATED, false, err);

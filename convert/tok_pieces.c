@@ -54,7 +54,8 @@ bool nb_tok_from_base64(const char *text, size_t n, nb_buf *out) {
 static nb_status put_piece(nb_vocab *v, const nb_piece *piece, bool bytes, nb_token_type *type, nb_buf *scratch,
                            nb_error *err) {
     *type = piece->type;
-    if (!piece->text || (piece->added && !piece->merged)) return nb_vocab_add(v, "", 0, err);
+    bool control = piece->added && !piece->merged && piece->type != NB_TOKEN_BYTE;
+    if (!piece->text || control) return nb_vocab_add(v, "", 0, err);
     if (piece->type == NB_TOKEN_BYTE) {
         uint8_t byte = (uint8_t)nb_tok_byte_of(piece->text, piece->n);
         return nb_vocab_add(v, &byte, 1, err);

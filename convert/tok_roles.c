@@ -29,13 +29,13 @@ bool nb_tok_is_special(const char *text, size_t n) {
     return false;
 }
 
-nb_status nb_tok_apply_roles(nb_vocab *v, bool bos_known, nb_error *err) {
+nb_status nb_tok_apply_roles(nb_vocab *v, bool told, nb_error *err) {
     nb_status st = NB_OK;
     for (size_t i = 0; !st && i < sizeof roles / sizeof *roles; i++) {
         int32_t id = nb_vocab_special(v, roles[i].text);
         if (id == NB_NO_TOKEN) continue;
-        if (roles[i].roles & ROLE_BOS && !bos_known && v->bos == NB_NO_TOKEN) v->bos = id;
-        if (roles[i].roles & ROLE_UNK && v->unk == NB_NO_TOKEN) v->unk = id;
+        if (roles[i].roles & ROLE_BOS && !told && v->bos == NB_NO_TOKEN) v->bos = id;
+        if (roles[i].roles & ROLE_UNK && !told && v->unk == NB_NO_TOKEN) v->unk = id;
         if (roles[i].roles & ROLE_PAD && v->pad == NB_NO_TOKEN) v->pad = id;
         if (roles[i].roles & ROLE_STOP) st = nb_vocab_add_stop(v, id, err);
     }

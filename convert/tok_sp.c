@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "convert/arena.h"
 #include "convert/tok.h"
+#include "core/normalize.h"
 
 nb_status nb_sp_piece(nb_pieces *pieces, uint64_t id, const char *text, size_t n, double score, int64_t kind,
                       uint32_t user_flags, nb_error *err) {
@@ -86,6 +87,36 @@ static nb_status add_pieces(nb_pieces *pieces, const Nb__Sp__Model *m, uint32_t 
     return st;
 }
 
+/* SentencePiece leaves user-defined pieces as they stand in the text and changes what lies around; here all is changed
+ * before pieces are looked for, which is the same as long as they do not change. */
+static nb_status check_user_pieces(const nb_vocab *v, const Nb__Sp__Model *m, nb_error *err) {
+    nb_text_rules rules = {0};
+    nb_normalizer *z = NULL;
+    nb_normal scratch = {0};
+    nb_buf raw = {0};
+    if (!v->charsmap.size) return NB_OK;
+    nb_status st = nb_text_rules_add(&rules, NB_TEXT_CHARSMAP, 0, NULL, NULL, err);
+    if (!st) st = nb_normalizer_create(&z, &rules, &v->charsmap, err);
+    for (size_t i = 0; !st && i < m->n_pieces; i++) {
+        const char *text = m->pieces[i]->piece;
+        const uint8_t *changed;
+        size_t n;
+        if (m->pieces[i]->type != NB_SP_USER || !text) continue;
+        nb_buf_clear(&raw);
+        for (const char *p = text; *p; p += !strncmp(p, NB_SP_SPACE, 3) ? 3 : 1)
+            nb_buf_byte(&raw, !strncmp(p, NB_SP_SPACE, 3) ? ' ' : (uint8_t)*p);
+        if (raw.failed) st = nb_oom(err, "a piece", raw.size);
+        else st = nb_normalize(z, raw.data, raw.size, true, &scratch, &changed, &n, err);
+        if (!st && (n != raw.size || (n && memcmp(changed, raw.data, n) != 0)))
+            st = nb_fail(err, NB_UNSUPPORTED, "its user-defined piece %zu, '%.40s', is changed by its normalization", i, text);
+    }
+    nb_normalizer_free(z);
+    nb_normal_free(&scratch);
+    nb_text_rules_free(&rules);
+    nb_buf_free(&raw);
+    return st;
+}
+
 /* Control tokens that are put around a text: Llama's tokenizers put BOS before and nothing behind. */
 static void add_ends(nb_vocab *v, const Nb__Sp__TrainerSpec *t) {
     if (t->bos_id >= 0 && (uint32_t)t->bos_id < v->n_tokens) v->bos = t->bos_id;
@@ -111,6 +142,7 @@ static nb_status import(nb_vocab *v, const Nb__Sp__Model *m, nb_error *err) {
     nb_status st = add_pieces(&pieces, m, bpe ? NB_SPECIAL_TEXT | NB_SPECIAL_LATE : 0, err);
     if (!st) st = nb_pieces_put(&pieces, v, false, true, err);
     if (!st) st = add_rules(v, n, err);
+    if (!st) st = check_user_pieces(v, m, err);
     if (!st) add_ends(v, t);
     nb_pieces_free(&pieces);
     return st;

@@ -90,7 +90,9 @@ nb_status nb_special_split(const nb_special_finder *f, const uint8_t *text, size
         size_t end = s->flags & NB_SPECIAL_RSTRIP ? strip_right(text, n, at + length) : at + length;
         if (begin > from) st = fn(user, text + from, begin - from, from, NB_NO_TOKEN, err);
         if (!st) st = fn(user, text + begin, end - begin, begin, s->id, err);
-        from = at = end;
+        /* The next one may begin in the white space that this one took. */
+        at += length;
+        from = end;
     }
     if (!st && from < n) st = fn(user, text + from, n - from, from, NB_NO_TOKEN, err);
     return st;

@@ -163,24 +163,20 @@ typedef struct job {
 
 static nb_status take_piece(void *user, const uint8_t *piece, size_t n, nb_error *err) {
     job *j = user;
+    j->e.after_unk = false; /* unknown texts are one within a piece only */
     return j->t->kind->encode(j->t->state, &j->e, piece, n, err);
-}
-
-static nb_status take_id(job *j, int32_t id, nb_error *err) {
-    j->e.after_unk = false;
-    return nb_ids_push(j->e.out, id, err);
 }
 
 static nb_status take_changed(void *user, const uint8_t *text, size_t n, size_t at, int32_t id, nb_error *err) {
     job *j = user;
-    if (id != NB_NO_TOKEN) return take_id(j, id, err);
+    if (id != NB_NO_TOKEN) return nb_ids_push(j->e.out, id, err);
     nb_status st = nb_normalize(j->t->prepare, text, n, j->first && !at && !j->behind, &j->prepared, &text, &n, err);
     return st ? st : nb_split(j->t->splitter, (const char *)text, n, take_piece, j, err);
 }
 
 static nb_status take_given(void *user, const uint8_t *text, size_t n, size_t at, int32_t id, nb_error *err) {
     job *j = user;
-    if (id != NB_NO_TOKEN) return take_id(j, id, err);
+    if (id != NB_NO_TOKEN) return nb_ids_push(j->e.out, id, err);
     j->first = at == 0;
     nb_status st = nb_normalize(j->t->normalize, text, n, j->first, &j->normal, &text, &n, err);
     return st ? st : nb_special_split(&j->t->late, text, n, j->control, take_changed, j, err);
@@ -209,20 +205,15 @@ nb_status nb_tokenize(const nb_tokenizer *t, const char *text, size_t n, nb_ids 
     return nb_tokenize_as(t, text, n, 0, out, err);
 }
 
-nb_status nb_encode_cached(nb_encode_fn *encode, const void *state, int32_t unk, nb_encoding *e, const uint8_t *word,
-                           size_t n, nb_error *err) {
+nb_status nb_encode_cached(nb_encode_fn *encode, const void *state, nb_encoding *e, const uint8_t *word, size_t n,
+                           nb_error *err) {
     if (!e->cache || n > NB_CACHED_BYTES) return encode(state, e, word, n, err);
     nb_cached_word *c = nb_cached(e->cache, word, n);
-    if (c->n == n && !memcmp(c->bytes, word, n)) {
-        e->after_unk = false;
-        return nb_ids_append(e->out, c->ids, c->n_ids, err);
-    }
+    if (c->n == n && !memcmp(c->bytes, word, n)) return nb_ids_append(e->out, c->ids, c->n_ids, err);
     size_t before = e->out->size;
     nb_status st = encode(state, e, word, n, err);
     size_t n_ids = e->out->size - before;
-    bool unknown = e->after_unk; /* how an unk is written depends on what stands before it */
-    for (size_t i = before; !unknown && i < e->out->size; i++) unknown = e->out->data[i] == unk;
-    if (st || !n_ids || n_ids > NB_CACHED_IDS || unknown) return st;
+    if (st || !n_ids || n_ids > NB_CACHED_IDS) return st;
     memcpy(c->bytes, word, n);
     memcpy(c->ids, e->out->data + before, n_ids * sizeof *c->ids);
     c->n = (uint32_t)n;

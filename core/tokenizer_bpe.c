@@ -202,7 +202,7 @@ static nb_status encode_word(const nb_bpe *b, nb_encoding *e, const uint8_t *wor
         e->after_unk = false;
         return nb_ids_push(e->out, id, err);
     }
-    return nb_encode_cached(merge_word, b, b->vocab->unk, e, word, n, err);
+    return nb_encode_cached(merge_word, b, e, word, n, err);
 }
 
 /* Where the word that text[n] begins with ends: before the first `space` that does not follow another. */

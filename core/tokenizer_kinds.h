@@ -9,7 +9,7 @@
 typedef struct nb_encoding {
     nb_ids *out;
     nb_word_cache *cache; /* NULL: none */
-    bool after_unk;       /* the last id that the kind gave is an unk */
+    bool after_unk;       /* the last id of this piece is an unk */
 } nb_encoding;
 
 typedef struct nb_tokenizer_kind {
@@ -35,8 +35,8 @@ nb_status nb_ids_reserve(nb_ids *ids, size_t more, nb_error *err);
 
 /* Append the ids of word[n] as `encode` gives them, from the cache where it has them. */
 typedef nb_status nb_encode_fn(const void *state, nb_encoding *e, const uint8_t *word, size_t n, nb_error *err);
-nb_status nb_encode_cached(nb_encode_fn *encode, const void *state, int32_t unk, nb_encoding *e, const uint8_t *word,
-                           size_t n, nb_error *err);
+nb_status nb_encode_cached(nb_encode_fn *encode, const void *state, nb_encoding *e, const uint8_t *word, size_t n,
+                           nb_error *err);
 
 /* The tokens that stand for bytes: by type or, in a vocabulary of bytes, by what they are. NB_NO_TOKEN: none. */
 void nb_vocab_byte_ids(const nb_vocab *v, int32_t ids[256]);

@@ -13,7 +13,7 @@ typedef struct unigram {
     const nb_vocab *v;
     nb_trie trie;
     int32_t byte_ids[256];
-    double highest, unknown; /* scores */
+    double unknown; /* score of a character that is no token */
 } unigram;
 
 /* The best reading of the text up to a place. */
@@ -57,11 +57,9 @@ static nb_status build(void **state, const nb_vocab *v, nb_error *err) {
     u->v = v;
     nb_vocab_byte_ids(v, u->byte_ids);
     double lowest = INFINITY;
-    u->highest = -INFINITY;
     for (uint32_t id = 0; id < v->n_tokens; id++) {
         if (!is_piece(v, id) || nb_vocab_type(v, id) != NB_TOKEN_ORDINARY) continue;
         lowest = fmin(lowest, v->scores[id]);
-        u->highest = fmax(u->highest, v->scores[id]);
     }
     u->unknown = lowest - 10.0;
     if (v->flags & NB_VOCAB_F32) u->unknown = (float)lowest - 10.0f;
@@ -80,11 +78,11 @@ static void reach(const unigram *u, place *places, size_t start, size_t to, int3
     if (p->start == NOT_REACHED || sum > p->score) *p = (place){sum, (uint32_t)start, id};
 }
 
-/* A token that must win scores more than any others of its length could. */
+/* A token that somebody defined scores a little more than nothing, where others score below: what SentencePiece does
+ * since 0.2, whatever the scores in its file are. */
 static double score_of(const unigram *u, int32_t id, size_t length) {
     if (nb_vocab_type(u->v, (uint32_t)id) != NB_TOKEN_USER) return u->v->scores[id];
-    if (u->v->flags & NB_VOCAB_F32) return (double)(float)((double)((float)length * (float)u->highest) - 0.1);
-    return (double)length * u->highest - 0.1;
+    return (double)(float)(0.1 * (double)length - 0.1);
 }
 
 /* All tokens that begin at `start`, where a character begins. Returns where the next one does. */
@@ -120,13 +118,21 @@ static void turn_around(place *places, size_t n) {
     }
 }
 
+/* Neighbours that are no tokens are one unknown text: bytes when all of it can be spelled so. */
+static size_t end_of_unknown(const place *places, size_t at, size_t n) {
+    while (at < n && places[at].id == NB_NO_TOKEN) at = places[at].start;
+    return at;
+}
+
 static nb_status put_ids(const unigram *u, nb_encoding *e, const place *places, const uint8_t *text, size_t n,
                          nb_error *err) {
     nb_status st = NB_OK;
-    for (size_t i = 0; !st && i < n; i = places[i].start) {
-        if (places[i].id == NB_NO_TOKEN) {
-            st = nb_encode_unknown(u->v, u->byte_ids, e, text + i, places[i].start - i, err);
+    for (size_t i = 0, end; !st && i < n; i = end) {
+        end = end_of_unknown(places, i, n);
+        if (end > i) {
+            st = nb_encode_unknown(u->v, u->byte_ids, e, text + i, end - i, err);
         } else {
+            end = places[i].start;
             st = nb_ids_push(e->out, places[i].id, err);
             e->after_unk = false;
         }
@@ -151,7 +157,7 @@ static nb_status best_reading(const void *state, nb_encoding *e, const uint8_t *
 
 static nb_status encode(const void *state, nb_encoding *e, const uint8_t *piece, size_t n, nb_error *err) {
     const unigram *u = state;
-    return nb_encode_cached(best_reading, u, u->v->unk, e, piece, n, err);
+    return nb_encode_cached(best_reading, u, e, piece, n, err);
 }
 
 const nb_tokenizer_kind nb_tokenizer_unigram = {"unigram", build, destroy, encode};

@@ -112,6 +112,57 @@ static void ranks(void **state) {
     }
 }
 
+/* Small vocabularies with rare properties: the ids are those of tokenizers 0.23 and sentencepiece 0.2.3. */
+#define FUSE "\"decoder\": {\"type\": \"Fuse\"}, "
+static const uint8_t user_model[] = /* <unk>, a and b at -2, the user's "ab" at 0; Unigram; nothing is normalized */
+    "\x0a\x0e\x0a\x05<unk>\x15\0\0\0\0\x18\x02\x0a\x0a\x0a\x01" "a\x15\0\0\0\xc0\x18\x01\x0a\x0a\x0a\x01" "b\x15\0\0\0\xc0\x18\x01"
+    "\x0a\x0b\x0a\x02" "ab\x15\0\0\0\0\x18\x04\x12\x02\x18\x01\x1a\x04\x18\0 ";
+static const struct {
+    const char *file; /* NULL: user_model */
+    const char *text;
+    unsigned flags;
+    size_t n;
+    int32_t ids[4];
+} rare[] = {
+    /* unknown texts are one within a piece only */
+    {"{\"pre_tokenizer\": {\"type\": \"Digits\", \"individual_digits\": true}, " FUSE "\"model\": {\"type\": \"Unigram\", "
+     "\"unk_id\": 0, \"vocab\": [[\"<unk>\", 0], [\"a\", -1]]}}", "xy12a", 0, 4, {0, 0, 0, 1}},
+    /* bytes where all of an unknown text can be spelled */
+    {"{" FUSE "\"model\": {\"type\": \"Unigram\", \"unk_id\": 0, \"byte_fallback\": true, "
+     "\"vocab\": [[\"<unk>\", 0], [\"a\", -1], [\"<0x78>\", -9]]}}", "xxaxy", 0, 4, {2, 2, 1, 0}},
+    /* the last of two equal pieces counts */
+    {"{" FUSE "\"model\": {\"type\": \"Unigram\", \"unk_id\": 0, \"vocab\": [[\"<unk>\", 0], [\"a\", -1], [\"a\", -2]]}}", "a", 0, 1, {2}},
+    /* a token of that name is not what stands for the unknown when the model does not say so */
+    {"{" FUSE "\"added_tokens\": [{\"id\": 0, \"content\": \"<unk>\", \"special\": true}], \"model\": {\"type\": \"BPE\", \"vocab\": {\"<unk>\": 0, \"a\": 1}, \"merges\": []}}", "xa", 0, 1, {1}},
+    /* a token that begins in the white space that the one before it takes */
+    {"{" FUSE "\"added_tokens\": [{\"id\": 2, \"content\": \"<r>\", \"rstrip\": true}, {\"id\": 3, \"content\": \" b\"}], "
+     "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \" \": 1}, \"merges\": []}}", "a<r>   ba", NB_TOKENIZE_CONTROL, 4, {0, 2, 3, 0}},
+    {NULL, "aab", 0, 2, {1, 3}},
+};
+
+static void rare_vocabularies(void **state) {
+    const fixture *f = *state;
+    char path[UNIT_PATH];
+    for (size_t i = 0; i < COUNT_OF(rare); i++) {
+        nb_vocab v;
+        nb_tokenizer *t = NULL;
+        nb_ids ids = {0};
+        nb_error err = {0};
+        if (rare[i].file) write_text(f, "rare", rare[i].file);
+        else unit_write_file(unit_path(path, f->folder, "rare"), user_model, sizeof user_model); /* with the 0 at its end */
+        nb_status st = load(f, "rare", &v, &err);
+        if (!st) st = nb_tokenizer_create(&t, &v, &err);
+        if (!st) st = nb_tokenize_as(t, rare[i].text, strlen(rare[i].text), rare[i].flags, &ids, &err);
+        if (st) fail_msg("vocabulary %zu: %s", i, err.text);
+        bool same = ids.size == rare[i].n;
+        for (size_t k = 0; same && k < ids.size; k++) same = ids.data[k] == rare[i].ids[k];
+        for (size_t k = 0; !same && k < ids.size; k++) printf("%d ", (int)ids.data[k]);
+        if (!same) fail_msg("vocabulary %zu makes other ids", i);
+        nb_ids_free(&ids);
+        nb_tokenizer_free(t);
+    }
+}
+
 /* A tokenizer.json beside a checkpoint of Hugging Face is found, and what lies in the file is what it says. */
 static void found_beside(void **state) {
     fixture *f = *state;
@@ -161,6 +212,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CONVERSION_TEST(chat_templates),
         CONVERSION_TEST(ranks),
+        CONVERSION_TEST(rare_vocabularies),
         CONVERSION_TEST(found_beside),
         CONVERSION_TEST(stop_tokens),
     };

@@ -71,10 +71,17 @@ static const struct {
     {"punctuation.json", PRE("{\"type\": \"Punctuation\", \"behavior\": 3}"), "Punctuation has a behavior"},
     {"split_then_change.json",
      PRE("{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Digits\"}, {\"type\": \"Metaspace\"}]}"), "change text behind one that splits"},
+    {"bytes_twice.json",
+     PRE("{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"ByteLevel\", \"add_prefix_space\": false}, "
+         "{\"type\": \"ByteLevel\", \"add_prefix_space\": false}]}"), "spell bytes as ByteLevel does twice"},
     {"added_dict.json", ADDED("{}"), "added_tokens are a dict"},
     {"added_no_id.json", ADDED("[{\"content\": \"x\"}]"), "one without id or content"},
     {"added_empty.json", ADDED("[{\"content\": \"\", \"id\": 3}]"), "one without id or content"},
     {"added_far.json", ADDED("[{\"content\": \"x\", \"id\": 99999999}]"), "the token id 99999999"},
+    {"added_byte.json",
+     "{\"decoder\": {\"type\": \"Fuse\"}, \"added_tokens\": [{\"content\": \"<0x61>\", \"id\": 0, \"special\": true}], \"model\": "
+     "{\"type\": \"BPE\", \"byte_fallback\": true, \"vocab\": {\"<0x61>\": 0}, \"merges\": []}}",
+     "token 0 cannot be special as '<0x61>', it has bytes of its own"},
     {"added_same.json", ADDED("[{\"content\": \"x\", \"id\": 3}, {\"content\": \"x\", \"id\": 4}]"), "same text or id"},
     {"post.json", POST("{\"type\": \"Whatever\"}"), "post-processor 'Whatever' is not known"},
     {"template.json", POST("{\"type\": \"TemplateProcessing\"}"), "template has no 'single'"},
@@ -140,6 +147,20 @@ static void every_file_has_its_sentence(void **state) {
         if (!strstr(err.text, texts[i].sentence) || !strstr(err.text, texts[i].name))
             fail_msg("%s: \"%s\", expected \"%s\"", texts[i].name, err.text, texts[i].sentence);
     }
+}
+
+/* A user-defined piece that SentencePiece would find before it makes it another one. */
+static void a_changed_piece_has_its_sentence(void **state) {
+    (void)state;
+    static const uint8_t ligature[] = {0x0a, 0x0c, 0x0a, 0x03, 0xef, 0xac, 0x81, 0x15, 0, 0, 0, 0, 0x18, 0x04};
+    nb_buf file = {0};
+    nb_vocab v;
+    nb_error err = {0};
+    tokenizer_data("sp_bpe_nfkc/tokenizer.model.zst", &file);
+    nb_buf_append(&file, ligature, sizeof ligature);
+    assert_int_equal(load("ligature.model", file.data, file.size, &v, &err), NB_UNSUPPORTED);
+    if (!strstr(err.text, "'\xef\xac\x81', is changed by its normalization")) fail_msg("%s", err.text);
+    nb_buf_free(&file);
 }
 
 /* Metadata of GGUF files comes as values: here from JSON. */
@@ -282,6 +303,7 @@ static void encoding_without_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_file_has_its_sentence),
+        cmocka_unit_test(a_changed_piece_has_its_sentence),
         cmocka_unit_test(every_metadata_has_its_sentence),
         cmocka_unit_test(damaged_files),
         cmocka_unit_test(memory_runs_out),
