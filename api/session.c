@@ -138,6 +138,7 @@ nb_status api_sampling(const nibble_sampling *given, nb_sampler_params *p, nb_lo
 
 struct nibble_sampler {
     nb_sampler *s;
+    nb_sampler_room *room;
 };
 
 nibble_status nibble_sampler_create(nibble_sampler **sampler, const nibble_model *model, const nibble_sampling *sampling,
@@ -150,6 +151,7 @@ nibble_status nibble_sampler_create(nibble_sampler **sampler, const nibble_model
     if (!s) return status_of(nb_oom(err, "a sampler", sizeof *s));
     nb_status st = api_sampling(sampling, &p, &bias, err);
     if (!st) st = nb_sampler_create(&s->s, &p, stream, nibble_model_vocab_size(model), &model->k, err);
+    if (!st) st = nb_sampler_room_create(&s->room, nibble_model_vocab_size(model), err);
     nb_free(bias);
     if (st) nibble_sampler_free(s);
     else *sampler = s;
@@ -158,11 +160,12 @@ nibble_status nibble_sampler_create(nibble_sampler **sampler, const nibble_model
 
 void nibble_sampler_free(nibble_sampler *sampler) {
     if (!sampler) return;
+    nb_sampler_room_free(sampler->room);
     nb_sampler_free(sampler->s);
     nb_free(sampler);
 }
 
 int32_t nibble_sampler_next(nibble_sampler *sampler, const float *logits) {
-    return logits ? nb_sampler_next(sampler->s, logits) : -1;
+    return logits ? nb_sampler_next(sampler->s, sampler->room, logits) : -1;
 }
 void nibble_sampler_accept(nibble_sampler *sampler, int32_t id) { nb_sampler_accept(sampler->s, id); }

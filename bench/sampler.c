@@ -54,16 +54,20 @@ static void make_logits(const struct form *form, float *logits) {
 static void run_case(shim_state *state, void *arg) {
     const sampler_case *c = arg;
     nb_sampler *s = NULL;
+    nb_sampler_room *room = NULL;
     float *logits = nb_alloc(VOCAB * sizeof *logits);
-    if (!logits || nb_sampler_create(&s, &c->stage->params, 0, VOCAB, c->tier, NULL)) {
+    if (!logits || nb_sampler_create(&s, &c->stage->params, 0, VOCAB, c->tier, NULL) ||
+        nb_sampler_room_create(&room, VOCAB, NULL)) {
+        nb_sampler_free(s);
         nb_free(logits);
         shim_skip(state, "out of memory");
         return;
     }
     make_logits(c->form, logits);
     double begin = bench_now();
-    while (shim_next(state)) nb_sampler_accept(s, nb_sampler_next(s, logits));
+    while (shim_next(state)) nb_sampler_accept(s, nb_sampler_next(s, room, logits));
     bench_count(state, bench_now() - begin, VOCAB * sizeof *logits, 0);
+    nb_sampler_room_free(room);
     nb_sampler_free(s);
     nb_free(logits);
 }

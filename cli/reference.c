@@ -52,6 +52,7 @@ uint64_t reference_tokens_hash(const int32_t *ids, size_t n) {
 /* What a thread chooses the likeliest tokens with. */
 struct reference_worker {
     nb_sampler *sampler;
+    nb_sampler_room *room;
     int32_t *ids; /* [k] */
 };
 
@@ -63,6 +64,7 @@ static nb_status open_workers(reference_writer *w, const nb_kernels *kernels, nb
         worker->ids = nb_calloc(w->k, sizeof *worker->ids);
         if (!worker->ids) return nb_oom(err, "reference records", w->k * sizeof *worker->ids);
         st = nb_sampler_create(&worker->sampler, &likeliest, 0, w->key.n_vocab, kernels, err);
+        if (!st) st = nb_sampler_room_create(&worker->room, w->key.n_vocab, err);
     }
     return st;
 }
@@ -86,7 +88,7 @@ nb_status reference_create(reference_writer *w, const char *path, const referenc
 /* The k likeliest tokens by ascending id. */
 static void choose(const reference_writer *w, struct reference_worker *worker, const float *logits) {
     if (w->k < w->key.n_vocab)
-        memcpy(worker->ids, nb_sampler_candidates(worker->sampler, logits).id, w->k * sizeof *worker->ids);
+        memcpy(worker->ids, nb_sampler_candidates(worker->sampler, worker->room, logits).id, w->k * sizeof *worker->ids);
     else
         for (uint32_t i = 0; i < w->k; i++) worker->ids[i] = (int32_t)i;
 }
@@ -134,6 +136,7 @@ void reference_abandon(reference_writer *w) {
     nb_replace_abandon(&w->file);
     for (int i = 0; w->workers && i < w->n_members; i++) {
         nb_sampler_free(w->workers[i].sampler);
+        nb_sampler_room_free(w->workers[i].room);
         nb_free(w->workers[i].ids);
     }
     nb_free(w->workers);

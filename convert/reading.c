@@ -60,7 +60,7 @@ static nb_status read_text(maker *m, nb_error *err) {
 }
 
 /* One token more for every row of the batch: drawn from its logits, of which row i are those of part i. */
-static nb_status extend_samples(maker *m, nb_batch *b, nb_sampler **samplers, int32_t *samples, size_t at,
+static nb_status extend_samples(maker *m, nb_batch *b, nb_sampler **samplers, nb_sampler_room *room, int32_t *samples, size_t at,
                                 nb_error *err) {
     nb_batch_part parts[SELF_ROWS];
     for (uint32_t r = 0; r < SELF_ROWS; r++)
@@ -69,13 +69,13 @@ static nb_status extend_samples(maker *m, nb_batch *b, nb_sampler **samplers, in
     if (st || at + 1 == m->to->window) return st;
     nb_batch_compute(b, 0, SELF_ROWS);
     for (uint32_t r = 0; r < SELF_ROWS; r++)
-        samples[r * m->to->window + at + 1] = nb_sampler_next(samplers[r], nb_batch_logits(b, r));
+        samples[r * m->to->window + at + 1] = nb_sampler_next(samplers[r], room, nb_batch_logits(b, r));
     return NB_OK;
 }
 
 /* SELF_ROWS windows side by side, from BOS on; without one, from a token that is drawn, as Liu et al. (2023) do. */
-static nb_status sample_windows(maker *m, nb_batch *b, nb_sampler **samplers, uint64_t first, int32_t *samples,
-                                nb_error *err) {
+static nb_status sample_windows(maker *m, nb_batch *b, nb_sampler **samplers, nb_sampler_room *room, uint64_t first,
+                                int32_t *samples, nb_error *err) {
     uint32_t vocab = nb_model_hparams(m->model)->vocab_size;
     nb_status st = NB_OK;
     for (uint32_t r = 0; r < SELF_ROWS; r++) {
@@ -84,7 +84,7 @@ static nb_status sample_windows(maker *m, nb_batch *b, nb_sampler **samplers, ui
         nb_batch_rewind(b, r, 0);
     }
     for (size_t at = 0; !st && at < m->to->window; at++) {
-        st = extend_samples(m, b, samplers, samples, at, err);
+        st = extend_samples(m, b, samplers, room, samples, at, err);
         size_t done = m->to->ids.size + (at + 1) * SELF_ROWS;
         if (!st && !nb_progress_step(m->progress, "sampling", done, nb_max_size(done, m->most)))
             st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");
@@ -96,6 +96,7 @@ static nb_status sample_self(maker *m, nb_error *err) {
     const nb_sampler_params params = {.temperature = 1, .top_p = 1, .repeat_penalty = 1, .seed = SELF_SEED};
     const nb_session_options o = {.n_ctx = (uint32_t)m->to->window, .team = m->team};
     nb_sampler *samplers[SELF_ROWS] = {NULL};
+    nb_sampler_room *room = NULL;
     nb_batch *b = NULL;
     int32_t *samples = nb_alloc(SELF_ROWS * m->to->window * sizeof *samples);
     nb_status st = samples ? nb_batch_create(&b, m->model, SELF_ROWS, &o, err)
@@ -103,9 +104,11 @@ static nb_status sample_self(maker *m, nb_error *err) {
     for (uint32_t r = 0; !st && r < SELF_ROWS; r++)
         st = nb_sampler_create(&samplers[r], &params, r, nb_model_hparams(m->model)->vocab_size,
                                nb_model_kernels(m->model), err);
+    if (!st) st = nb_sampler_room_create(&room, nb_model_hparams(m->model)->vocab_size, err);
     while (!st && m->to->ids.size < m->most)
-        st = sample_windows(m, b, samplers, m->to->ids.size / m->to->window, samples, err);
+        st = sample_windows(m, b, samplers, room, m->to->ids.size / m->to->window, samples, err);
     for (uint32_t r = 0; r < SELF_ROWS; r++) nb_sampler_free(samplers[r]);
+    nb_sampler_room_free(room);
     nb_batch_free(b);
     nb_free(samples);
     return st;

@@ -31,6 +31,8 @@ struct nb_engine {
     uint32_t n_rows;
     uint64_t turn;
     engine_row *rows; /* [n_rows] */
+    nb_sampler_room **rooms; /* [n_rooms] of the team's members, to choose tokens in */
+    uint32_t n_rooms;
 
     /* Of the step, [n_rows] each; items and tokens also have room for drafts. */
     uint32_t *speaking; /* rows, in nb_batch_compare's order */
@@ -56,8 +58,12 @@ nb_status nb_engine_create(nb_engine **engine, const nb_model *model, uint32_t n
     e->parts = nb_calloc(n_rows, sizeof *e->parts);
     e->tokens = nb_calloc(nb_batch_logit_rows(e->batch), sizeof *e->tokens);
     e->items = nb_calloc(n_rows + nb_batch_logit_rows(e->batch), sizeof *e->items);
-    if (!e->rows || !e->speaking || !e->parts || !e->tokens || !e->items)
+    e->n_rooms = (uint32_t)nb_team_size(nb_batch_team(e->batch));
+    e->rooms = nb_calloc(e->n_rooms, sizeof *e->rooms);
+    if (!e->rows || !e->speaking || !e->parts || !e->tokens || !e->items || !e->rooms)
         st = nb_oom(err, "an engine's rows", n_rows * sizeof *e->rows);
+    for (uint32_t i = 0; !st && i < e->n_rooms; i++)
+        st = nb_sampler_room_create(&e->rooms[i], nb_model_hparams(model)->vocab_size, err);
 out:
     if (st) nb_engine_free(e);
     else *engine = e;
@@ -75,7 +81,9 @@ static void empty(engine_row *r) {
 void nb_engine_free(nb_engine *e) {
     if (!e) return;
     for (uint32_t i = 0; e->rows && i < e->n_rows; i++) empty(&e->rows[i]);
+    for (uint32_t i = 0; e->rooms && i < e->n_rooms; i++) nb_sampler_room_free(e->rooms[i]);
     nb_batch_free(e->batch);
+    nb_free(e->rooms);
     nb_free(e->rows);
     nb_free(e->speaking);
     nb_free(e->parts);
@@ -252,14 +260,13 @@ static void begin_speaking(nb_engine *e) {
     }
 }
 
-static void choose(nb_engine *e, engine_row *r, uint32_t logits) {
-    r->next[0] = nb_row_choose(&r->row, r->sampler, nb_batch_logits(e->batch, logits));
+static void choose(nb_engine *e, engine_row *r, uint32_t logits, int member) {
+    r->next[0] = nb_row_choose(&r->row, r->sampler, e->rooms[member], nb_batch_logits(e->batch, logits));
 }
 
 static void choose_share(void *arg, size_t begin, size_t end, int member) {
-    (void)member;
     nb_engine *e = arg;
-    for (size_t i = begin; i < end; i++) choose(e, &e->rows[e->speaking[i]], e->rows[e->speaking[i]].logits);
+    for (size_t i = begin; i < end; i++) choose(e, &e->rows[e->speaking[i]], e->rows[e->speaking[i]].logits, member);
 }
 
 /* As many tokens behind the next one as the options say, and as there is room for: logits for all other rows come first. */
@@ -291,7 +298,7 @@ static nb_status take_row(nb_engine *e, uint32_t row, nb_column *column, nb_erro
         if (st || item->done || right == r->n_draft || r->next[1 + right] != r->next[0]) break;
         length++;
         right++;
-        choose(e, r, r->logits + right);
+        choose(e, r, r->logits + right, 0);
     }
     g->accepted += right;
     r->n_draft = 0;

@@ -83,19 +83,22 @@ nb_status nb_generate(nb_session *s, const int32_t *prompt, size_t n_prompt, con
     ahead a = look_ahead(s, options->lookup, g);
     nb_decoder decoder = {.self = &a, .append = append, .logits = logits, .room = room};
     nb_sampler *sampler = NULL;
+    nb_sampler_room *choosing = NULL;
     nb_row row = {0};
     uint32_t vocab_size = nb_model_hparams(m)->vocab_size;
     if (nb_session_length(s) == 0) return nb_fail(err, NB_ARGUMENT, "nothing to continue: the session holds no tokens");
     nb_status st = nb_sampler_create(&sampler, &options->sampling, options->stream, vocab_size, nb_model_kernels(m), err);
+    if (!st) st = nb_sampler_room_create(&choosing, vocab_size, err);
     if (!st) st = nb_row_start(&row, nb_model_tokenizer(m), vocab_size, options, g, err);
     if (st) goto out;
     for (size_t i = 0; i < n_prompt; i++) nb_sampler_accept(sampler, prompt[i]);
     if (options->resume) nb_sampler_resume(sampler, &options->resume->rng);
-    st = nb_row_run(&row, sampler, &decoder, err);
+    st = nb_row_run(&row, sampler, choosing, &decoder, err);
     settle(&a);
     nb_row_leave(&row, sampler);
 out:
     nb_row_free(&row);
+    nb_sampler_room_free(choosing);
     nb_sampler_free(sampler);
     return st;
 }

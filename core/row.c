@@ -203,9 +203,9 @@ void nb_row_leave(nb_row *row, const nb_sampler *sampler) {
     row->n_forced = 0;
 }
 
-int32_t nb_row_choose(const nb_row *row, nb_sampler *sampler, const float *logits) {
+int32_t nb_row_choose(const nb_row *row, nb_sampler *sampler, nb_sampler_room *room, const float *logits) {
     int32_t id;
-    return nb_row_forced(row, &id) ? id : nb_sampler_next(sampler, logits);
+    return nb_row_forced(row, &id) ? id : nb_sampler_next(sampler, room, logits);
 }
 
 nb_status nb_row_follow(nb_row *row, nb_sampler *sampler, int32_t id, size_t room, nb_step *step, nb_error *err) {
@@ -215,13 +215,13 @@ nb_status nb_row_follow(nb_row *row, nb_sampler *sampler, int32_t id, size_t roo
     return st;
 }
 
-nb_status nb_row_run(nb_row *row, nb_sampler *sampler, const nb_decoder *decoder, nb_error *err) {
+nb_status nb_row_run(nb_row *row, nb_sampler *sampler, nb_sampler_room *room, const nb_decoder *decoder, nb_error *err) {
     const nb_generate_options *o = row->o;
     nb_status st = NB_OK;
     if (decoder->room(decoder->self) == 0) st = nb_row_end(row, NB_FINISH_LENGTH, err);
     while (!st && !row->done) {
         nb_step step;
-        int32_t id = nb_row_choose(row, sampler, decoder->logits(decoder->self));
+        int32_t id = nb_row_choose(row, sampler, room, decoder->logits(decoder->self));
         st = nb_row_follow(row, sampler, id, decoder->room(decoder->self), &step, err);
         if (st) break;
         bool cancelled = o->step && !o->step(o->user, &step); /* told first: the next logits take a while */

@@ -1,5 +1,6 @@
 /* Choosing the next token. Deterministic: same logits, parameters, seed and stream give the same token on every
- * machine. One sampler belongs to one row of generation and one thread at a time.
+ * machine. One sampler belongs to one row of generation and one thread at a time. What is as large as the vocabulary, 20 bytes
+ * for each token, is in a room, of which a thread needs only one, whatever the number of its samplers.
  *
  * A sampler goes through these stages, in this order; each sees what the one before it left.
  *   1. bias         logit += bias of the token; -infinity bans it
@@ -56,6 +57,12 @@ typedef struct nb_sampler nb_sampler;
 nb_status nb_sampler_create(nb_sampler **sampler, const nb_sampler_params *params, uint64_t stream, uint32_t vocab_size,
                             const nb_kernels *k, nb_error *err);
 void nb_sampler_free(nb_sampler *s);
+
+/* Memory to choose in, for vocabularies of up to vocab_size tokens. Holds nothing from one call to the next. */
+typedef struct nb_sampler_room nb_sampler_room;
+nb_status nb_sampler_room_create(nb_sampler_room **room, uint32_t vocab_size, nb_error *err);
+void nb_sampler_room_free(nb_sampler_room *room); /* accepts NULL */
+
 /* Its random stream, and going on with one. */
 nb_rng nb_sampler_rng(const nb_sampler *s);
 void nb_sampler_resume(nb_sampler *s, const nb_rng *rng);
@@ -63,16 +70,16 @@ void nb_sampler_resume(nb_sampler *s, const nb_rng *rng);
  *
  * NaN counts as -infinity; when the best logit is infinite, all that equal it have the same chance. Weights are f32 of the
  * exp kernel, shares are sums of them in double. */
-int32_t nb_sampler_next(nb_sampler *s, const float *logits);
+int32_t nb_sampler_next(nb_sampler *s, nb_sampler_room *room, const float *logits);
 /* Tell the sampler a token that is now part of the text (prompt, forced or sampled): penalties count it. */
 void nb_sampler_accept(nb_sampler *s, int32_t id);
 
-/* What nb_sampler_next chooses among, for temperatures above 0. The arrays belong to the sampler and live until its next call. */
+/* What nb_sampler_next chooses among, for temperatures above 0. The arrays are the room's and live until its next use. */
 typedef struct nb_candidates {
     const int32_t *id;   /* [n], ascending */
     const float *weight; /* [n]: the chance of each is its part of their sum; 0: it was left out, as are ids that are not there */
     size_t n;            /* with top_k and nothing else: top_k, also where weights are 0 */
 } nb_candidates;
-nb_candidates nb_sampler_candidates(nb_sampler *s, const float *logits);
+nb_candidates nb_sampler_candidates(const nb_sampler *s, nb_sampler_room *room, const float *logits);
 
 #endif

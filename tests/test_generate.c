@@ -12,6 +12,7 @@ static const char letters[] = "BEPQORST";
 enum { N_CONTROL = COUNT_OF(control), VOCAB = 256 + N_CONTROL, MAX_TOKENS = 300 };
 
 static nb_kernels kernels;
+static nb_sampler_room *choosing;
 static nb_tokenizer *tokenizer;
 
 static int set_up(void **state) {
@@ -27,11 +28,13 @@ static int set_up(void **state) {
     if (!st) st = nb_vocab_add_stop(&v, 257, &err);
     if (!st) st = nb_tokenizer_create(&tokenizer, &v, &err);
     if (!st) st = nb_kernels_choose(&kernels, NULL, &err);
+    if (!st) st = nb_sampler_room_create(&choosing, VOCAB, &err);
     return st ? -1 : 0;
 }
 
 static int tear_down(void **state) {
     (void)state;
+    nb_sampler_room_free(choosing);
     nb_tokenizer_free(tokenizer);
     return 0;
 }
@@ -115,7 +118,7 @@ static nb_status generate(const run *r, fake *f, seen *s, nb_generated *g, nb_er
     o.user = s;
     nb_status st = nb_sampler_create(&sampler, &o.sampling, 0, VOCAB, &kernels, err);
     if (!st) st = nb_row_start(&row, tokenizer, VOCAB, &o, g, err);
-    if (!st) st = nb_row_run(&row, sampler, &decoder, err);
+    if (!st) st = nb_row_run(&row, sampler, choosing, &decoder, err);
     nb_row_free(&row);
     nb_sampler_free(sampler);
     return st;
@@ -355,7 +358,7 @@ static void generate_part(fake *f, uint32_t most, const nb_row_state *before, nb
     }
     assert_int_equal(nb_sampler_create(&sampler, &o.sampling, 0, VOCAB, &kernels, &err), NB_OK);
     assert_int_equal(nb_row_start(&row, tokenizer, VOCAB, &o, g, &err), NB_OK);
-    assert_int_equal(nb_row_run(&row, sampler, &decoder, &err), NB_OK);
+    assert_int_equal(nb_row_run(&row, sampler, choosing, &decoder, &err), NB_OK);
     nb_row_leave(&row, sampler);
     nb_row_free(&row);
     nb_sampler_free(sampler);
@@ -469,7 +472,7 @@ static void no_room_at_all(void **state) {
     assert_non_null(f);
     nb_decoder decoder = {.self = f, .append = fake_append, .logits = fake_logits, .room = fake_room};
     assert_int_equal(nb_row_start(&row, tokenizer, VOCAB, &o, &g, &err), NB_OK);
-    assert_int_equal(nb_row_run(&row, NULL, &decoder, &err), NB_OK);
+    assert_int_equal(nb_row_run(&row, NULL, NULL, &decoder, &err), NB_OK);
     assert_int_equal(g.finish, NB_FINISH_LENGTH);
     assert_int_equal(g.ids.size, 0);
     nb_row_free(&row);

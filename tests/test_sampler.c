@@ -5,11 +5,20 @@
 #include "core/rng.h"
 #include "core/sampler.h"
 
+enum { VOCAB_MAX = 5000 };
 static nb_kernels kernels;
+static nb_sampler_room *room; /* of all samplers: none may leave anything there that another would find */
 
-static int choose(void **state) {
+static int set_up(void **state) {
     (void)state;
-    return nb_kernels_choose(&kernels, NULL, NULL) == NB_OK ? 0 : -1;
+    nb_status st = nb_sampler_room_create(&room, VOCAB_MAX, NULL);
+    return st || nb_kernels_choose(&kernels, NULL, NULL) ? -1 : 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    nb_sampler_room_free(room);
+    return 0;
 }
 
 static nb_sampler *make(nb_sampler_params p, uint64_t stream, uint32_t vocab_size) {
@@ -135,7 +144,7 @@ static bool assert_equals_reference(const nb_sampler_params *p, const int32_t *t
     assert_non_null(weight);
     for (size_t i = 0; i < expected; i++) weight[e[i].id] = e[i].weight;
     for (int again = 0; again < 2 && !close; again++) { /* nothing is left of the first time */
-        nb_candidates c = nb_sampler_candidates(s, logits);
+        nb_candidates c = nb_sampler_candidates(s, room, logits);
         for (size_t id = 0, i = 0; id < n; id++) {
             bool there = i < c.n && c.id[i] == (int32_t)id;
             double w = there ? (double)c.weight[i] : 0, x = weight[id];
@@ -201,7 +210,7 @@ static void equals_the_plain_form(void **state) {
 /* Each draw is the inverse of the candidates' distribution function at the stream's next uniform number. */
 static void draws_by_the_distribution_function(void **state) {
     (void)state;
-    static float logits[5000]; /* more than one block of weights */
+    static float logits[VOCAB_MAX]; /* more than one block of weights */
     uint64_t seed = 4;
     for (size_t i = 0; i < COUNT_OF(logits); i++) logits[i] = (float)unit_random_between(&seed, -3, 3);
     for (uint64_t stream = 0; stream < 4; stream++) {
@@ -214,12 +223,13 @@ static void draws_by_the_distribution_function(void **state) {
         nb_rng rng = nb_rng_start(99, stream);
         for (int draw = 0; draw < 500; draw++) {
             size_t i = 0;
-            nb_candidates c = nb_sampler_candidates(twin, logits);
+            nb_candidates c = nb_sampler_candidates(twin, room, logits);
             double sum = 0, reached = 0;
             for (size_t j = 0; j < c.n; j++) sum += (double)c.weight[j];
             double u = nb_rng_uniform(&rng) * sum;
             while ((reached += (double)c.weight[i]) <= u) i++;
-            assert_int_equal(nb_sampler_next(s, logits), c.id[i]);
+            int32_t expected = c.id[i];
+            assert_int_equal(nb_sampler_next(s, room, logits), expected);
         }
         nb_sampler_free(s);
         nb_sampler_free(twin);
@@ -229,22 +239,22 @@ static void draws_by_the_distribution_function(void **state) {
 static void greedy(void **state) {
     (void)state;
     nb_sampler *s = make((nb_sampler_params){.top_p = 1, .repeat_penalty = 1}, 0, 5);
-    assert_int_equal(nb_sampler_next(s, (const float[]){1, 3, 2, 3, -1}), 1);
-    assert_int_equal(nb_sampler_next(s, (const float[]){2, 2, 2, 2, 2}), 0);
-    assert_int_equal(nb_sampler_next(s, (const float[]){NAN, -HUGE_VALF, -5, NAN, -6}), 2);
+    assert_int_equal(nb_sampler_next(s, room, (const float[]){1, 3, 2, 3, -1}), 1);
+    assert_int_equal(nb_sampler_next(s, room, (const float[]){2, 2, 2, 2, 2}), 0);
+    assert_int_equal(nb_sampler_next(s, room, (const float[]){NAN, -HUGE_VALF, -5, NAN, -6}), 2);
     nb_sampler_free(s);
     s = make((nb_sampler_params){.temperature = 1, .top_k = 1, .top_p = 1, .repeat_penalty = 1}, 0, 5);
-    for (int i = 0; i < 20; i++) assert_int_equal(nb_sampler_next(s, (const float[]){1, 3, 2, 3, -1}), 1);
+    for (int i = 0; i < 20; i++) assert_int_equal(nb_sampler_next(s, room, (const float[]){1, 3, 2, 3, -1}), 1);
     nb_sampler_free(s);
     s = make((nb_sampler_params){.temperature = 1e-7F, .top_p = 1, .repeat_penalty = 1}, 0, 5);
-    assert_int_equal(nb_sampler_next(s, (const float[]){1, 3, 2, 3.0001F, -1}), 3);
+    assert_int_equal(nb_sampler_next(s, room, (const float[]){1, 3, 2, 3.0001F, -1}), 3);
     nb_sampler_free(s);
 }
 
 static void counts(nb_sampler *s, const float *logits, int n, int *count, size_t size) {
     memset(count, 0, size * sizeof *count);
     for (int i = 0; i < n; i++) {
-        int32_t id = nb_sampler_next(s, logits);
+        int32_t id = nb_sampler_next(s, room, logits);
         assert_in_range(id, 0, size - 1);
         count[id]++;
     }
@@ -282,16 +292,16 @@ static void penalties(void **state) {
     (void)state;
     const float logits[] = {4, 3, -1, -1.5F};
     nb_sampler *s = make((nb_sampler_params){.top_p = 1, .repeat_penalty = 2, .repeat_last_n = 2}, 0, 4);
-    assert_int_equal(nb_sampler_next(s, logits), 0);
+    assert_int_equal(nb_sampler_next(s, room, logits), 0);
     nb_sampler_accept(s, 0);
     nb_sampler_accept(s, 0);
     nb_sampler_accept(s, -1);
     nb_sampler_accept(s, 4);
-    assert_int_equal(nb_sampler_next(s, logits), 1); /* 2, 3: once, although it is there twice */
+    assert_int_equal(nb_sampler_next(s, room, logits), 1); /* 2, 3: once, although it is there twice */
     nb_sampler_accept(s, 1);
-    assert_int_equal(nb_sampler_next(s, logits), 0); /* 2, 1.5 */
+    assert_int_equal(nb_sampler_next(s, room, logits), 0); /* 2, 1.5 */
     nb_sampler_accept(s, 2);
-    assert_int_equal(nb_sampler_next(s, logits), 0); /* 0 has left the window: 4, 1.5, -2 */
+    assert_int_equal(nb_sampler_next(s, room, logits), 0); /* 0 has left the window: 4, 1.5, -2 */
     nb_sampler_free(s);
     /* Frequency and presence: 0 twice, 1 once; then 0 leaves the window of 3 token by token. */
     s = make((nb_sampler_params){.top_p = 1, .repeat_penalty = 1, .frequency_penalty = 0.4F, .presence_penalty = 0.3F,
@@ -299,7 +309,7 @@ static void penalties(void **state) {
     static const int32_t text[] = {0, 0, 1, 1, 2, 2, 2}, expected[] = {0, 1, 0, 0, 0, 0, 0};
     for (size_t i = 0; i < COUNT_OF(text); i++) {
         nb_sampler_accept(s, text[i]);
-        assert_int_equal(nb_sampler_next(s, logits), expected[i]);
+        assert_int_equal(nb_sampler_next(s, room, logits), expected[i]);
     }
     nb_sampler_free(s);
 }
@@ -310,11 +320,11 @@ static void biases(void **state) {
     const nb_logit_bias ban[] = {{3, -HUGE_VALF}, {0, -0.6F}, {0, -0.6F}, {2, 100}};
     nb_sampler_params p = {.top_p = 1, .repeat_penalty = 1, .bias = ban, .n_bias = COUNT_OF(ban)};
     nb_sampler *s = make(p, 0, 4);
-    assert_int_equal(nb_sampler_next(s, logits), 1);
+    assert_int_equal(nb_sampler_next(s, room, logits), 1);
     nb_sampler_free(s);
     p.temperature = 1;
     s = make(p, 0, 4);
-    for (int i = 0; i < 200; i++) assert_in_range(nb_sampler_next(s, logits), 0, 1);
+    for (int i = 0; i < 200; i++) assert_in_range(nb_sampler_next(s, room, logits), 0, 1);
     nb_sampler_free(s);
 }
 
@@ -332,9 +342,9 @@ static void streams(void **state) {
     nb_sampler_params p = {.temperature = 1, .top_p = 1, .repeat_penalty = 1, .seed = 7};
     nb_sampler *a = make(p, 0, 64), *again = make(p, 0, 64), *b = make(p, 1, 64);
     for (int i = 0; i < 640; i++) {
-        int32_t id = nb_sampler_next(a, logits);
-        assert_int_equal(nb_sampler_next(again, logits), id);
-        same += nb_sampler_next(b, logits) == id;
+        int32_t id = nb_sampler_next(a, room, logits);
+        assert_int_equal(nb_sampler_next(again, room, logits), id);
+        same += nb_sampler_next(b, room, logits) == id;
     }
     assert_in_range(same, 1, 30);
     nb_sampler_free(a);
@@ -383,9 +393,12 @@ static void what_is_refused(void **state) {
     p.n_bias = 1;
     for (long n = 0;; n++) {
         nb_mem_fail_at(n);
+        nb_sampler_room *own = NULL;
         nb_status st = nb_sampler_create(&s, &p, 0, 10, &kernels, &err);
+        if (!st) st = nb_sampler_room_create(&own, 10, &err);
         bool done = nb_mem_fail_at(-1) <= n;
         assert_int_equal(st, done ? NB_OK : NB_MEMORY);
+        nb_sampler_room_free(own);
         nb_sampler_free(s);
         if (done) break;
     }
@@ -398,5 +411,5 @@ int main(void) {
         cmocka_unit_test(penalties),             cmocka_unit_test(biases),
         cmocka_unit_test(streams),               cmocka_unit_test(what_is_refused),
     };
-    return cmocka_run_group_tests(tests, choose, NULL);
+    return cmocka_run_group_tests(tests, set_up, tear_down);
 }
