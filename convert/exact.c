@@ -24,25 +24,31 @@ static nb_type exact_type(const nb_plan *plan) {
     return type == NB_TYPE_COUNT ? NB_TYPE_F32 : type;
 }
 
-nb_status nb_exact_open(nb_model **model, const char *source, const char *target, const nb_convert_options *options,
-                        const nb_plan *plan, nb_error *err) {
+nb_status nb_trial_open(nb_model **model, const char *source, const char *target, const nb_convert_options *options,
+                        nb_error *err) {
     nb_convert_options o = *options;
-    o.calibrate = NULL;
-    o.bits = 0;
-    o.automatic = false;
-    bool changed = o.n_loras || (o.rotate & NB_ROTATE_WEIGHTS); /* sums of weights need f32 */
-    o.type = changed ? NB_TYPE_F32 : exact_type(plan);
-    o.n_rules = 0;
     o.store = NB_STORE_RAW; /* used in place: only what is read is in memory */
     o.overwrite = true;
     o.say = NULL;
     o.list = NULL;
     nb_buf path = {0};
-    nb_buf_printf(&path, "%s.calibrate.tmp", target);
+    nb_buf_printf(&path, "%s.trial.tmp", target);
     nb_status st = path.failed ? nb_oom(err, "a file's name", path.size) : nb_convert(source, nb_buf_str(&path), &o, NULL, err);
     const nb_model_options how = {.team = o.team};
     if (!st) st = nb_model_open(model, nb_buf_str(&path), &how, err);
     if (!path.failed) unlink(nb_buf_str(&path));
     nb_buf_free(&path);
     return st;
+}
+
+nb_status nb_exact_open(nb_model **model, const char *source, const char *target, const nb_convert_options *options,
+                        const nb_plan *plan, nb_error *err) {
+    nb_convert_options o = *options;
+    bool changed = o.n_loras || (o.rotate & NB_ROTATE_WEIGHTS); /* sums of weights need f32 */
+    o.calibrate = NULL;
+    o.bits = 0;
+    o.automatic = false;
+    o.type = changed ? NB_TYPE_F32 : exact_type(plan);
+    o.n_rules = 0;
+    return nb_trial_open(model, source, target, &o, err);
 }

@@ -1,8 +1,5 @@
 #include "convert/rotate_auto.h"
 
-#include <string.h>
-#include <unistd.h>
-#include "base/buf.h"
 #include "base/checked.h"
 #include "base/mem.h"
 #include "convert/divergence.h"
@@ -17,74 +14,61 @@ typedef struct chooser {
     nb_model *exact;
     const nb_reading *reading;
     nb_rotation_trials *trials;
-    size_t n;           /* tokens of a trial */
-    double *plain, *turned; /* [n] divergences without rotations, and with those of a trial */
+    nb_divergence_reader readers[NB_ROTATION_TRIALS]; /* of the trials */
+    nb_model *models[NB_ROTATION_TRIALS];             /* made for them; NULL: the exact one */
+    size_t n;                                         /* tokens of a trial */
+    double *divergence;                               /* [trials][n] */
     nb_error *err;
 } chooser;
 
-/* ---- one trial ---- */
-
-static nb_status measure(const chooser *c, const nb_model *changed, nb_kv_types kv, double *divergence) {
-    const nb_divergence_job job = {.exact = c->exact, .changed = changed, .kv = kv, .ids = c->reading->ids.data, .n = c->n,
-                                   .window = c->reading->window, .team = c->o->team, .progress = c->o->progress};
-    return nb_divergence_measure(&job, divergence, c->err);
-}
+/* ---- the trials ---- */
 
 /* The model as it would be written, with a set of rotations. */
-static nb_status measure_weights(const chooser *c, unsigned set, double *divergence) {
+static nb_status weights_trial(chooser *c, unsigned set, nb_divergence_reader *r, nb_model **model) {
     nb_convert_options o = *c->o;
-    nb_model *changed = NULL;
-    nb_buf path = {0};
     o.rotate = set;
     o.reading = c->reading;
-    o.store = NB_STORE_RAW;
-    o.overwrite = true;
-    o.say = NULL;
-    o.list = NULL;
-    nb_buf_printf(&path, "%s.rotate.tmp", c->target);
-    if (path.failed) return nb_oom(c->err, "a file's name", path.size);
-    const nb_model_options how = {.team = o.team};
-    nb_status st = nb_convert(c->source, nb_buf_str(&path), &o, NULL, c->err);
-    if (!st) st = nb_model_open(&changed, nb_buf_str(&path), &how, c->err);
-    if (!st) st = measure(c, changed, (nb_kv_types){0}, divergence);
-    nb_model_free(changed);
-    unlink(nb_buf_str(&path));
-    nb_buf_free(&path);
+    nb_status st = nb_trial_open(model, c->source, c->target, &o, c->err);
+    *r = (nb_divergence_reader){.model = *model, .rotate_qk = c->h->qk_rotate};
     return st;
 }
 
 /* The exact weights with a cache in q8. */
-static nb_status measure_cache(const chooser *c, unsigned set, double *divergence) {
-    nb_model_rotate_qk(c->exact, set != 0);
-    nb_status st = measure(c, c->exact, (nb_kv_types){.keys = NB_KV_Q8, .values = NB_KV_Q8}, divergence);
-    nb_model_rotate_qk(c->exact, false);
+static nb_status cache_trial(chooser *c, unsigned set, nb_divergence_reader *r, nb_model **model) {
+    *model = NULL;
+    *r = (nb_divergence_reader){.model = c->exact, .kv = {.keys = NB_KV_Q8, .values = NB_KV_Q8}, .rotate_qk = set != 0};
+    return NB_OK;
+}
+
+typedef nb_status (*trial_fn)(chooser *c, unsigned set, nb_divergence_reader *r, nb_model **model);
+
+/* A trial for every subset of `sets`, none first; no trial where there is nothing to choose. */
+static nb_status add_trials(chooser *c, const char *what, trial_fn fn, unsigned sets) {
+    nb_status st = NB_OK;
+    for (unsigned set = 0; sets && !st && set <= sets; set++) {
+        if (set & ~sets) continue;
+        size_t i = c->trials->n++;
+        c->trials->list[i] = (nb_rotation_trial){.what = what, .set = set};
+        st = fn(c, set, &c->readers[i], &c->models[i]);
+    }
     return st;
 }
 
-/* ---- all of them ---- */
-
-typedef nb_status (*measure_fn)(const chooser *c, unsigned set, double *divergence);
-
-/* Try the subsets of `sets`, none first; of those that gain more than `errors` standard errors the best is kept, and added to
- * *kept. */
-static nb_status try_sets(chooser *c, const char *what, measure_fn fn, unsigned sets, double errors, unsigned *kept) {
-    nb_rotation_trials *all = c->trials;
-    nb_rotation_trial *best = &all->list[all->n];
-    nb_status st = NB_OK;
-    for (unsigned set = 0; !st && set <= sets; set++) {
-        if (set & ~sets) continue;
-        nb_rotation_trial *t = &all->list[all->n];
-        st = fn(c, set, set ? c->turned : c->plain);
-        if (st) break;
-        *t = (nb_rotation_trial){.what = what, .set = set, .divergence = nb_mean_of(set ? c->turned : c->plain, c->n)};
-        for (size_t i = 0; set && i < c->n; i++) c->turned[i] = c->plain[i] - c->turned[i];
-        if (set) t->gain = nb_mean_of(c->turned, c->n);
+/* Of the trials [first, end), the first being without rotations: those that gain more than `errors` standard errors are better, and
+ * the best is kept. */
+static unsigned choose(chooser *c, size_t first, size_t end, double errors) {
+    nb_rotation_trial *list = c->trials->list, *best = &list[first];
+    for (nb_rotation_trial *t = best; t < list + end; t++) {
+        double *plain = c->divergence + first * c->n, *turned = c->divergence + (size_t)(t - list) * c->n;
+        t->divergence = nb_mean_of(turned, c->n);
+        if (!t->set) continue;
+        for (size_t i = 0; i < c->n; i++) turned[i] = plain[i] - turned[i];
+        t->gain = nb_mean_of(turned, c->n);
         if (t->gain.mean > errors * t->gain.error && t->divergence.mean < best->divergence.mean) best = t;
-        all->n++;
     }
-    if (!st) best->kept = true;
-    *kept |= st ? 0 : best->set;
-    return st;
+    if (first == end) return 0;
+    best->kept = true;
+    return best->set;
 }
 
 static unsigned possible(const nb_hparams *h, unsigned sets) {
@@ -102,30 +86,39 @@ static bool any_quantized(const nb_plan *plan) {
 static nb_status try_all(chooser *c, const nb_plan *plan, unsigned *set) {
     unsigned weights = any_quantized(plan) ? possible(c->h, NB_ROTATE_WEIGHTS) : 0;
     unsigned cache = c->h->qk_rotate ? 0 : possible(c->h, NB_ROTATE_QK); /* --set qk_rotate=1 has decided */
-    nb_status st = NB_OK;
-    c->n = nb_min_size(c->reading->ids.size, NB_ROTATE_TOKENS);
-    c->trials->tokens = c->n;
-    c->plain = nb_alloc(2 * c->n * sizeof *c->plain);
-    if (!c->plain) return nb_oom(c->err, "divergences", 2 * c->n * sizeof *c->plain);
-    c->turned = c->plain + c->n;
-    if (weights) st = try_sets(c, "weights", measure_weights, weights, NB_ROTATE_ERRORS_WEIGHTS, set);
-    if (!st && cache) st = try_sets(c, "q8 cache", measure_cache, cache, NB_ROTATE_ERRORS_CACHE, set);
-    nb_free(c->plain);
-    return st;
+    nb_status st = add_trials(c, "weights", weights_trial, weights);
+    size_t n_weights = c->trials->n;
+    if (!st) st = add_trials(c, "q8 cache", cache_trial, cache);
+    if (st || !c->trials->n) return st;
+    c->n = c->trials->tokens = nb_min_size(c->reading->ids.size, NB_ROTATE_TOKENS);
+    size_t bytes = c->trials->n * c->n * sizeof *c->divergence;
+    c->divergence = nb_alloc(bytes);
+    if (!c->divergence) return nb_oom(c->err, "divergences", bytes);
+    const nb_divergence_job job = {.exact = {.model = c->exact, .rotate_qk = c->h->qk_rotate}, .readers = c->readers,
+                                   .n_readers = c->trials->n, .ids = c->reading->ids.data, .n = c->n,
+                                   .window = c->reading->window, .team = c->o->team, .progress = c->o->progress};
+    st = nb_divergence_measure(&job, c->divergence, c->err);
+    if (st) return st;
+    *set = choose(c, 0, n_weights, NB_ROTATE_ERRORS_WEIGHTS);
+    *set |= choose(c, n_weights, c->trials->n, NB_ROTATE_ERRORS_CACHE);
+    return NB_OK;
 }
 
 nb_status nb_rotate_choose(const char *source, const char *target, const nb_convert_options *o, const nb_plan *plan,
                            const nb_hparams *h, unsigned *set, nb_rotation_trials *trials, nb_reading *reading,
                            nb_error *err) {
     chooser c = {.source = source, .target = target, .o = o, .h = h, .reading = reading, .trials = trials, .err = err};
+    nb_convert_options plain = *o;
+    size_t most = o->calibrate ? NB_CALIBRATE_TOKENS : NB_ROTATE_TOKENS;
+    const char *text = o->calibrate ? o->calibrate : NB_CALIBRATE_SELF;
+    plain.rotate = 0;
     *set = 0;
     *trials = (nb_rotation_trials){0};
-    nb_convert_options plain = *o;
-    plain.rotate = 0;
     nb_status st = nb_exact_open(&c.exact, source, target, &plain, plan, err);
-    size_t most = o->calibrate ? NB_CALIBRATE_TOKENS : NB_ROTATE_TOKENS;
-    if (!st) st = nb_reading_make(reading, c.exact, o->calibrate ? o->calibrate : NB_CALIBRATE_SELF, most, o->team, o->progress, err);
+    if (!st) st = nb_reading_make(reading, c.exact, text, most, o->team, o->progress, err);
     if (!st) st = try_all(&c, plan, set);
+    for (size_t i = 0; i < trials->n; i++) nb_model_free(c.models[i]);
     nb_model_free(c.exact);
+    nb_free(c.divergence);
     return st;
 }

@@ -15,9 +15,9 @@ enum { NB_ROTATE_TOKENS = 8192 };
  * kept a rotation that lost on other text. */
 enum { NB_ROTATE_ERRORS_WEIGHTS = 3, NB_ROTATE_ERRORS_CACHE = 2 };
 
-/* Try the rotations of the weights, and each with each, by converting the model as `o` says into a temporary file beside
- * the target and measuring its divergence from the exact one; then qk, by the divergence that a q8 cache causes in the exact model.
- * Both on o->calibrate's text, or on the model's own samples. *set becomes what is kept, of NB_ROTATE_<NAME>; the
+/* Try the rotations of the weights, and each with each, by converting the model as `o` says into temporary files beside
+ * the target and measuring the divergences from the exact one; and qk, by the divergence that a q8 cache causes in the exact model.
+ * All read o->calibrate's text, or the model's own samples, side by side: the exact model, which is the slowest, reads once. *set becomes what is kept, of NB_ROTATE_<NAME>; the
  * trials are what was measured.
  *
  * `plan` and `h` are of the model without rotations. Weights are not tried where none is quantized; rotations that are not

@@ -213,40 +213,6 @@ def input_moments(case: Case) -> dict[str, Tensor]:
     return {name: (s / count).float() for name, s in sums.items()}
 
 
-# ---------------------------------------------------------------- rotations that weights can hold
-
-
-def orthogonal(n: int) -> Tensor:
-    """A Hadamard matrix of the largest power of two that divides n, times a random orthogonal one of the rest."""
-    power = n & -n
-    hadamard = torch.ones(1, 1, dtype=torch.float64)
-    while len(hadamard) < power:
-        hadamard = torch.kron(torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64), hadamard) / 2**0.5
-    rest = torch.randn(n // power, n // power, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    return torch.kron(torch.linalg.qr(rest)[0].contiguous(), hadamard)
-
-
-def rotate_values(case: Case, state: dict[str, Tensor]) -> None:
-    """Between v and the output projection: in every head, the rows of one and the columns of the other."""
-    config = case.model.config
-    d = config.n_embd // config.n_head
-    r, kv_heads = orthogonal(d), getattr(config, "n_kv_head", config.n_head)
-    for name, w in state.items():
-        if re.search(r"attn\.(c_attn|qkv_proj|c_v)\.(weight|bias)$", name):
-            v = w[-kv_heads * d :]  # the last rows of a fused matrix
-            v.copy_((r @ v.double().reshape(kv_heads, d, -1)).reshape(v.shape))
-        elif re.search(r"attn\.(c_proj|out_proj)\.weight$", name):
-            w.copy_((w.double().reshape(len(w), -1, d) @ r.T).reshape(w.shape))
-
-
-def rotate_stream(case: Case, state: dict[str, Tensor]) -> None:
-    """The residual stream of a model whose norms have no weights: what reads it by columns, what writes it by rows."""
-    r = orthogonal(case.model.config.n_embd)
-    for w in (w for w in state.values() if w.dim() == 2):
-        name = next(n for n, other in state.items() if other is w)
-        w.copy_(r @ w.double() if "c_proj" in name else w.double() @ r.T)
-
-
 # ---------------------------------------------------------------- measuring
 
 
@@ -277,8 +243,8 @@ class Bench:
         reference = self.scratch / f"{case.name}-f32.nbl"
         return json.loads(self.run("perplexity", file, *case.measured, "--reference", reference, "--json"))
 
-    def ours(self, case: Case, name: str, *options: str, source: Path | None = None) -> Row:
-        file = self.convert(case, source or case.folder, re.sub("[^A-Za-z0-9]+", "-", name), *options)
+    def ours(self, case: Case, name: str, *options: str) -> Row:
+        file = self.convert(case, case.folder, re.sub("[^A-Za-z0-9]+", "-", name), *options)
         tensors = json.loads(self.run("inspect", file, "--json"))["tensors"]
         matrices = [t for t in tensors if len(t["shape"]) == 2 and t["name"] != "pos.weight"]
         count = sum(t["shape"][0] * t["shape"][1] for t in matrices)
@@ -334,18 +300,10 @@ def our_rows(bench: Bench, case: Case, peers: list[Row]) -> Iterator[Row]:
 
 
 def rotated_rows(bench: Bench, case: Case) -> Iterator[Row]:
-    """q4 of the same function in other weights."""
-    rotations = {"v and o": [rotate_values]}
-    if case.name == "nanochat":
-        rotations |= {"residual stream": [rotate_stream], "both": [rotate_stream, rotate_values]}
-    for name, steps in rotations.items():
-        state = {n: w.detach().float().clone() for n, w in case.model.state_dict().items() if "lm_head" not in n or not case.tied}
-        for step in steps:
-            step(case, state)
-        folder = case.save(state, bench.scratch / f"{case.name}-rotated")
+    """q4 of the same function in other weights; the residual stream only where norms have no weights that a tied head would need."""
+    for rotations in ("vo", *(["residual", "vo,residual"] if case.name == "nanochat" else []), "auto"):
         for how, options in {"": [], " calibrated on its own samples": ["--calibrate", "self"]}.items():
-            yield bench.ours(case, f"q4{how}, rotated: {name}", "--type", "q4", *options, source=folder)
-        shutil.rmtree(folder)
+            yield bench.ours(case, f"q4{how}, --rotate {rotations}", "--type", "q4", "--rotate", rotations, *options)
 
 
 INTRODUCTION = """# What quantization costs
@@ -356,9 +314,8 @@ back from K types to Q5_0, Q5_1 and Q8_0, so "Q4_K_M, blocks across rows" lets t
 itself. They are measured with f32 activations; our rows with the int8 activations that they run with. Bits per weight are of all matrices,
 embedding and head included, before compression, with the padding that narrow models need. Calibration texts are other stories of the demo
 models' generator and the end of nanogpt_trained's held-out text, of which the beginning is measured; the samples are the model's own. minigpt
-has no text that could hold its separators, so it reads its own samples only. Rows that are "rotated" quantize the same function with other
-weights, as the script makes them: a Hadamard matrix between the values and the output projection of every head, or in the residual stream.
-Without calibration they gain little, and not always; with it, nothing beyond the noise. They are not part of `convert`.
+has no text that could hold its separators, so it reads its own samples only. Rows with `--rotate` quantize the same
+function with other weights (`docs/models.md`); `auto` is what the converter keeps after measuring on the model's own samples.
 """
 
 
