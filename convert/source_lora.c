@@ -1,8 +1,9 @@
 /* A checkpoint with a LoRA adapter merged into it (Hu et al. 2021): W + scale * B A, row by row while it is read, in
  * f32.
  *
- * The form is that of PEFT: adapter_config.json and adapter_model.safetensors. Whole tensors that an adapter holds
- * (modules_to_save, biases) take the place of the checkpoint's. What cannot be merged exactly is refused. */
+ * The form is that of PEFT: adapter_config.json and adapter_model.safetensors, or adapter_model.bin of its old versions.
+ * Whole tensors that an adapter holds (modules_to_save, biases, what lies below an adapted embedding) take the place of
+ * the checkpoint's. What cannot be merged exactly is refused. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "convert/arch.h"
+#include "convert/container.h"
 #include "convert/names.h"
 #include "convert/source.h"
 
@@ -19,7 +21,8 @@ enum { ARENA = 64 << 20, NAME = 600 };
 /* What the adapter does to a tensor of the checkpoint, seen as a matrix [rows][cols]. */
 typedef struct change {
     const nb_source_tensor *a, *b; /* [r][in], [out][r] of the module */
-    const nb_source_tensor *whole; /* or what takes its place */
+    const nb_source_tensor *whole; /* what takes its place */
+    bool below;                    /* `whole` is what the factors are added to, else there are none */
     bool turned;                   /* the matrix is [in][out] */
     float scale;
 } change;
@@ -72,8 +75,8 @@ static nb_status read_changed(nb_source *s, const nb_source_tensor *t, uint64_t 
                               uint64_t n_cols, float *dst, nb_error *err) {
     lora *l = (lora *)(void *)s;
     const change *c = &l->changes[t - s->tensors];
-    if (c->whole) return nb_source_read(l->adapter, c->whole, row, n_rows, col, n_cols, dst, err);
-    nb_status st = l->model->ops->read(l->model, t, row, n_rows, col, n_cols, dst, err);
+    nb_status st = c->whole ? nb_source_read(l->adapter, c->whole, row, n_rows, col, n_cols, dst, err)
+                            : l->model->ops->read(l->model, t, row, n_rows, col, n_cols, dst, err);
     if (st || !c->a) return st;
     st = hold_factors(l, c, err);
     size_t rank = (size_t)nb_source_rows(c->a), cols = (size_t)nb_source_cols(t), n = (size_t)n_cols;
@@ -183,9 +186,10 @@ static bool cut_ending(char *name, const char *ending) {
     return found;
 }
 
-static void remove_part(char *name, const char *part) {
+static bool remove_part(char *name, const char *part) {
     char *at = strstr(name, part);
     if (at) memmove(at, at + strlen(part) - 1, strlen(at + strlen(part) - 1) + 1); /* its last dot stays */
+    return at != NULL;
 }
 
 static nb_status target_of(const lora *l, const nb_source_tensor *t, const char *name, change **c, nb_error *err) {
@@ -219,8 +223,8 @@ static nb_status take_factor(lora *l, const nb_source_tensor *t, char *module, s
 static nb_status take_whole(lora *l, const nb_source_tensor *t, char *name, nb_error *err) {
     change *c = NULL;
     char found[NB_SHAPE_TEXT], expected[NB_SHAPE_TEXT];
-    remove_part(name, ".base_layer.");
-    remove_part(name, ".modules_to_save.");
+    bool below = remove_part(name, ".base_layer.");
+    (void)remove_part(name, ".modules_to_save.");
     nb_status st = target_of(l, t, name, &c, err);
     if (st) return st;
     const nb_source_tensor *other = &l->model->tensors[c - l->changes];
@@ -228,6 +232,7 @@ static nb_status take_whole(lora *l, const nb_source_tensor *t, char *name, nb_e
         return nb_fail(err, NB_FORMAT, "its tensor '%s' has the shape %s, but that of the checkpoint %s", t->name,
                        nb_source_shape(t, found), nb_source_shape(other, expected));
     c->whole = t;
+    c->below = below;
     return NB_OK;
 }
 
@@ -251,7 +256,7 @@ static nb_status check_change(const lora *l, size_t i, nb_error *err) {
     const nb_source_tensor *t = &l->model->tensors[i];
     char shape[NB_SHAPE_TEXT];
     if (!c->a && !c->b) return NB_OK;
-    if (!c->a || !c->b || c->whole)
+    if (!c->a || !c->b || (c->whole && !c->below))
         return nb_fail(err, NB_FORMAT, "it has not just one A and one B for tensor '%s'", t->name);
     uint64_t in = nb_source_cols(c->a), out = nb_source_rows(c->b), rows = c->turned ? in : out, cols = c->turned ? out : in;
     if (t->n_dims == 2 && nb_source_rows(t) == rows && nb_source_cols(t) == cols) return NB_OK;
@@ -295,13 +300,16 @@ static nb_status open_adapter(lora *l, const char *folder, nb_error *err) {
     nb_buf config = {0}, weights = {0};
     nb_buf_printf(&config, "%s/adapter_config.json", folder);
     nb_buf_printf(&weights, "%s/adapter_model.safetensors", folder);
+    bool old = !weights.failed && !nb_file_exists(nb_buf_str(&weights));
+    if (old) nb_buf_clear(&weights);
+    if (old) nb_buf_printf(&weights, "%s/adapter_model.bin", folder);
     nb_status st = config.failed || weights.failed ? nb_oom(err, "a path", weights.size) : NB_OK;
     if (!st && !nb_file_exists(nb_buf_str(&config)))
         st = nb_fail(err, NB_MISSING, "'%s' is no adapter of PEFT: it has no adapter_config.json", folder);
     if (!st && !nb_file_exists(nb_buf_str(&weights)))
-        st = nb_fail(err, NB_MISSING, "'%s' has no adapter_model.safetensors", folder);
+        st = nb_fail(err, NB_MISSING, "'%s' has no adapter_model.safetensors (or .bin)", folder);
     if (!st) st = nb_value_from_json_file(nb_buf_str(&config), &l->base.arena, &l->config, err);
-    if (!st) st = nb_source_safetensors_open(&l->adapter, nb_buf_str(&weights), err);
+    if (!st) st = (old ? nb_container_open : nb_source_safetensors_open)(&l->adapter, nb_buf_str(&weights), err);
     if (!st && (st = match(l, err))) st = nb_context(err, st, "adapter '%s'", folder);
     if (!st) st = list_files(l, nb_buf_str(&config), err);
     nb_buf_free(&config);

@@ -10,6 +10,7 @@
 
 #define PEFT "base_model.model.model.layers."
 #define Q PEFT "0.self_attn.q_proj."
+#define PEFT_HEAD "base_model.model.lm_head."
 #define FINE "\"r\":4,\"lora_alpha\":8,\"peft_type\":\"LORA\""
 
 typedef struct shape {
@@ -147,8 +148,50 @@ static void the_sum_is_the_definition(void **state) {
     nb_free(after);
 }
 
+/* PEFT keeps the head below an adapter of it too; and it wrote torch's files before safetensors. */
+static void heads_and_old_files(void **state) {
+    fixture *f = *state;
+    static const bad b = {FINE, {{PEFT_HEAD "lora_A.weight", 4, 16}, {PEFT_HEAD "lora_B.weight", 24, 4}, {PEFT_HEAD "base_layer.weight", 24, 16}}, NULL};
+    char folder[UNIT_PATH], path[UNIT_PATH];
+    nb_convert_options o = options_for(f, NB_TYPE_F32);
+    nb_convert_report merged, same;
+    make_hf(f, "\"model_type\":\"llama\"");
+    torch_add(&f->model, "lm_head.weight", 24, 16);
+    safetensors_save(&f->model, 0, f->model.n, f->source);
+    nb_lora lora = {make_adapter(f, &b, folder), 1};
+    o.tokenizer = "none";
+    o.loras = &lora;
+    o.n_loras = 1;
+    convert_ok(f, &o, &merged);
+    nb_reader *r = open_target(f);
+    uint8_t *head = load_tensor(r, "head.weight");
+    nb_reader_close(r);
+    torch_model m = {0};
+    for (size_t i = 0; i < 3; i++) torch_add(&m, b.tensors[i].name, b.tensors[i].rows, b.tensors[i].cols);
+    for (size_t col = 0; col < 16; col++) { /* row 3 of the first panel */
+        float is;
+        double sum = (double)m.weights[2].values[3 * 16 + col];
+        for (size_t k = 0; k < 4; k++) sum += 2 * (double)m.weights[1].values[3 * 4 + k] * (double)m.weights[0].values[k * 16 + col];
+        memcpy(&is, head + (col * 16 + 3) * sizeof is, sizeof is);
+        assert_true(fabs((double)is - sum) < 1e-6);
+    }
+    unlink(unit_path(path, f->folder, "adapter/adapter_model.safetensors"));
+    torch_save(&m, unit_path(path, f->folder, "adapter/adapter_model.bin"), NULL, NULL);
+    convert_ok(f, &o, &same);
+    assert_int_equal(merged.identity, same.identity);
+    torch_save_legacy(&m, path, NULL, NULL);
+    convert_ok(f, &o, &same);
+    assert_int_equal(merged.identity, same.identity);
+    unit_write_file(path, "PK", 2);
+    nb_error err = {0};
+    assert_true(nb_convert(f->source, f->target, &o, NULL, &err));
+    assert_non_null(strstr(err.text, "adapter_model.bin' is no checkpoint of a known form"));
+    torch_model_free(&m);
+    nb_free(head);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {CONVERSION_TEST(bad_adapters_say_why), CONVERSION_TEST(an_adapter_is_no_model),
-                                       CONVERSION_TEST(the_sum_is_the_definition)};
+                                       CONVERSION_TEST(the_sum_is_the_definition), CONVERSION_TEST(heads_and_old_files)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
