@@ -18,6 +18,10 @@ armhf max        kernels
 arm64 max        engine
 arm64 cortex-a76 engine
 arm64 cortex-a72 engine
+arm64 max        overflow
+arm64 max        rows
+arm64 max        attend
+arm64 max        saved
 arm64 max        quant
 armhf max        quant
 TABLE

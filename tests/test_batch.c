@@ -5,21 +5,8 @@
 #include "tests/support/tiny_model.h"
 #include "tests/support/unit.h"
 
-static nb_model *open_tiny(const char *dir, const char *settings, nb_type type) {
-    char path[UNIT_PATH];
-    nb_error err = {0};
-    nb_model *model = NULL;
-    unit_path(path, dir, "tiny.nbl");
-    nb_hparams h = tiny_hparams(settings);
-    tiny_model m = tiny_new(&h, 8);
-    tiny_write(&m, path, type, 0);
-    tiny_free(&m);
-    if (nb_model_open(&model, path, NULL, &err)) fail_msg("%s", err.text);
-    return model;
-}
-
 static void refusals_append_nothing(void **state) {
-    nb_model *model = open_tiny(*state, "n_ctx=20", NB_TYPE_Q8);
+    nb_model *model = tiny_open(*state, "n_ctx=20", 8, NB_TYPE_Q8, NULL);
     nb_batch *b;
     nb_error err = {0};
     assert_int_equal(nb_batch_create(&b, model, 0, NULL, &err), NB_ARGUMENT);
@@ -46,7 +33,7 @@ static void refusals_append_nothing(void **state) {
 
 /* A row that is rewound and goes another way changes nothing for its neighbour. */
 static void check_independence(const char *dir, const char *settings) {
-    nb_model *model = open_tiny(dir, settings, NB_TYPE_Q4);
+    nb_model *model = tiny_open(dir, settings, 8, NB_TYPE_Q4, NULL);
     size_t bytes = nb_model_hparams(model)->vocab_size * sizeof(float);
     float *alone = nb_alloc(bytes);
     nb_error err = {0};
@@ -75,7 +62,7 @@ static void rows_are_independent(void **state) {
 }
 
 static void memory_may_fail(void **state) {
-    nb_model *model = open_tiny(*state, "n_ctx=20", NB_TYPE_F32);
+    nb_model *model = tiny_open(*state, "n_ctx=20", 8, NB_TYPE_F32, NULL);
     for (long n = 0;; n++) {
         nb_batch *b = NULL;
         nb_error err;

@@ -7,23 +7,8 @@
 
 enum { ROWS = 5, CTX = 200, TEXTS = 40, BASES = 3, MOST_PROMPT = 150 };
 
-static char model_path[UNIT_PATH];
-
-static int write_model(void **state) {
-    int failed = unit_scratch_setup(state);
-    if (failed) return failed;
-    nb_hparams h = tiny_hparams("n_ctx=200 n_kv_head=1 n_head=2");
-    tiny_model m = tiny_new(&h, 11);
-    tiny_write(&m, unit_path(model_path, *state, "tiny.nbl"), NB_TYPE_Q8, 0);
-    tiny_free(&m);
-    return 0;
-}
-
-static nb_model *open_model(const nb_kernels *k) {
-    nb_error err = {0};
-    nb_model *model = NULL;
-    if (nb_model_open(&model, model_path, &(nb_model_options){.kernels = k}, &err)) fail_msg("%s", err.text);
-    return model;
+static nb_model *open_model(const char *dir, const nb_kernels *k) {
+    return tiny_open(dir, "n_ctx=200 n_kv_head=1 n_head=2", 11, NB_TYPE_Q8, k);
 }
 
 typedef struct text {
@@ -126,14 +111,13 @@ static void run_together(const nb_model *model, nb_kv_type kv, text *texts, uint
 }
 
 static void in_any_order(void **state) {
-    (void)state;
     static text texts[TEXTS];
     uint64_t seed = unit_seed();
     for (size_t tier = 0; nb_isa_name(tier); tier++) {
         nb_kernels k;
-        if (!nb_isa_supported(tier) || (unit_quick() && tier)) continue;
+        if (!nb_isa_supported(tier)) continue;
         assert_int_equal(nb_kernels_choose(&k, nb_isa_name(tier), NULL), NB_OK);
-        nb_model *model = open_model(&k);
+        nb_model *model = open_model(*state, &k);
         nb_kv_type kv = tier % 2 ? NB_KV_F32 : NB_KV_Q8;
         memset(texts, 0, sizeof texts);
         for (size_t i = 0; i < TEXTS; i++) {
@@ -157,8 +141,7 @@ static void in_any_order(void **state) {
 
 /* Texts from one prompt: it is read once, held once, and their columns are in step. */
 static void one_prompt(void **state) {
-    (void)state;
-    nb_model *model = open_model(NULL);
+    nb_model *model = open_model(*state, NULL);
     nb_error err = {0};
     nb_engine *e;
     nb_column column;
@@ -195,8 +178,7 @@ static void one_prompt(void **state) {
 
 /* A text that has ended leaves its whole pages behind for the next that begins like it. */
 static void known_prefixes(void **state) {
-    (void)state;
-    nb_model *model = open_model(NULL);
+    nb_model *model = open_model(*state, NULL);
     nb_error err = {0};
     nb_engine *e;
     nb_column column;
@@ -226,8 +208,7 @@ static void known_prefixes(void **state) {
 
 /* A prompt that fills its row ends at once; what cannot join leaves nothing behind. */
 static void refusals(void **state) {
-    (void)state;
-    nb_model *model = open_model(NULL);
+    nb_model *model = open_model(*state, NULL);
     nb_error err = {0};
     nb_engine *e;
     nb_column column = {0};
@@ -254,8 +235,7 @@ static void refusals(void **state) {
 
 /* Any allocation may fail, when an engine is made, when texts join and in a step. */
 static void memory_may_fail(void **state) {
-    (void)state;
-    nb_model *model = open_model(NULL);
+    nb_model *model = open_model(*state, NULL);
     const int32_t ids[70] = {1, 2, 3};
     nb_generate_options options[2] = {{.sampling = nb_sampler_defaults, .max_tokens = 9}, {.sampling = nb_sampler_defaults}};
     options[0].sampling.repeat_penalty = 2;
@@ -284,5 +264,5 @@ int main(void) {
         cmocka_unit_test(in_any_order), cmocka_unit_test(one_prompt),      cmocka_unit_test(known_prefixes),
         cmocka_unit_test(refusals),     cmocka_unit_test(memory_may_fail),
     };
-    return cmocka_run_group_tests(tests, write_model, unit_scratch_teardown);
+    return cmocka_run_group_tests(tests, unit_scratch_setup, unit_scratch_teardown);
 }

@@ -15,15 +15,7 @@ enum { PROMPT = 90, BEFORE = 75, AFTER = 120, ALL = BEFORE + AFTER };
 static const char *directory;
 
 static nb_model *open_model(const char *settings, uint64_t seed, const nb_kernels *k) {
-    char path[UNIT_PATH];
-    nb_error err = {0};
-    nb_model *model = NULL;
-    nb_hparams h = tiny_hparams(settings);
-    tiny_model m = tiny_new(&h, seed);
-    tiny_write(&m, unit_path(path, directory, "tiny.nbl"), NB_TYPE_Q8, 0);
-    tiny_free(&m);
-    if (nb_model_open(&model, path, &(nb_model_options){.kernels = k}, &err)) fail_msg("%s", err.text);
-    return model;
+    return tiny_open(directory, settings, seed, NB_TYPE_Q8, k);
 }
 
 static void make_prompt(int32_t *ids) {

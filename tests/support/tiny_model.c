@@ -341,3 +341,15 @@ void tiny_logits(const tiny_model *m, const int32_t *ids, size_t n, double *logi
     nb_free(p.k);
     nb_free(p.v);
 }
+
+nb_model *tiny_open(const char *dir, const char *settings, uint64_t seed, nb_type type, const nb_kernels *k) {
+    char path[UNIT_PATH];
+    nb_error err = {0};
+    nb_model *model = NULL;
+    nb_hparams h = tiny_hparams(settings);
+    tiny_model m = tiny_new(&h, seed);
+    tiny_write(&m, unit_path(path, dir, "tiny.nbl"), type, 0);
+    tiny_free(&m);
+    if (nb_model_open(&model, path, &(nb_model_options){.kernels = k}, &err)) fail_msg("%s", err.text);
+    return model;
+}

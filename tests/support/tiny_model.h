@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "core/hparams.h"
+#include "core/model.h"
 #include "core/tensors.h"
 #include "quant/types.h"
 
@@ -25,6 +26,9 @@ const float *tiny_tensor(const tiny_model *m, size_t spec, uint32_t layer);
 
 /* Write it as a .nbl file with matrices of `type`, without a tokenizer. `tokenizer_json` may be NULL. */
 void tiny_write(const tiny_model *m, const char *path, nb_type type, int raw);
+
+/* One for these settings and this seed, written to dir/tiny.nbl and opened; the caller frees it. `k` may be NULL. */
+nb_model *tiny_open(const char *dir, const char *settings, uint64_t seed, nb_type type, const nb_kernels *k);
 
 /* Logits [n][vocab_size] of every position, by the formulas, in doubles, one token at a time without a cache. */
 void tiny_logits(const tiny_model *m, const int32_t *ids, size_t n, double *logits);
