@@ -67,6 +67,7 @@ typedef struct line {
     nb_quantizer quantizer;
     const nb_feedback *feedback; /* NULL: without calibration */
     uint8_t *into;               /* where all panels stay, instead of in the file; else NULL */
+    uint8_t *keep;               /* where they stay beside the file; else NULL */
     size_t cols, chunk_panels, panel_bytes, n_chunks, n_workers;
     worker *workers;
     pthread_mutex_t reading; /* guards the source and `taken` */
@@ -112,6 +113,7 @@ static nb_status make_chunk(line *l, worker *w, size_t chunk, int member) {
         else nb_quantize_panel(&l->quantizer, src, n, l->cols, l->cols, panel, lost);
     }
     if (st || l->into) return st;
+    if (l->keep) memcpy(l->keep + chunk * l->chunk_panels * l->panel_bytes, w->panels, panels * l->panel_bytes);
     return nb_writer_chunk_encode(l->e->writer, member, w->panels, panels * l->panel_bytes, &w->err);
 }
 
@@ -199,7 +201,10 @@ static nb_status emit_panels(nb_emit *e, const nb_plan_tensor *t, const int8_t *
     l.n_chunks = nb_div_up(n_panels, l.chunk_panels);
     l.n_workers = nb_min_size((size_t)nb_team_size(e->team), l.n_chunks);
     nb_quantizer_init(&l.quantizer, t->type, codebook, &e->search);
-    nb_status st = e->calibration ? nb_calibration_feedback(e->calibration, t, &l.feedback, err) : NB_OK;
+    nb_status st = NB_OK;
+    if (e->calibration)
+        st = nb_calibration_feedback(e->calibration, t, into ? NB_INPUTS_EXACT : NB_INPUTS_IN_SEQUENCE, &l.feedback, err);
+    if (!st && e->calibration && !into) st = nb_calibration_keep(e->calibration, t, codebook, &l.keep, err);
     if (!st) st = hire(&l, err);
     if (!st) {
         pthread_mutex_init(&l.reading, NULL);

@@ -6,6 +6,7 @@
 #ifndef NB_CONVERT_MOMENTS_H
 #define NB_CONVERT_MOMENTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/status.h"
@@ -16,6 +17,8 @@ typedef struct nb_moment {
     const nb_weight *w; /* whose inputs these are */
     size_t n;           /* its columns */
     float *sum;         /* [n][n], lower triangle. Owned */
+    float *drift;       /* NULL, or [n][n]: sums of y[k] (x - y)[j] at [k * n + j], of exact inputs x and those at hand, y. Owned */
+    float *exact;       /* where there is a drift: [chunk][n], x of the chunk whose y is to come. Owned */
     uint64_t tokens;
 } nb_moment;
 
@@ -26,7 +29,7 @@ typedef struct nb_moments {
     nb_team *team;
     size_t chunk;   /* tokens of an append at most */
     float *turned;  /* of a chunk: [n][chunk], channel by channel */
-    float *panels;  /* the same as panels: [n / 16][chunk][16] */
+    float *panels;  /* what is multiplied with it, as panels: [n / 16][chunk][16] */
     float *product; /* [team size][MOMENT_ROWS][n] */
     size_t widest, n_chunk; /* what the buffers are for; tokens of the chunk at work */
     nb_moment *at_work;
@@ -37,12 +40,13 @@ nb_status nb_moments_create(nb_moments *m, const nb_kernels *k, nb_team *team, s
                             nb_error *err);
 void nb_moments_free(nb_moments *m); /* accepts a zeroed one */
 
-/* Watch the inputs of w from now on. */
-nb_status nb_moments_watch(nb_moments *m, const nb_weight *w, nb_error *err);
+/* Watch the inputs of w from now on; drift: every chunk is seen twice, first its exact inputs by nb_moments_note. */
+nb_status nb_moments_watch(nb_moments *m, const nb_weight *w, bool drift, nb_error *err);
 void nb_moments_clear(nb_moments *m); /* watch nothing, and forget all sums */
 nb_moment *nb_moments_find(const nb_moments *m, const nb_weight *w); /* NULL: not watched */
 
-/* The observer's function; `moments` is its user. */
+/* Observers' functions; `moments` is their user. */
+void nb_moments_note(void *moments, const nb_weight *w, const float *x, size_t stride, size_t n);
 void nb_moments_observe(void *moments, const nb_weight *w, const float *x, size_t stride, size_t n);
 
 #endif

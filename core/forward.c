@@ -326,7 +326,8 @@ static void lay_out(nb_forward *f, const nb_span *spans, size_t n_spans) {
 void nb_forward_chunk(nb_forward *f, const nb_span *spans, size_t n_spans) {
     lay_out(f, spans, n_spans);
     each_token(f, embed);
-    for (f->layer = 0; f->layer < f->h->n_layer; f->layer++) {
+    uint32_t n_layer = f->observer && f->observer->n_layer ? f->observer->n_layer : f->h->n_layer;
+    for (f->layer = 0; f->layer < n_layer; f->layer++) {
         f->w = nb_model_layer(f->model, f->layer);
         block(f);
     }

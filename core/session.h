@@ -46,6 +46,7 @@ enum { NB_SESSION_CHUNK_MAX = 4096, NB_SLIDE_POSITIONS = 1 << 20 };
 typedef struct nb_observer {
     void (*fn)(void *user, const nb_weight *w, const float *x, size_t stride, size_t n);
     void *user;
+    uint32_t n_layer; /* blocks that are computed, when what is to be seen lies in the first ones; 0: all */
 } nb_observer;
 
 typedef struct nb_session_options {

@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "base/mem.h"
+#include "quant/drift.h"
 #include "quant/panel.h"
 #include "quant/refine.h"
 
@@ -112,6 +113,7 @@ static void store_factors(const double *a, size_t n, double damping, nb_feedback
     double mean = 0.0;
     for (size_t i = 0; i < n; i++) mean += a[i * n + i] * a[i * n + i];
     mean /= (double)n;
+    f->unit = mean;
     store_moments(f->carry, n, damping, mean);
     for (size_t k = 0; k < n; k++) {
         size_t column = n - 1 - k;
@@ -143,6 +145,7 @@ nb_status nb_feedback_make(nb_feedback *f, float *moments, size_t n, double damp
 void nb_feedback_free(nb_feedback *f) {
     nb_free(f->carry);
     nb_free(f->weight);
+    nb_free(f->drift);
     *f = (nb_feedback){0};
 }
 
@@ -159,7 +162,7 @@ typedef struct panel_job {
     const nb_feedback *f;
     float *target; /* [cols][16]: the weights, with the errors of columns before them as far as they were carried; then
                       what stands for them */
-    float *exact;  /* [cols][16]: the weights */
+    float *exact;  /* [cols][16]: the weights, for the inputs that there are */
     float *lost;   /* [cols][16]: exact minus quantized, of finished columns */
     int8_t *scale; /* [blocks][16] */
     size_t cols;
@@ -253,11 +256,11 @@ static void put_blocks(const panel_job *p, uint8_t *panel) {
                      p->scale + b * LANES, b, panel, &ignored);
 }
 
-static void add_lost(const panel_job *p, size_t n_rows, nb_quant_error *error) {
+static void add_lost(const panel_job *p, const float *src, size_t n_rows, size_t stride, nb_quant_error *error) {
     for (size_t r = 0; r < n_rows; r++) {
         double unit = p->factor[r] > 0.0f ? 1.0 / (double)p->factor[r] : 1.0;
         for (size_t c = 0; c < p->cols; c++) {
-            double w = (double)p->exact[c * LANES + r] * unit, d = (double)p->lost[c * LANES + r] * unit;
+            double w = (double)src[r * stride + c], d = w - (double)p->target[c * LANES + r] * unit;
             error->signal += w * w;
             error->noise += d * d;
             error->largest = fmax(error->largest, fabs(d));
@@ -282,17 +285,18 @@ static void fix_rows(panel_job *p, uint8_t *panel) {
 void nb_gptq_panel(const nb_quantizer *q, const nb_feedback *f, int passes, const float *src, size_t n_rows, size_t cols,
                    size_t stride, float *scratch, uint8_t *panel, nb_quant_error *error) {
     size_t floats = cols * LANES;
-    panel_job p = {.q = q, .f = f, .cols = cols, .target = scratch, .exact = scratch + floats, .lost = scratch + 2 * floats,
+    panel_job p = {.q = q, .f = f, .cols = cols, .exact = scratch, .target = scratch + floats, .lost = scratch + 2 * floats,
                    .scale = (int8_t *)(scratch + 3 * floats)};
     nb_row_factors(src, n_rows, cols, stride, p.factor);
     for (size_t b = 0; b < nb_panel_blocks(cols); b++)
         nb_block_load(src, n_rows, cols, stride, p.factor, b, p.exact + b * NB_BLOCK_COLS * LANES);
+    nb_drift_correct(&q->search, f, p.exact, scratch + floats);
     fix_rows(&p, panel);
     memcpy(p.target, p.exact, floats * sizeof *p.target);
     quantize_columns(&p);
     refine(&p, passes);
     put_blocks(&p, panel);
-    if (error) add_lost(&p, n_rows, error);
+    if (error) add_lost(&p, src, n_rows, stride, error);
 }
 
 double nb_feedback_cost(const nb_feedback *f, const float *w, const float *v, size_t n_rows, size_t stride) {

@@ -24,6 +24,8 @@ typedef struct nb_feedback {
     size_t n;
     float *carry;  /* [n][n]: carry[k * n + j], j < k, is U[j][k]; the rest is H, damped, in units of `weight`. Owned */
     float *weight; /* [n]: D, scaled to a mean of 1. Owned */
+    float *drift;  /* NULL, or what the inputs lack (quant/drift.h). Owned */
+    double unit;   /* the mean that `weight` was scaled by */
 } nb_feedback;
 
 /* H[j][k] in units of `weight`, of any two columns. */

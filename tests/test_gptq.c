@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include "base/mem.h"
+#include "quant/drift.h"
 #include "quant/gptq.h"
 #include "quant/panel.h"
 #include "simd/kernels.h"
@@ -260,6 +261,44 @@ static void descent_ends_where_no_code_is_better(void **state) {
     free_problem(p);
 }
 
+/* ---- drift ---- */
+
+/* u = w + b inverse(H), b = w C: (u - w) H is b, in doubles from the definition. Half of the drift is believed. */
+static void weights_make_up_for_drifted_inputs(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(widths); i++) {
+        problem *p = make_problem(widths[i], 51 + i, NULL);
+        size_t n = p->n;
+        uint64_t seed = 3;
+        float *drift = nb_calloc(n * n, sizeof *drift), *given = nb_alloc(n * n * sizeof *given);
+        float *u = nb_calloc(3 * n * ROWS, sizeof *u);
+        for (size_t k = 0; k < n * n; k++) drift[k] = given[k] = (float)unit_random_between(&seed, -1, 1);
+        for (size_t r = 0; r < ROWS; r++)
+            for (size_t c = 0; c < n; c++) u[c * ROWS + r] = p->w[r][c];
+        nb_quantizer q = unit_quantizer(NB_TYPE_Q4, nb_q4_codebook);
+        nb_drift_correct(&q.search, &p->f, u, u + n * ROWS);
+        for (size_t r = 0; r < ROWS; r++)
+            for (size_t c = 0; c < n; c++) assert_true(u[c * ROWS + r] == p->w[r][c]); /* none was set */
+        nb_feedback_set_drift(&p->f, drift, 0.5);
+        nb_drift_correct(&q.search, &p->f, u, u + n * ROWS);
+        double wrong = 0, size = 0;
+        for (size_t r = 0; r < ROWS; r++)
+            for (size_t k = 0; k < n; k++) {
+                double b = 0, found = 0;
+                for (size_t j = 0; j < n; j++) {
+                    b += 0.5 * (double)p->w[r][j] * (double)given[k * n + j];
+                    found += ((double)u[j * ROWS + r] - (double)p->w[r][j]) * damped(p, j, k);
+                }
+                wrong += (found - b) * (found - b);
+                size += b * b;
+            }
+        if (!(wrong < 1e-6 * size)) fail_msg("%zu columns: %g of %g is wrong", n, wrong, size);
+        nb_free(given);
+        nb_free(u);
+        free_problem(p);
+    }
+}
+
 static void a_team_changes_no_bit(void **state) {
     (void)state;
     nb_team *team = NULL;
@@ -316,6 +355,7 @@ int main(void) {
         cmocka_unit_test(moments_are_kept_beside_the_factors),
         cmocka_unit_test(passes_of_descent_never_cost),
         cmocka_unit_test(descent_ends_where_no_code_is_better),
+        cmocka_unit_test(weights_make_up_for_drifted_inputs),
         cmocka_unit_test(a_team_changes_no_bit),
         cmocka_unit_test(every_tier_writes_the_same_bytes),
         cmocka_unit_test(moments_without_sense_are_refused),
