@@ -36,6 +36,9 @@ void bench_add_quantizers(const nb_kernels *tier);
 nb_status bench_error(nb_error *err);
 void bench_gaussian(float *w, size_t n); /* weights of ordinary size */
 
+/* Print what the matrices of .nbl files take on disk, by type and order of their bytes, beside their entropy. */
+nb_status bench_entropy(char **paths, int n, nb_error *err);
+
 /* What the machine does of `kind` with a tier's instructions just now, per second; `all`: on all threads. */
 double bench_limit(bench_machine *m, const nb_kernels *tier, nb_probe kind, bool all, double seconds);
 

@@ -45,16 +45,15 @@ static nb_status add_tiers(nb_kernels *tiers, bench_machine *m, bool limits, nb_
     return st;
 }
 
-static int show_error(void) {
-    nb_error err;
-    if (!bench_error(&err)) return EXIT_SUCCESS;
-    fprintf(stderr, "nibble-bench: %s\n", err.text);
-    return EXIT_FAILURE;
+static int report(nb_status st, const nb_error *err) {
+    if (st) fprintf(stderr, "nibble-bench: %s\n", err->text);
+    return st ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv) {
-    if (argc == 2 && !strcmp(argv[1], "--error")) return show_error();
     nb_error err = {0};
+    if (argc == 2 && !strcmp(argv[1], "--error")) return report(bench_error(&err), &err);
+    if (argc > 2 && !strcmp(argv[1], "--entropy")) return report(bench_entropy(argv + 2, argc - 2, &err), &err);
     bench_machine machine = {0};
     char cpu[64];
     size_t n = 0;

@@ -178,10 +178,10 @@ static void join_q6_half(const uint8_t *restrict coarse, const uint8_t *restrict
     }
 }
 static void split_q6(const uint8_t *restrict block, uint8_t *restrict coarse, uint8_t *restrict fine) {
-    for (int h = 0; h < 2; h++) split_q6_half(block + 192 * h, coarse + 64 * h, fine + 128 * h);
+    for (size_t h = 0; h < 2; h++) split_q6_half(block + 192 * h, coarse + 64 * h, fine + 128 * h);
 }
 static void join_q6(const uint8_t *restrict coarse, const uint8_t *restrict fine, uint8_t *restrict block) {
-    for (int h = 0; h < 2; h++) join_q6_half(coarse + 64 * h, fine + 128 * h, block + 192 * h);
+    for (size_t h = 0; h < 2; h++) join_q6_half(coarse + 64 * h, fine + 128 * h, block + 192 * h);
 }
 
 /* q8: 512 codes, s m6 ... m0: 256 coarse bytes of two m6 m5 m4 m3, 256 fine ones of two s m2 m1 m0. */
