@@ -6,6 +6,10 @@ ggml's rows: its own quantizers (`ggml_quantize_chunk`, with and without an impo
 type that llama.cpp's quantize program would choose for it, its own dequantizers read it back, and the result is a
 checkpoint that `nibble convert --type f32` takes: only the weights differ, activations are f32. Our rows are the files
 as they run, with activations in int8. libggml-base.so is part of PyPI's llama-cpp-python.
+
+Rows that are not measured keep what stands in the table, so that a part can be measured anew:
+
+    python measure_quality.py nanochat --rows '^q4' --nibble ... --ggml ... --out quality.md
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -121,6 +126,7 @@ class Case:
     text: str | None = None  # the same as text, where text can say it
     convert: list[str] = field(default_factory=list)
     tied: bool = True
+    scored: str = ""  # on how many tokens, once something was measured
 
     def save(self, weights: dict[str, Tensor], folder: Path) -> Path:
         """The checkpoint with other weights, in f32."""
@@ -219,8 +225,12 @@ def input_moments(case: Case) -> dict[str, Tensor]:
 @dataclass
 class Row:
     name: str
-    bits: float
-    result: dict
+    measure: Callable[[], tuple[float, dict]]  # bits per weight, and what `nibble perplexity` says
+
+    def line(self) -> str:
+        bits, r = self.measure()
+        kl = f"{r['kl_mean']:.6f} | {r['kl_stderr']:.6f} | {r['kl_p99']:.4f}"
+        return f"| {self.name} | {bits:.2f} | {kl} | {100 * r['top1_agreement']:.2f} % |"
 
 
 class Bench:
@@ -239,20 +249,31 @@ class Bench:
         self.run("convert", source, "-o", target, "--force", *case.convert, *options)
         return target
 
-    def measure(self, case: Case, file: Path) -> dict:
-        reference = self.scratch / f"{case.name}-f32.nbl"
-        return json.loads(self.run("perplexity", file, *case.measured, "--reference", reference, "--json"))
+    def reference(self, case: Case) -> Path:
+        """What the exact model says, of all its tokens."""
+        path = self.scratch / f"{case.name}.nbr"
+        if not path.exists():
+            exact = self.convert(case, case.folder, "f32", "--type", "f32")
+            self.run("perplexity", exact, *case.measured, "--save-reference", path, "--reference-top", "65536")
+        return path
 
-    def ours(self, case: Case, name: str, *options: str) -> Row:
-        file = self.convert(case, case.folder, re.sub("[^A-Za-z0-9]+", "-", name), *options)
+    def measure(self, case: Case, file: Path) -> dict:
+        r = json.loads(self.run("perplexity", file, *case.measured, "--reference", self.reference(case), "--json"))
+        case.scored = f"{r['tokens']} tokens, cross-entropy in f32 {r['reference_cross_entropy']:.4f} nats."
+        file.unlink()
+        return r
+
+    def ours(self, case: Case, *options: str) -> tuple[float, dict]:
+        file = self.convert(case, case.folder, "ours", *options)
         tensors = json.loads(self.run("inspect", file, "--json"))["tensors"]
         matrices = [t for t in tensors if len(t["shape"]) == 2 and t["name"] != "pos.weight"]
         count = sum(t["shape"][0] * t["shape"][1] for t in matrices)
-        return Row(name, 8 * sum(t["raw_bytes"] for t in matrices) / count, self.measure(case, file))
+        return 8 * sum(t["raw_bytes"] for t in matrices) / count, self.measure(case, file)
 
-    def theirs(self, case: Case, mixture: str, moments: dict[str, Tensor] | None, across: bool = False) -> Row:
+    def theirs(self, case: Case, mixture: str, with_moments: bool, across: bool = False) -> tuple[float, dict]:
         """across: blocks of 256 run across the ends of rows, so that narrow models show what the type itself loses."""
         n_layer = case.model.config.n_layer
+        moments = input_moments(case) if with_moments else None
         weights, n_bytes, count = {}, 0, 0
         for name, w in case.model.state_dict().items():
             role = role_of(name, case.tied)
@@ -267,24 +288,22 @@ class Bench:
             weights[name] = back.flatten()[: w.numel()].reshape(w.shape)
             n_bytes += size
             count += w.numel()
-        name = mixture + (", blocks across rows" if across else "") + (" with imatrix" if moments else "")
-        folder = self.scratch / f"{case.name}-{re.sub('[^A-Za-z0-9]+', '-', name)}"
-        file = self.convert(case, case.save(weights, folder), folder.name, "--type", "f32")
+        folder = case.save(weights, self.scratch / f"{case.name}-theirs")
+        file = self.convert(case, folder, "theirs", "--type", "f32")
         shutil.rmtree(folder)
-        return Row(name, 8 * n_bytes / count, self.measure(case, file))
+        return 8 * n_bytes / count, self.measure(case, file)
 
 
 def their_rows(bench: Bench, case: Case) -> Iterator[Row]:
-    moments = input_moments(case)
     for mixture in ("Q4_0", "IQ4_NL", "Q4_K_M"):
-        yield bench.theirs(case, mixture, None)
-        yield bench.theirs(case, mixture, moments)
-    yield bench.theirs(case, "Q4_K_M", None, across=True)
+        yield Row(mixture, partial(bench.theirs, case, mixture, False))
+        yield Row(f"{mixture} with imatrix", partial(bench.theirs, case, mixture, True))
+    yield Row("Q4_K_M, blocks across rows", partial(bench.theirs, case, "Q4_K_M", False, across=True))
     for mixture in ("Q6_K", "Q8_0"):
-        yield bench.theirs(case, mixture, None)
+        yield Row(mixture, partial(bench.theirs, case, mixture, False))
 
 
-def our_rows(bench: Bench, case: Case, peers: list[Row]) -> Iterator[Row]:
+def our_rows(bench: Bench, case: Case, q4_k_m: float | None) -> Iterator[Row]:
     """Plain and calibrated; and with types chosen for as many bits as Q4_K_M has, or half a bit less."""
     calibrations = {"calibrated on its own samples": "self"}
     if case.text:
@@ -292,18 +311,20 @@ def our_rows(bench: Bench, case: Case, peers: list[Row]) -> Iterator[Row]:
         text.write_text(case.text)
         calibrations["calibrated on text"] = str(text)
     for name in bench.types:
-        yield bench.ours(case, name, "--type", name)
+        yield Row(name, partial(bench.ours, case, "--type", name))
         for how, calibration in calibrations.items():
-            yield bench.ours(case, f"{name} {how}", "--type", name, "--calibrate", calibration)
-    for bits in [row.bits - less for row in peers if row.name == "Q4_K_M" for less in (0, 0.5)]:
-        yield bench.ours(case, f"--bits {bits:.2f} {how}", "--bits", f"{bits:.2f}", "--calibrate", calibration)
+            yield Row(f"{name} {how}", partial(bench.ours, case, "--type", name, "--calibrate", calibration))
+    how, calibration = list(calibrations.items())[-1]
+    for bits in [f"{q4_k_m - less:.2f}" for less in (0, 0.5)] if q4_k_m else []:
+        yield Row(f"--bits {bits} {how}", partial(bench.ours, case, "--bits", bits, "--calibrate", calibration))
 
 
 def rotated_rows(bench: Bench, case: Case) -> Iterator[Row]:
     """q4 of the same function in other weights; the residual stream only where norms have no weights that a tied head would need."""
     for rotations in ("vo", *(["residual", "vo,residual"] if case.name == "nanochat" else []), "auto"):
         for how, options in {"": [], " calibrated on its own samples": ["--calibrate", "self"]}.items():
-            yield bench.ours(case, f"q4{how}, --rotate {rotations}", "--type", "q4", "--rotate", rotations, *options)
+            name = f"q4{how}, --rotate {rotations}"
+            yield Row(name, partial(bench.ours, case, "--type", "q4", "--rotate", rotations, *options))
 
 
 INTRODUCTION = """# What quantization costs
@@ -319,14 +340,46 @@ function with other weights (`docs/models.md`); `auto` is what the converter kee
 """
 
 
-def table(case: Case, rows: list[Row]) -> str:
-    scored = rows[0].result["tokens"]
-    lines = [f"\n## {case.name}\n", f"{scored} tokens, cross-entropy in f32 {rows[0].result['reference_cross_entropy']:.4f} nats.\n"]
-    lines += ["| type | bits per weight | KL, mean | KL, 99 % | same first choice |", "| --- | ---: | ---: | ---: | ---: |"]
+HEADER = ["| type | bits per weight | KL, mean | its standard error | KL, 99 % | same first choice |",
+          "| --- | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
+
+
+@dataclass
+class Part:
+    """A model's part of the table."""
+
+    scored: str = ""
+    lines: dict[str, str] = field(default_factory=dict)  # by the row's name
+
+    def bits(self, name: str) -> float | None:
+        return float(self.lines[name].split("|")[2]) if name in self.lines else None
+
+    def text(self, name: str) -> str:
+        return "\n".join([f"\n## {name}\n", self.scored + "\n", *HEADER, *self.lines.values()]) + "\n"
+
+
+def read_table(path: Path | None) -> dict[str, Part]:
+    """What stands in the table, by model."""
+    parts: dict[str, Part] = {}
+    text = path.read_text() if path and path.exists() else ""
+    for section in text.split("\n## ")[1:] if HEADER[0] in text else []:
+        name, _, scored, _, _, _, *lines = section.splitlines()
+        parts[name] = Part(scored, {line.split("|")[1].strip(): line for line in lines if line.startswith("|")})
+    return parts
+
+
+def measure_rows(part: Part, case: Case, rows: Iterator[Row], wanted: re.Pattern, save: Callable[[], None]) -> dict[str, str]:
+    """The lines of all rows that are wanted or were measured before, in their order."""
+    lines = {}
     for row in rows:
-        r = row.result
-        lines.append(f"| {row.name} | {row.bits:.2f} | {r['kl_mean']:.6f} | {r['kl_p99']:.4f} | {100 * r['top1_agreement']:.2f} % |")
-    return "\n".join(lines) + "\n"
+        if wanted.search(row.name):
+            part.lines[row.name] = row.line()
+            part.scored = case.scored
+            print(case.name, part.lines[row.name], flush=True)
+            save()
+        if row.name in part.lines:
+            lines[row.name] = part.lines[row.name]
+    return lines
 
 
 def main() -> None:
@@ -337,23 +390,28 @@ def main() -> None:
     args.add_argument("--ggml", type=Path, required=True, help="libggml-base.so")
     args.add_argument("--models", type=Path, default=here.parent / "models")
     args.add_argument("--shared", type=Path, help="folder of reference checkpoints, for nanogpt_trained")
-    args.add_argument("--ours-only", action="store_true", help="leave the peers out")
-    args.add_argument("--out", type=Path, help="default: standard output only")
+    args.add_argument("--rows", type=re.compile, default=re.compile(""), help="expression that names of measured rows match")
+    args.add_argument("--out", type=Path, help="the table, of which rows that are not measured stay; default: standard output only")
     options = args.parse_args()
-    text = INTRODUCTION
+    parts = read_table(options.out)
+
+    def save() -> None:
+        text = INTRODUCTION + "".join(part.text(name) for name, part in parts.items() if part.lines)
+        if options.out:
+            options.out.write_text(text)
+
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         bench = Bench(options.nibble, Ggml(options.ggml), scratch)
         for case in make_cases(options.models, options.shared, scratch):
+            part = parts.setdefault(case.name, Part())
             if options.cases and case.name not in options.cases:
                 continue
-            bench.convert(case, case.folder, "f32", "--type", "f32")
-            peers = [] if options.ours_only else list(their_rows(bench, case))
-            part = table(case, peers + list(our_rows(bench, case, peers)) + list(rotated_rows(bench, case)))
-            print(part, flush=True)
-            text += part
-    if options.out:
-        options.out.write_text(text)
+            lines = measure_rows(part, case, their_rows(bench, case), options.rows, save)
+            for rows in (our_rows(bench, case, part.bits("Q4_K_M")), rotated_rows(bench, case)):
+                lines |= measure_rows(part, case, rows, options.rows, save)
+            part.lines = lines
+            save()
 
 
 if __name__ == "__main__":
