@@ -150,8 +150,11 @@ nb_status nb_calibration_feedback(nb_calibration *c, const nb_plan_tensor *t, nb
     float *sum = m->sum, *drift = m->drift;
     m->sum = m->drift = NULL; /* become the factors */
     st = nb_feedback_make(&c->feedback, sum, m->n, DAMPING, c->o.team, err);
+    if (st) {
+        nb_free(drift);
+        return nb_context(err, st, "tensor '%s'", t->name);
+    }
     if (drift) nb_feedback_set_drift(&c->feedback, drift, believed(m));
-    if (st) return nb_context(err, st, "tensor '%s'", t->name);
     *f = &c->feedback;
     c->of = w;
     return NB_OK;

@@ -281,6 +281,34 @@ static void test_tiers(void **state) {
             }
 }
 
+/* Sums are formed in order, one rounded product after the other, on every tier and for every number of sums. */
+static void test_sums(void **state) {
+    (void)state;
+    enum { N = 37, STRIDE = 40, SUMS = 7 };
+    float x[N * 16], factor[SUMS * STRIDE], start[SUMS * 16], expected[SUMS * 16], found[SUMS * 16];
+    uint64_t seed = 17;
+    for (size_t i = 0; i < COUNT_OF(x); i++) x[i] = (float)student5(&seed);
+    for (size_t i = 0; i < COUNT_OF(factor); i++) factor[i] = (float)student5(&seed);
+    for (size_t i = 0; i < COUNT_OF(start); i++) start[i] = (float)student5(&seed);
+    for (size_t n = 0; n <= N; n += n < 2 ? 1 : 5) {
+        memcpy(expected, start, sizeof expected);
+        for (size_t i = 0; i < COUNT_OF(expected); i++)
+            for (size_t j = 0; j < n; j++) {
+                float product = x[j * 16 + i % 16] * factor[i / 16 * STRIDE + j];
+                expected[i] += product;
+            }
+        for (size_t tier = 0; nb_isa_name(tier); tier++)
+            for (size_t m = 0; nb_isa_supported(tier) && m <= SUMS; m++) {
+                nb_quantizer q = quantizer_on(tier, NB_TYPE_Q4, NULL);
+                memcpy(found, start, sizeof found);
+                q.search.sums(x, n, factor, STRIDE, m, found);
+                if (memcmp(found, expected, m * 16 * sizeof *found) != 0 ||
+                    memcmp(found + m * 16, start + m * 16, (SUMS - m) * 16 * sizeof *found) != 0)
+                    fail_msg("%zu sums of %zu on %s", m, n, nb_isa_name(tier));
+            }
+    }
+}
+
 /* Codes are the nearest levels, for every scale: against a plain search over all levels. */
 static void test_nearest(void **state) {
     (void)state;
@@ -433,7 +461,8 @@ int main(void) {
         cmocka_unit_test(test_half_exact), cmocka_unit_test(test_half_rounding), cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_quality),    cmocka_unit_test(test_shapes),        cmocka_unit_test(test_odd_values),
         cmocka_unit_test(test_golden),     cmocka_unit_test(test_nonfinite),
-        cmocka_unit_test(test_tiers),     cmocka_unit_test(test_nearest),       cmocka_unit_test(test_importance),
+        cmocka_unit_test(test_tiers),     cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_nearest),   cmocka_unit_test(test_importance),
         cmocka_unit_test(test_codebooks), cmocka_unit_test(test_learned),       cmocka_unit_test(test_sample),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
