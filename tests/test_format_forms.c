@@ -1,6 +1,7 @@
 /* Every form of a chunk: a bijection, in the order that FORMAT.md describes, for every type and shape that it fits. */
 #include <zstd.h>
 #include "format/chunk.h"
+#include "quant/panel.h"
 #include "tests/test_format_util.h"
 
 /* Below, at and above a block, a strip and a panel; several panels of several strips. */
@@ -81,16 +82,7 @@ static void coder(void **state) {
     walk(check_coder);
 }
 
-/* Where section 5 puts the bytes, by its words, from the codes that section 4 finds in a panel. */
-
-static unsigned code_at(const nb_tensor *t, const uint8_t *block, size_t r, size_t c) {
-    const uint8_t *half = block + c / 16 * 192;
-    size_t in_half = c % 16 / 8 * 64 + r * 4 + c % 4, low = c % 8 < 4 ? 0 : 4;
-    if (t->type == NB_TYPE_Q8) return block[c / 4 * 64 + r * 4 + c % 4];
-    if (t->type == NB_TYPE_Q4) return block[c / 8 * 64 + r * 4 + c % 4] >> low & 15;
-    unsigned upper = half[128 + r * 4 + c % 4] >> c % 16 / 4 * 2 & 3;
-    return upper << 4 | (half[in_half] >> low & 15);
-}
+/* Where section 5 puts the bytes, by its words. */
 
 /* Bits `at` and up of a plane's byte. */
 static unsigned bits(const uint8_t *plane, size_t byte, size_t at, unsigned n) {
@@ -124,7 +116,10 @@ static void check_panel(const nb_tensor *t, const nb_geometry *g, const uint8_t 
             panel += 64;
         }
         for (size_t r = 0; r < 16; r++)
-            for (size_t c = 0; c < 32; c++) check_code(t, coarse, fine, r, c, code_at(t, panel, r, c));
+            for (size_t c = 0; c < 32; c++) {
+                unsigned code = nb_code_of(t->type, panel, r, c);
+                check_code(t, coarse, fine, r, c, t->type == NB_TYPE_Q6 ? (code + 32) & 63 : code); /* as stored */
+            }
         coarse += coarse_bytes;
         fine += block - coarse_bytes;
         panel += block;
