@@ -166,6 +166,16 @@ static nb_status load_talk(talk *c, nb_error *err) {
     return st;
 }
 
+/* A turn that nobody hears: what the vocabulary lacks for the style is said before the first answer. */
+static nb_status rehearse(const talk *c, nb_error *err) {
+    nb_ids ids = {0};
+    nb_status st = nb_chat_begin(c->style, c->t, &ids, err);
+    if (!st) st = nb_chat_user(c->style, c->t, c->o->system, "", &ids, err);
+    if (!st) st = nb_chat_assistant_end(c->style, c->t, NB_NO_TOKEN, &ids, err);
+    nb_ids_free(&ids);
+    return st;
+}
+
 static nb_status prepare(talk *c, nb_error *err) {
     nb_status st = engine_open(&c->e, c->o, c->o->args[0], err);
     if (st) return st;
@@ -176,6 +186,8 @@ static nb_status prepare(talk *c, nb_error *err) {
     if (!c->style)
         return nb_fail(err, NB_UNSUPPORTED, "'%s' has the chat style '%s', which this version does not know",
                        c->o->args[0], name);
+    st = rehearse(c, err);
+    if (st) return st;
     nb_session_options how = session_options(&c->e, c->o, c->o->ctx);
     how.n_logits = 1 + (uint32_t)c->o->lookup;
     st = nb_session_create(&c->session, c->e.model, &how, err);

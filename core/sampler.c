@@ -132,8 +132,9 @@ nb_status nb_sampler_create(nb_sampler **sampler, const nb_sampler_params *param
     s->ring = nb_calloc(s->ring_size, sizeof *s->ring);
     s->bias = nb_calloc(params->n_bias, sizeof *s->bias);
     if (!s->ring || !s->bias) {
+        st = nb_oom(err, "a sampler", s->ring_size * sizeof *s->ring + params->n_bias * sizeof *s->bias);
         nb_sampler_free(s);
-        return nb_oom(err, "a sampler", s->ring_size * sizeof *s->ring);
+        return st;
     }
     if (params->n_bias) memcpy(s->bias, params->bias, params->n_bias * sizeof *s->bias);
     *sampler = s;

@@ -193,6 +193,8 @@ check_same 'chat again' "$(chat --threads 1 --chunk 3 <talk.txt)" "$(cat answers
 check_same 'chat with lookup' "$(chat --lookup 4 <talk.txt)" "$(cat answers.txt)"
 check_same 'no input, no output' "$(chat </dev/null 2>&1)" ''
 expect 0 '' '' "$nibble" chat $model
+# What an answer ends with is missing: said before the first answer, not after it.
+expect 1 '' "'mistral' needs the control token '</s>'" "$nibble" chat $model --chat-style mistral
 check_same 'a full conversation' \
     "$(yes 'Tell me more.' | head -n 500 | chat --ctx 100 2>&1 >/dev/null | grep -c 'context')" 1
 
