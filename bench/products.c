@@ -174,7 +174,7 @@ static void run_case(shim_state *s, void *arg) {
     measure_bounds(c, bounds, n_bounds);
     double begin = bench_now();
     while (shim_next(s)) {
-        if (c->all) nb_team_for(c->machine->team, panels, NB_MATMUL_PANELS, run_share, &j);
+        if (c->all) nb_team_for(c->machine->team, panels, nb_matmul_share(d->tokens), run_share, &j);
         else j.fn(&j.m, 0, panels);
     }
     double seconds = bench_now() - begin;

@@ -27,8 +27,12 @@ static void product_panels(void *arg, size_t begin, size_t end, int member) {
 
 static size_t padded_cols(const nb_weight *w) { return nb_round_up((size_t)w->cols, NB_BLOCK_COLS); }
 
-/* y [n][y_stride] = x [n][x_stride] W^T for an x that every token has entered; y gets whole panels. */
-static void multiply(nb_forward *f, const nb_weight *w, const float *x, size_t x_stride, size_t n, float *y, size_t y_stride) {
+static size_t panels_of(const nb_weight *w) { return nb_div_up((size_t)w->rows, NB_PANEL_ROWS); }
+
+/* y [n][y_stride] = x [n][x_stride] W^T for an x that every token has entered; y gets whole panels. `next` is the matrix of
+ * the product after this. */
+static void multiply(nb_forward *f, const nb_weight *w, const nb_weight *next, const float *x, size_t x_stride, size_t n, float *y,
+                     size_t y_stride) {
     if (f->observer) f->observer->fn(f->observer->user, w, x, x_stride, n);
     product p = {.fn = nb_kernels_matmul(f->k, w->type)};
     p.job = (nb_matmul){.w = w->data, .panel_bytes = (size_t)w->panel_bytes, .cols = padded_cols(w), .codebook = w->codebook,
@@ -36,7 +40,9 @@ static void multiply(nb_forward *f, const nb_weight *w, const float *x, size_t x
                         .x = {.f = x, .f_stride = x_stride, .q = f->q, .q_stride = f->stride_q,
                               .scale = f->q_scale, .scale_stride = f->stride_scale,
                               .start = f->q_start, .start_stride = f->stride_start}};
-    nb_team_for(f->team, nb_div_up((size_t)w->rows, NB_PANEL_ROWS), NB_MATMUL_PANELS, product_panels, &p);
+    size_t share = nb_matmul_share(n);
+    nb_team_expect(f->team, next->data, (size_t)next->panel_bytes, panels_of(next), share);
+    nb_team_for(f->team, panels_of(w), share, product_panels, &p);
 }
 
 /* Token t's x, zero beyond W's columns, is about to be multiplied by W: quantize it where W wants that. */
@@ -294,18 +300,20 @@ static void embed(nb_forward *f, size_t t) {
 
 static void block(nb_forward *f) {
     const nb_layer_weights *w = f->w;
+    bool last = f->layer + 1 == f->h->n_layer;
+    const nb_weight *next = last ? nb_model_head(f->model) : &nb_model_layer(f->model, f->layer + 1)->qkv_w;
     size_t n = f->n_tokens, e = f->stride_embd;
-    each_token(f, enter_attn);                                        /* xn = norm(x)          [T][N]         */
-    multiply(f, &w->qkv_w, f->xn, e, n, f->qkv, f->stride_qkv);       /* q, k, v = Wqkv xn     [T][(H+2G)D]   */
-    each_token(f, place_qkv);                                         /* rotate, norm, store k and v          */
-    attend(f);                                                        /* att = attention(q)    [T][HD]        */
+    each_token(f, enter_attn);                                            /* xn = norm(x)          [T][N]         */
+    multiply(f, &w->qkv_w, &w->out_w, f->xn, e, n, f->qkv, f->stride_qkv);/* q, k, v = Wqkv xn     [T][(H+2G)D]   */
+    each_token(f, place_qkv);                                             /* rotate, norm, store k and v          */
+    attend(f);                                                            /* att = attention(q)    [T][HD]        */
     each_token(f, enter_out);
-    multiply(f, &w->out_w, f->att, f->stride_att, n, f->y, e);        /* y = Wo att            [T][N]         */
-    each_token(f, enter_mlp);                                         /* x += y, xn = norm(x)                 */
-    multiply(f, &w->up_w, f->xn, e, n, f->ff, f->stride_ff);          /* ff = Wup xn           [T][F or 2F]   */
-    each_token(f, activate);                                          /* ff = act(ff)          [T][F]         */
-    multiply(f, &w->down_w, f->ff, f->stride_ff, n, f->y, e);         /* y = Wdown ff          [T][N]         */
-    each_token(f, leave_mlp);                                         /* x += y                               */
+    multiply(f, &w->out_w, &w->up_w, f->att, f->stride_att, n, f->y, e);  /* y = Wo att            [T][N]         */
+    each_token(f, enter_mlp);                                             /* x += y, xn = norm(x)                 */
+    multiply(f, &w->up_w, &w->down_w, f->xn, e, n, f->ff, f->stride_ff);  /* ff = Wup xn           [T][F or 2F]   */
+    each_token(f, activate);                                              /* ff = act(ff)          [T][F]         */
+    multiply(f, &w->down_w, next, f->ff, f->stride_ff, n, f->y, e);       /* y = Wdown ff          [T][N]         */
+    each_token(f, leave_mlp);                                             /* x += y                               */
 }
 
 /* Whose every token is. */
@@ -341,7 +349,7 @@ void nb_forward_logits(nb_forward *f, const uint32_t *tokens, size_t n) {
         norm(f, xn, f->x + tokens[t] * f->stride_embd, &w->norm_w, &w->norm_b);
         enter(f, head, xn, t);
     }
-    multiply(f, head, f->xn, f->stride_embd, n, f->logits, f->stride_vocab);
+    multiply(f, head, &nb_model_layer(f->model, 0)->qkv_w, f->xn, f->stride_embd, n, f->logits, f->stride_vocab);
     if (f->h->softcap > 0.0f)
         for (size_t t = 0; t < n; t++) f->k->softcap(f->logits + t * f->stride_vocab, f->h->softcap, f->h->vocab_size);
 }

@@ -15,8 +15,8 @@
  * that strips stay whole. The sums of BATCH_TOKENS tokens take 33 KB; y itself would not do, since what the last column
  * block has not finished would be written and read once per column block. */
 enum { COLUMN_BLOCKS = 16, BATCH_TOKENS = 264 / TILE_TOKENS * TILE_TOKENS, GROUP_BYTES = 64, BLOCK_GROUPS = 8 };
-/* Streams are for up to STREAM_MOST tokens; those of several prefetch so many bytes ahead. */
-enum { STREAM_MOST = 8, STREAM_AHEAD = 2048 };
+/* Streams of several tokens prefetch so many bytes ahead. */
+enum { STREAM_MOST = NB_STREAM_TOKENS, STREAM_AHEAD = 2048 };
 /* One load of activations serves four groups; a unit of a tile is TILE_UNIT tokens, of which the last may be absent. */
 enum { ACT_COLS = 16, ACT_GROUPS = 4, TILE_UNITS = (TILE_TOKENS + TILE_UNIT - 1) / TILE_UNIT };
 enum { UNIT_SCALES = NB_PANEL_ROWS * TILE_UNIT };

@@ -98,23 +98,46 @@ static void for_hands_out_every_item_once(void **state) {
 
 typedef struct order {
     atomic_size_t last[LARGEST];
-    atomic_int wrong;
+    atomic_int descents[LARGEST];
 } order;
 
 static void look_at_order(void *arg, size_t begin, size_t end, int member) {
     order *o = arg;
-    if (begin < atomic_load(&o->last[member])) atomic_store(&o->wrong, 1);
+    if (begin < atomic_load(&o->last[member])) atomic_fetch_add(&o->descents[member], 1);
     atomic_store(&o->last[member], end);
 }
 
+/* A member goes from its own part through those behind it and, once, on from the first. */
 static void shares_ascend_for_every_member(void **state) {
     (void)state;
     nb_team *team = NULL;
     assert_int_equal(nb_team_create(&team, 4, NULL), NB_OK);
-    order o = {0};
-    nb_team_for(team, 5000, 3, look_at_order, &o);
-    assert_int_equal(o.wrong, 0);
+    for (int job = 0; job < 100; job++) {
+        order o = {0};
+        nb_team_for(team, 5000, 3, look_at_order, &o);
+        for (int m = 0; m < 4; m++) assert_true(o.descents[m] <= 1);
+    }
     nb_team_free(team);
+}
+
+/* What is expected decides nothing, whether there is much of it, less than there are members, or nothing. */
+static void expects_data_of_any_size(void **state) {
+    (void)state;
+    static uint8_t data[1 << 20];
+    static const size_t items[] = {0, 1, 2, 7, MOST_ITEMS};
+    for (int size = 1; size <= LARGEST; size += 3) {
+        nb_team *team = NULL;
+        assert_int_equal(nb_team_create(&team, size, NULL), NB_OK);
+        for (size_t i = 0; i < COUNT_OF(items); i++)
+            for (size_t share = 1; share <= 64; share *= 64) {
+                work w = {.size = size, .share = share, .n_items = items[i]};
+                nb_team_expect(team, i % 2 ? data : NULL, sizeof data / MOST_ITEMS, items[i], share);
+                nb_team_for(team, items[i], share, mark, &w);
+                for (size_t k = 0; k < MOST_ITEMS; k++) assert_int_equal(w.done[k], k < items[i]);
+            }
+        nb_team_free(team);
+    }
+    nb_team_expect(NULL, data, 1, 1, 1);
 }
 
 static void rest(long nanoseconds) {
@@ -165,6 +188,7 @@ int main(void) {
         cmocka_unit_test(run_visits_every_member_once),
         cmocka_unit_test(for_hands_out_every_item_once),
         cmocka_unit_test(shares_ascend_for_every_member),
+        cmocka_unit_test(expects_data_of_any_size),
         cmocka_unit_test(sleeps_and_wakes),
         cmocka_unit_test(comes_and_goes),
     };
