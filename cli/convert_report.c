@@ -117,7 +117,8 @@ static const plot plots[] = {
     {"Signal-to-noise ratio, dB", "Higher is better: 6 dB are one bit. What is exact has no point.", false, plot_snr},
     {"Bits per weight", "With the scales of blocks and rows, as in memory.", false, plot_bits},
     {"Sensitivity: relative squared error &times; share of the parameters",
-     "Where most of the model's error lies, as far as weights alone can tell (no text has been read).", true, plot_loss},
+     "Where most of the model's error lies: of calibrated matrices, the error of what they give for the text that was read; of "
+     "others, that of the weights alone.", true, plot_loss},
 };
 
 enum { WIDTH = 760, HEIGHT = 250, LEFT = 64, RIGHT = 14, TOP = 12, BOTTOM = 38 };

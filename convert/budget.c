@@ -88,7 +88,7 @@ static nb_status quantize(nb_emit *e, nb_plan_tensor *t, nb_type type, uint8_t *
     e->error = (nb_quant_error){0};
     t->type = type;
     nb_status st = nb_emit_quantize(e, t, *panels, w->codebook, err);
-    *noise = e->error.noise;
+    *noise = e->error.output > 0 ? e->error.output_noise : e->error.noise;
     return st;
 }
 

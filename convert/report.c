@@ -43,17 +43,9 @@ void nb_convert_list_free(nb_convert_list *list) {
     *list = (nb_convert_list){0};
 }
 
-/* Sums of doubles depend on their order: always in that of the list. */
-static void join(nb_quant_error *to, const nb_quant_error *e) {
-    to->signal += e->signal;
-    to->noise += e->noise;
-    to->largest = fmax(to->largest, e->largest);
-    to->count += e->count;
-}
-
 nb_quant_error nb_convert_total(const nb_convert_list *list) {
     nb_quant_error total = {0};
-    for (size_t i = 0; i < list->n; i++) join(&total, &list->tensors[i].error);
+    for (size_t i = 0; i < list->n; i++) nb_quant_error_join(&total, &list->tensors[i].error);
     return total;
 }
 
@@ -83,10 +75,13 @@ nb_status nb_convert_classes(const nb_convert_list *list, nb_convert_class **cla
         c->n++;
         c->parameters += t->rows * t->cols;
         c->raw_bytes += t->raw_bytes;
-        join(&c->error, &t->error);
+        nb_quant_error_join(&c->error, &t->error);
     }
     vectors_last(*classes, *n);
     return NB_OK;
 }
 
-double nb_convert_loss(const nb_quant_error *error) { return error->signal > 0 ? error->noise / error->signal : 0; }
+double nb_convert_loss(const nb_quant_error *error) {
+    if (error->output > 0) return error->output_noise / error->output;
+    return error->signal > 0 ? error->noise / error->signal : 0;
+}

@@ -256,6 +256,26 @@ static void put_blocks(const panel_job *p, uint8_t *panel) {
                      p->scale + b * LANES, b, panel, &ignored);
 }
 
+/* Sum over the rows x[cols][16] of x H x' = sum over k of D[k] (x (I + U))[k]^2. The targets are no longer needed. */
+static double output_energy(const panel_job *p, const float *x) {
+    const nb_feedback *f = p->f;
+    double energy = 0.0;
+    float *y = p->target;
+    memcpy(y, x, p->cols * LANES * sizeof *y);
+    for (size_t begin = 0; begin < p->cols; begin += NB_BLOCK_COLS) {
+        size_t end = nb_min_size(begin + NB_BLOCK_COLS, p->cols);
+        p->q->search.sums(x, begin, f->carry + begin * f->n, f->n, end - begin, y + begin * LANES);
+        for (size_t k = begin; k < end; k++)
+            p->q->search.sums(x + begin * LANES, k - begin, f->carry + k * f->n + begin, f->n, 1, y + k * LANES);
+    }
+    for (size_t k = 0; k < p->cols; k++)
+        for (size_t r = 0; r < LANES; r++) {
+            double v = p->factor[r] > 0.0f ? (double)y[k * LANES + r] / (double)p->factor[r] : 0.0;
+            energy += (double)f->weight[k] * f->unit * v * v;
+        }
+    return energy;
+}
+
 static void add_lost(const panel_job *p, const float *src, size_t n_rows, size_t stride, nb_quant_error *error) {
     for (size_t r = 0; r < n_rows; r++) {
         double unit = p->factor[r] > 0.0f ? 1.0 / (double)p->factor[r] : 1.0;
@@ -267,6 +287,8 @@ static void add_lost(const panel_job *p, const float *src, size_t n_rows, size_t
         }
     }
     error->count += (uint64_t)n_rows * p->cols;
+    error->output += output_energy(p, p->exact);
+    error->output_noise += output_energy(p, p->lost);
 }
 
 /* The row scales follow from blocks as they are before errors reach them: what is carried moves them by little. */

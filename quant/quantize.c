@@ -215,6 +215,8 @@ void nb_quant_error_join(nb_quant_error *e, const nb_quant_error *other) {
     e->signal += other->signal;
     e->noise += other->noise;
     e->largest = fmax(e->largest, other->largest);
+    e->output += other->output;
+    e->output_noise += other->output_noise;
     e->count += other->count;
 }
 

@@ -14,6 +14,9 @@ typedef struct nb_quant_error {
     double signal;  /* sum of squares of the exact values */
     double noise;   /* sum of squares of the differences */
     double largest; /* largest absolute difference */
+    /* Of a calibrated matrix, else 0: the sums of squares of what it gives for the inputs that were read, and of what it gives
+     * wrong (damped, see quant/gptq.h). */
+    double output, output_noise;
     uint64_t count;
 } nb_quant_error;
 void nb_quant_error_add(nb_quant_error *e, const float *exact, const float *approx, size_t n);

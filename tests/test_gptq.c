@@ -299,6 +299,24 @@ static void weights_make_up_for_drifted_inputs(void **state) {
     }
 }
 
+/* What is told of outputs is the sum over rows of w H w' and of (w - v) H (w - v)'. */
+static void errors_of_outputs_are_told(void **state) {
+    (void)state;
+    problem *p = make_problem(129, 61, NULL);
+    panel *found = quantize(p, NB_TYPE_Q4, NB_GPTQ_PASSES);
+    float *scratch = nb_alloc(nb_gptq_scratch(p->n) * sizeof *scratch), *none = nb_calloc((size_t)ROWS * MOST, sizeof *none);
+    nb_quantizer q = unit_quantizer(NB_TYPE_Q4, nb_q4_codebook);
+    nb_quant_error e = {0};
+    nb_gptq_panel(&q, &p->f, NB_GPTQ_PASSES, p->w[0], ROWS, p->n, MOST, scratch, found->bytes, &e);
+    double output = p->f.unit * nb_feedback_cost(&p->f, p->w[0], none, ROWS, MOST);
+    double noise = p->f.unit * nb_feedback_cost(&p->f, p->w[0], found->values[0], ROWS, MOST);
+    assert_true(fabs(e.output / output - 1) < 1e-4 && fabs(e.output_noise / noise - 1) < 1e-3);
+    nb_free(scratch);
+    nb_free(none);
+    nb_free(found);
+    free_problem(p);
+}
+
 static void a_team_changes_no_bit(void **state) {
     (void)state;
     nb_team *team = NULL;
@@ -356,6 +374,7 @@ int main(void) {
         cmocka_unit_test(passes_of_descent_never_cost),
         cmocka_unit_test(descent_ends_where_no_code_is_better),
         cmocka_unit_test(weights_make_up_for_drifted_inputs),
+        cmocka_unit_test(errors_of_outputs_are_told),
         cmocka_unit_test(a_team_changes_no_bit),
         cmocka_unit_test(every_tier_writes_the_same_bytes),
         cmocka_unit_test(moments_without_sense_are_refused),
