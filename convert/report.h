@@ -56,7 +56,7 @@ typedef struct nb_rotation_trial {
     bool kept;          /* one of each `what` */
 } nb_rotation_trial;
 
-enum { NB_ROTATION_TRIALS = 6 };
+enum { NB_ROTATION_TRIALS = 8 }; /* at most */
 typedef struct nb_rotation_trials {
     nb_rotation_trial list[NB_ROTATION_TRIALS];
     size_t n, tokens; /* tokens: on which they were measured */

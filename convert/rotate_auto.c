@@ -7,6 +7,10 @@
 #include "convert/rotate.h"
 #include "core/score.h"
 
+/* Subsets of some rotations and those of the others are no more than the subsets of all. */
+_Static_assert(1 << NB_ROTATION_COUNT <= NB_ROTATION_TRIALS, "room for all trials");
+_Static_assert((int)NB_ROTATION_TRIALS <= (int)NB_DIVERGENCE_READERS, "all can read side by side");
+
 typedef struct chooser {
     const char *source, *target;
     const nb_convert_options *o;

@@ -322,6 +322,24 @@ static void rows_are_those_of_the_whole(void **state) {
     nb_input_close(&in);
 }
 
+static void every_failed_allocation_is_survived(void **state) {
+    fixture *f = *state;
+    nb_setting pairs[SETTINGS];
+    char text[] = "n_layer=1 n_embd=48 n_head=2 n_kv_head=2 head_dim=24 n_ff=80 vocab_size=90 n_ctx=32";
+    nb_convert_options o = {.type = NB_TYPE_Q8, .overwrite = true, .synthetic = "tinyllama-1.1b", .settings = pairs,
+                            .n_settings = split_settings(text, pairs), .rotate = NB_ROTATE_VO | NB_ROTATE_RESIDUAL};
+    nb_status st = NB_MEMORY;
+    nb_error err = {0};
+    long n = 0;
+    for (; st == NB_MEMORY && n < 2000; n++) {
+        nb_mem_fail_at(n);
+        st = nb_convert(NULL, f->target, &o, NULL, &err);
+    }
+    nb_mem_fail_at(-1);
+    if (st) fail_msg("allocation %ld: %s", n, err.text);
+    assert_true(n > 20);
+}
+
 /* ---- what is kept ---- */
 
 /* A Llama of one head of 64 channels, its head being the embedding. */
@@ -419,6 +437,7 @@ int main(void) {
         CONVERSION_TEST(a_conversion_that_would_not_be_exact_fails),
         CONVERSION_TEST(every_team_writes_the_same),
         cmocka_unit_test(rows_are_those_of_the_whole),
+        CONVERSION_TEST(every_failed_allocation_is_survived),
         CONVERSION_TEST(what_helps_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
