@@ -9,9 +9,10 @@
 #include "base/checked.h"
 #include "base/mem.h"
 
-static int open_for_reading(const char *path) {
+/* `more`: O_NONBLOCK where only a regular file will do, lest a pipe without a writer is waited for. */
+static int open_for_reading(const char *path, int more) {
     int fd;
-    do fd = open(path, O_RDONLY | O_CLOEXEC);
+    do fd = open(path, O_RDONLY | O_CLOEXEC | more);
     while (fd < 0 && errno == EINTR);
     return fd;
 }
@@ -36,7 +37,7 @@ static nb_status map_descriptor(nb_map *map, int fd, const char *path, nb_error 
 
 nb_status nb_map_open(nb_map *map, const char *path, nb_error *err) {
     *map = (nb_map){0};
-    int fd = open_for_reading(path);
+    int fd = open_for_reading(path, O_NONBLOCK);
     if (fd < 0) return nb_fail_errno(err, errno, "cannot open '%s'", path);
     nb_status status = map_descriptor(map, fd, path, err);
     close(fd);
@@ -77,7 +78,7 @@ static nb_status read_descriptor(int fd, const char *name, size_t limit, nb_buf 
 
 nb_status nb_read_file(const char *path, size_t limit, nb_buf *out, nb_error *err) {
     bool standard = strcmp(path, "-") == 0;
-    int fd = standard ? STDIN_FILENO : open_for_reading(path);
+    int fd = standard ? STDIN_FILENO : open_for_reading(path, 0);
     if (fd < 0) return nb_fail_errno(err, errno, "cannot open '%s'", path);
     size_t before = out->size;
     nb_status status = read_descriptor(fd, standard ? "standard input" : path, limit, out, err);
@@ -91,7 +92,7 @@ nb_status nb_read_file(const char *path, size_t limit, nb_buf *out, nb_error *er
 
 nb_status nb_file_open(nb_file *f, const char *path, nb_error *err) {
     struct stat st;
-    *f = (nb_file){.fd = open_for_reading(path)};
+    *f = (nb_file){.fd = open_for_reading(path, O_NONBLOCK)};
     if (f->fd < 0) return nb_fail_errno(err, errno, "'%s' cannot be opened", path);
     nb_status status = NB_OK;
     if (fstat(f->fd, &st) != 0) status = nb_fail_errno(err, errno, "cannot examine '%s'", path);

@@ -66,15 +66,20 @@ static void maps_and_reads_files(void **state) {
 
 static void errors_name_the_path(void **state) {
     const fixture *f = *state;
-    char missing[UNIT_PATH];
+    char missing[UNIT_PATH], pipe[UNIT_PATH];
     unit_path(missing, f->directory, "missing");
-    const char *paths[] = {missing, f->directory, "/dev/null"};
+    unit_path(pipe, f->directory, "pipe");
+    assert_int_equal(mkfifo(pipe, 0600), 0); /* nobody writes to it, and nobody waits for that */
+    const char *paths[] = {missing, f->directory, "/dev/null", pipe};
     for (size_t i = 0; i < COUNT_OF(paths); i++) {
         nb_map map;
         nb_error err;
         assert_int_equal(nb_map_open(&map, paths[i], &err), NB_IO);
         assert_non_null(strstr(err.text, paths[i]));
         assert_null(map.data);
+        nb_file file;
+        assert_int_equal(nb_file_open(&file, paths[i], &err), NB_IO);
+        assert_non_null(strstr(err.text, paths[i]));
     }
     for (size_t i = 0; i < 2; i++) {
         nb_buf b = {0};
