@@ -21,6 +21,7 @@ const nb_arch *const nb_archs[] = {
     &nb_arch_gemma,
     &nb_arch_olmo,
     &nb_arch_olmo2,
+    &nb_arch_olmo3,
     &nb_arch_nanochat_hf,
     &nb_arch_meta,
     &nb_arch_block,

@@ -61,7 +61,8 @@ typedef struct nb_fact {
 typedef enum nb_windows_how {
     NB_WINDOWS_NONE,
     NB_WINDOWS_SLIDING, /* Hugging Face: `sliding_window` in all blocks, or in those that `layer_types` names */
-    NB_WINDOWS_ASKED,   /* the same where use_sliding_window is true, from block max_window_layers on */
+    NB_WINDOWS_NAMED,   /* the same, and `layer_types` must be there */
+    NB_WINDOWS_ASKED,   /* as SLIDING where use_sliding_window is true, from block max_window_layers on */
     NB_WINDOWS_PATTERN  /* nanochat: `window_pattern` of S and L, and what the era says of S */
 } nb_windows_how;
 
@@ -121,7 +122,7 @@ typedef struct nb_arch {
 /* All families; NULL at the end. */
 extern const nb_arch *const nb_archs[];
 extern const nb_arch nb_arch_nanochat, nb_arch_nanogpt, nb_arch_minigpt, nb_arch_mingpt, nb_arch_gpt2, nb_arch_llama,
-    nb_arch_mistral, nb_arch_qwen2, nb_arch_qwen3, nb_arch_phi3, nb_arch_gemma, nb_arch_olmo, nb_arch_olmo2, nb_arch_nanochat_hf, nb_arch_meta, nb_arch_block, nb_arch_tutorial,
+    nb_arch_mistral, nb_arch_qwen2, nb_arch_qwen3, nb_arch_phi3, nb_arch_gemma, nb_arch_olmo, nb_arch_olmo2, nb_arch_olmo3, nb_arch_nanochat_hf, nb_arch_meta, nb_arch_block, nb_arch_tutorial,
     nb_arch_gguf_llama,
     nb_arch_gguf_qwen2, nb_arch_gguf_qwen3, nb_arch_gguf_phi3, nb_arch_gguf_gemma, nb_arch_gguf_olmo, nb_arch_gguf_olmo2,
     nb_arch_gguf_gpt2;

@@ -58,6 +58,7 @@ const nb_form nb_forms[] = {
     HF("Hugging Face Gemma model", &nb_arch_gemma, "{model.|}layers.%u.self_attn.q_proj.weight", "gemma"),
     HF("Hugging Face OLMo model", &nb_arch_olmo, "{model.|}layers.%u.self_attn.q_proj.weight", "olmo"),
     HF("Hugging Face OLMo 2 model", &nb_arch_olmo2, "{model.|}layers.%u.self_attn.q_proj.weight", "olmo2"),
+    HF("Hugging Face OLMo 3 model", &nb_arch_olmo3, "{model.|}layers.%u.self_attn.q_proj.weight", "olmo3"),
     HF("Hugging Face nanochat model", &nb_arch_nanochat_hf, "{model.|}layers.%u.self_attn.q_proj.weight", "nanochat"),
 };
 const size_t nb_form_count = sizeof nb_forms / sizeof *nb_forms;

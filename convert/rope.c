@@ -292,6 +292,23 @@ static nb_status check_rotated(const maker *m) {
                    (unsigned)m->h->head_dim);
 }
 
+/* Some models turn each kind of layers by parameters of its own: one table serves all as long as these are the same and
+ * nothing is scaled. */
+static nb_status check_kinds(const maker *m) {
+    static const char *const kinds[] = {"rope_parameters/full_attention", "rope_parameters/sliding_attention"};
+    const char *different = NULL;
+    for (size_t i = 0; i < 2; i++) {
+        const nb_value *kind = nb_value_path(m->in->config, kinds[i]), *type = nb_value_get(kind, "rope_type");
+        double theta = (double)m->h->rope_theta;
+        bool plain = !type || nb_value_is_text(type, "default");
+        if (!plain || (nb_value_number(nb_value_get(kind, "rope_theta"), &theta) && (float)theta != m->h->rope_theta))
+            different = kinds[i];
+    }
+    if (!different) return NB_OK;
+    return nb_fail(m->err, NB_UNSUPPORTED,
+                   "its layers are rotated by different frequencies ('%s' in its configuration), which is not known here", different);
+}
+
 nb_status nb_rope_make(float inv_freq[NB_ROPE_MAX], const nb_arch *arch, const nb_arch_input *in, nb_hparams *h,
                        nb_error *err) {
     maker m = {.in = in, .h = h, .inv_freq = inv_freq, .half = h->head_dim / 2, .attention = 1, .err = err};
@@ -302,6 +319,7 @@ nb_status nb_rope_make(float inv_freq[NB_ROPE_MAX], const nb_arch *arch, const n
         return nb_fail(err, NB_FORMAT, "rope_theta is %g, expected a positive number", (double)h->rope_theta);
     unscaled(&m, (double)h->rope_theta);
     nb_status st = check_rotated(&m);
+    if (!st) st = check_kinds(&m);
     if (!st && has_tensor(&m, "rope_factors_short.weight")) st = scale_gguf_longrope(&m);
     else if (!st) st = scale(&m);
     if (!st && has_tensor(&m, "rope_freqs.weight")) st = divide_by(&m, "rope_freqs.weight"); /* llama3's scaling in GGUF */

@@ -58,6 +58,11 @@ static nb_status sliding(maker *m) {
     return st;
 }
 
+static nb_status named(maker *m) {
+    if (nb_value_get(m->in->config, "layer_types")) return sliding(m);
+    return nb_fail(m->err, NB_MISSING, "the checkpoint's configuration has no 'layer_types', which say where its windows are");
+}
+
 static nb_status asked(maker *m) {
     const nb_value *use = nb_value_get(m->in->config, "use_sliding_window");
     return use && use->kind == NB_VALUE_BOOL && use->boolean ? sliding(m) : NB_OK;
@@ -87,6 +92,7 @@ static nb_status pattern(maker *m) {
 nb_status nb_windows_make(float windows[NB_WINDOWS_MAX], const nb_arch *arch, const nb_arch_input *in, nb_hparams *h, nb_error *err) {
     static nb_status (*const ways[])(maker *m) = {[NB_WINDOWS_NONE] = none,
                                                   [NB_WINDOWS_SLIDING] = sliding,
+                                                  [NB_WINDOWS_NAMED] = named,
                                                   [NB_WINDOWS_ASKED] = asked,
                                                   [NB_WINDOWS_PATTERN] = pattern};
     bool gguf = in->source && nb_value_get(in->source->meta, "gguf");

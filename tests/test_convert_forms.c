@@ -151,10 +151,13 @@ static void windows_that_make_no_sense_are_refused(void **state) {
         {"\"sliding_window\":8,\"layer_types\":[\"full_attention\"]", "not a list of 2 texts"},
         {"\"sliding_window\":8,\"layer_types\":[\"full_attention\",\"chunked_attention\"]", "not a list of 2 texts"},
         {"\"sliding_window\":8,\"layer_types\":7", "not a list of 2 texts"},
+        {"\"model_type\":\"olmo3\",\"sliding_window\":8", "has no 'layer_types', which say where its windows are"},
+        {"\"model_type\":\"olmo3\",\"rope_scaling\":{\"rope_type\":\"yarn\"}", "says rope_scaling = a dict; olmo3 models are computed with null only"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char config[200];
-        snprintf(config, sizeof config, "\"model_type\":\"mistral\",%s", cases[i].config);
+        bool typed = strstr(cases[i].config, "model_type") != NULL;
+        snprintf(config, sizeof config, "%s%s", typed ? "" : "\"model_type\":\"mistral\",", cases[i].config);
         torch_model_free(&f->model);
         make_hf(f, config);
         expect(f, NULL, cases[i].sentence, NULL);

@@ -136,6 +136,10 @@ static const struct {
     {"{\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"beta_fast\":[]}}", "'beta_fast' in the scaling"},
     {"{\"rope_scaling\":{\"type\":\"llama3\",\"factor\":4,\"low_freq_factor\":1}}", "has no 'high_freq_factor'"},
     {"{\"rope_scaling\":{\"type\":7}}", "the scaling '?' of its rotary positions is not known; there are default, "},
+    {"{\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"yarn\",\"factor\":8},\"sliding_attention\":{\"rope_type\":\"default\"}}}",
+     "rotated by different frequencies ('rope_parameters/full_attention'"},
+    {"{\"rope_parameters\":{\"full_attention\":{\"rope_theta\":10000},\"sliding_attention\":{\"rope_theta\":500000}}}",
+     "rotated by different frequencies ('rope_parameters/sliding_attention'"},
     {"{\"rope.scaling.type\":\"longrope\"}", "has no list 'short_factor' of 8 numbers"},
 };
 

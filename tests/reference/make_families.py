@@ -36,6 +36,8 @@ from transformers import (
     NanoChatForCausalLM,
     Olmo2Config,
     Olmo2ForCausalLM,
+    Olmo3Config,
+    Olmo3ForCausalLM,
     OlmoConfig,
     OlmoForCausalLM,
     Phi3Config,
@@ -113,6 +115,8 @@ MODELS = {  # the place in this list is the seed: new ones come last
     "gguf-olmo2": (lambda: Olmo2ForCausalLM(Olmo2Config(**BASE)), torch.bfloat16),
     "lora-llama": (lambda: llama(), torch.bfloat16),
     "lora-gpt2": (gpt2, torch.float16),
+    "hf-olmo3": (lambda: Olmo3ForCausalLM(Olmo3Config(**{**BASE, "sliding_window": 70, "layer_types": [
+        "sliding_attention", "full_attention"]})), torch.bfloat16),
 }
 
 
