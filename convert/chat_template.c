@@ -16,9 +16,10 @@ static const struct {
     {"chatml", {"<|im_start|>", "<|im_end|>", "assistant"}, {"<|im_sep|>", "<|start_header_id|>", "[INST]"}},
     {"gemma", {"<start_of_turn>", "<end_of_turn>", "model"}, {"<|im_start|>"}},
     {"llama-2", {"[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"}, {"<|im_start|>"}},
-    {"mistral-v3", {"[INST]", "[/INST]", "[AVAILABLE_TOOLS]"}, {"<<SYS>>", "[SYSTEM_PROMPT]"}},
-    {"mistral", {"[INST]", "[/INST]"}, {"<<SYS>>", "[SYSTEM_PROMPT]", "[AVAILABLE_TOOLS]"}},
+    {"mistral-v3", {"[INST] ", "[/INST]"}, {"<<SYS>>", "[SYSTEM_PROMPT]", " [/INST]"}},
+    {"mistral", {"[INST] ", " [/INST]"}, {"<<SYS>>", "[SYSTEM_PROMPT]", "[AVAILABLE_TOOLS]"}},
     {"phi-3", {"<|user|>", "<|end|>", "<|assistant|>"}, {"<|im_start|>", "<|user_start|>"}},
+    {"phi-3", {"'<|' + message['role'] + '|>' + '", "<|end|>", "<|assistant|>"}, {"<|user|>"}}, /* what follows is a line's end */
     {"zephyr", {"<|user|>", "<|assistant|>", "eos_token"}, {"<|end|>", "<|im_start|>", "<|endoftext|>"}},
 };
 

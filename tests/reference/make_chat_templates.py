@@ -58,6 +58,13 @@ NANOCHAT = (
     "{% else %}<|assistant_start|>{{ message['content'] }}<|assistant_end|>{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant_start|>{% endif %}"
 )  # fmt: skip
 
+PHI_3_ROLES = (
+    "{{ bos_token }}{% for message in messages %}{{'<|' + message['role'] + '|>' + '\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}")
+MISTRAL_NO_TOOLS = (
+    "{{- bos_token }}{%- for message in messages %}{%- if message['role'] == 'user' %}{{- '[INST] ' + message['content'] + '[/INST]' }}"
+    "{%- elif message['role'] == 'assistant' %}{{- ' ' + message['content']|trim + eos_token}}{%- endif %}{%- endfor %}")
+
 # style, template, bos, eos, whether it takes a system message
 FAMILIES = [
     ("nanochat", NANOCHAT, "<|bos|>", "<|assistant_end|>", False),
@@ -68,6 +75,9 @@ FAMILIES = [
     ("mistral-v3", MISTRAL_V3, "<s>", "</s>", False),
     ("gemma", GEMMA, "<bos>", "<eos>", False),
     ("phi-3", PHI_3, "<s>", "<|endoftext|>", True),
+    ("phi-3", PHI_3_ROLES, "<s>", "<|endoftext|>", True),
+    ("mistral-v3", MISTRAL_NO_TOOLS, "<s>", "</s>", False),
+    (None, MISTRAL_NO_TOOLS.replace("[INST] ", "[INST]"), "<s>", "</s>", False),  # as Mistral Nemo writes it
     ("zephyr", ZEPHYR, "<s>", "</s>", True),
     (None, "{% for m in messages %}### {{ m['role'] }}:\n{{ m['content'] }}\n{% endfor %}", "", "", True),
     (None, "{% for m in messages %}<|im_start|>{{ m['role'] }}<|im_sep|>{{ m['content'] }}<|im_end|>{% endfor %}<|im_start|>assistant<|im_sep|>", "", "", True),
