@@ -15,7 +15,8 @@ fail() {
     exit 1
 }
 
-if [ -n "$(setting CMAKE_TOOLCHAIN_FILE)" ] || [ "$(setting NIBBLE_SANITIZE)" = ON ]; then
+if [ -n "$(setting CMAKE_TOOLCHAIN_FILE)" ] || [ "$(setting NIBBLE_SANITIZE)" = ON ] ||
+    [ "$(setting NIBBLE_SANITIZE_THREADS)" = ON ]; then
     echo 'not run for another machine or with sanitizers: programs would need their settings'
     exit 0
 fi
