@@ -69,13 +69,18 @@ float nb_attend_exp(const nb_kernels *k, float x) {
 /* Rows that have seen nothing of the span leave their totals as they are. */
 static void merge_span(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_state *span, const nb_attend_work *w) {
     const float base = s->values->unit == 1.0f ? 1.0f : 0.693147181f; /* of the maxima: 1 / unit */
+    float *share = w->scores;                                         /* [rows][2] of the total and of the span */
+    for (size_t r = 0; r < w->n; r++) {
+        float m = w->total.m[r] > span->m[r] ? w->total.m[r] : span->m[r];
+        share[2 * r] = span->l[r] == 0.0f ? 0.0f : (w->total.m[r] - m) * base;
+        share[2 * r + 1] = span->l[r] == 0.0f ? 0.0f : (span->m[r] - m) * base;
+        w->total.m[r] = m;
+    }
+    k->exp_sum(share, 0.0f, 2 * w->n);
     for (size_t r = 0; r < w->n; r++) {
         if (span->l[r] == 0.0f) continue;
-        float m = w->total.m[r] > span->m[r] ? w->total.m[r] : span->m[r];
-        float a = nb_attend_exp(k, (w->total.m[r] - m) * base), b = nb_attend_exp(k, (span->m[r] - m) * base);
-        w->total.l[r] = fmaf(w->total.l[r], a, span->l[r] * b);
-        w->total.m[r] = m;
-        k->blend(w->total.o + r * s->value_rows, a, span->o + r * s->value_rows, b, s->value_rows);
+        w->total.l[r] = fmaf(w->total.l[r], share[2 * r], span->l[r] * share[2 * r + 1]);
+        k->blend(w->total.o + r * s->value_rows, share[2 * r], span->o + r * s->value_rows, share[2 * r + 1], s->value_rows);
     }
 }
 
@@ -90,8 +95,9 @@ static const uint8_t *look(const nb_attention *a, nb_attend_work *w, size_t i, s
     const nb_reader *r = &a->readers[i];
     size_t begin = first_seen(a, r), end = (size_t)r->position + 1;
     if (end <= at || begin >= at + NB_KV_PAGE) return NULL;
-    memset(w->from + i * a->group, begin > at ? (int)(begin - at) : 0, a->group);
-    memset(w->to + i * a->group, (int)nb_min_size(NB_KV_PAGE, end - at), a->group);
+    uint8_t from = begin > at ? (uint8_t)(begin - at) : 0, to = (uint8_t)nb_min_size(NB_KV_PAGE, end - at);
+    if (w->from[i * a->group] != from) memset(w->from + i * a->group, from, a->group);
+    if (w->to[i * a->group] != to) memset(w->to + i * a->group, to, a->group);
     return nb_kv_page_seen(a->kv, r->text, a->layer, a->head, (uint32_t)(at / NB_KV_PAGE), r->position);
 }
 
@@ -100,6 +106,10 @@ static const uint8_t *ahead(const nb_attention *a, size_t i, size_t at) {
     const nb_reader *r = &a->readers[i];
     at += NB_KV_PAGE;
     return at <= r->position ? nb_kv_page_at(a->kv, r->text, a->layer, a->head, (uint32_t)(at / NB_KV_PAGE)) : NULL;
+}
+
+static const float *offset_of(const nb_kv_shape *s, const uint8_t *page) {
+    return page && s->values->offset ? s->values->offset(s, page + s->key_bytes) : NULL;
 }
 
 /* The pages at `at`: neighbours whose page is the same go together. */
@@ -112,6 +122,8 @@ static void attend_page(const nb_kv_shape *s, const nb_kernels *k, const nb_atte
             page.first = i * a->group;
             page.end = next * a->group;
             page.next = ahead(a, next - 1, at);
+            page.offset = offset_of(s, page.data);
+            page.next_offset = offset_of(s, page.next);
             s->keys->scores(s, k, &page, w);
             s->values->add(s, k, &page, w);
         }
@@ -151,6 +163,8 @@ static void attend_span(const nb_kv_shape *s, const nb_kernels *k, const nb_atte
     begin = nb_max_size(begin / NB_KV_PAGE * NB_KV_PAGE, span * NB_ATTEND_SPAN);
     end = nb_min_size(end, (span + 1) * NB_ATTEND_SPAN);
     reset(&w->span, w->n, s->value_rows);
+    memset(w->to, 0, w->n); /* nothing yet */
+    memset(w->from, NB_KV_PAGE, w->n);
     for (size_t at = begin; at < end; at += NB_KV_PAGE) attend_page(s, k, a, at, w);
 }
 

@@ -19,7 +19,8 @@
  *             quantize_head
  * and the rest of a page is
  *   f32, f16  as above, V e a matrix product over the positions that are seen
- *   q8        what nb_weigh_q8 says: m and the exponentials are of powers of 2 (q is multiplied by log2 e), l and o are 127 times
+ *   q8        log2 of V's scales is added to the scores (by nb_scores_q8 as it scales them, or else afterwards), and then
+ *             what nb_weigh_q8 says: m and the exponentials are of powers of 2 (q is multiplied by log2 e), l and o are 127 times
  *             what they stand for. Values are quantized by quantize_head; a scale below 2^-60 becomes 2^-60 with codes of 0. */
 #ifndef NB_CORE_ATTEND_H
 #define NB_CORE_ATTEND_H

@@ -47,6 +47,8 @@ static void scores(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_pa
                          .x = {.f = w->q + page->first * s->key_cols, .f_stride = s->key_cols},
                          .n_tokens = page->end - page->first, .y = w->scores + page->first * NB_KV_PAGE, .y_stride = NB_KV_PAGE};
     nb_kernels_matmul(k, s->keys->type)(&product, from / NB_PANEL_ROWS, nb_div_up(to, NB_PANEL_ROWS));
+    if (!page->offset) return;
+    for (size_t r = page->first; r < page->end; r++) k->add(w->scores + r * NB_KV_PAGE + from, page->offset + from, to - from);
 }
 
 const nb_kv_key_form nb_kv_keys_f32 = {NB_TYPE_F32, key_bytes, no_room, store_key, enter, scores};
@@ -98,5 +100,5 @@ static void add(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_page 
         k->blend(w->span.o + r * s->value_rows, carries(w)[r], sums(w) + r * s->value_rows, 1.0f, s->value_rows);
 }
 
-const nb_kv_value_form nb_kv_values_f32 = {NB_TYPE_F32, 1.0f, value_bytes, value_room, store_value, add};
-const nb_kv_value_form nb_kv_values_f16 = {NB_TYPE_F16, 1.0f, value_bytes, value_room, store_value, add};
+const nb_kv_value_form nb_kv_values_f32 = {NB_TYPE_F32, 1.0f, value_bytes, value_room, store_value, NULL, add};
+const nb_kv_value_form nb_kv_values_f16 = {NB_TYPE_F16, 1.0f, value_bytes, value_room, store_value, NULL, add};

@@ -26,12 +26,14 @@ typedef struct nb_attend_work {
 /* A page for rows [first, end), each of which sees some of it. */
 typedef struct nb_attend_page {
     const uint8_t *data, *next; /* `next` will be read after it, or NULL */
+    const float *offset;        /* [64] to be added to the positions' scores, or NULL */
+    const float *next_offset;   /* that of `next`, or NULL */
     size_t first, end;
 } nb_attend_page;
 
 /* Widen [*from, *to) to what any of the rows sees. */
 static inline void nb_attend_seen(const nb_attend_work *w, const nb_attend_page *page, size_t *from, size_t *to) {
-    for (size_t r = page->first; r < page->end; r++) {
+    for (size_t r = page->first; r < page->end && (*from > 0 || *to < NB_KV_PAGE); r++) {
         *from = w->from[r] < *from ? w->from[r] : *from;
         *to = w->to[r] > *to ? w->to[r] : *to;
     }
@@ -53,6 +55,7 @@ struct nb_kv_value_form {
     size_t (*bytes)(const nb_kv_shape *s);
     size_t (*room)(const nb_kv_shape *s, size_t rows);
     void (*store)(const nb_kv_shape *s, const nb_kernels *k, uint8_t *values, size_t at, const float *value);
+    const float *(*offset)(const nb_kv_shape *s, const uint8_t *values); /* of a page; NULL: scores are taken as they are */
     /* Add the page to the rows' span: the scores' exponentials, and V times them. */
     void (*add)(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_page *page, nb_attend_work *w);
 };

@@ -12,9 +12,6 @@ _Static_assert((int)NB_KV_PAGE == (int)NB_PAGE_POSITIONS, "a page of the cache i
 enum { GROUP_COLS = 4, GROUP_BYTES = NB_PANEL_ROWS * GROUP_COLS, VALUE_PANEL_BYTES = NB_KV_PAGE / GROUP_COLS * GROUP_BYTES };
 enum { MOST_COLS = NB_HEAD_DIM_MAX + NB_BLOCK_COLS, MOST_BLOCKS = NB_HEAD_DIM_MAX / NB_BLOCK_COLS + 1 };
 
-/* The next page is fetched while this one is attended: so much of it while scores are computed, the rest later. */
-enum { FETCH_EARLY = 3 };
-
 /* x[head_dim] with zeros up to whole blocks: x itself where there is nothing to add. */
 static const float *whole_blocks(const nb_kv_shape *s, const float *x, float room[MOST_COLS]) {
     if (s->head_dim == s->key_cols) return x;
@@ -68,9 +65,11 @@ static void scores(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_pa
     queries x = carve(s, w);
     size_t first = page->first, from = NB_KV_PAGE, to = 0;
     nb_attend_seen(w, page, &from, &to);
-    nb_scores_q8 job = {.keys = page->data, .next = page->next, .next_bytes = s->page_bytes / FETCH_EARLY, .cols = s->key_cols, .begin = from / NB_PANEL_ROWS,
+    static const float none[NB_KV_PAGE];
+    nb_scores_q8 job = {.keys = page->data, .next = page->next, .cols = s->key_cols, .begin = from / NB_PANEL_ROWS,
                         .end = nb_div_up(to, NB_PANEL_ROWS), .n = page->end - first, .q = x.q + first * s->key_cols,
                         .scale = x.scale + first, .start = x.start + first * (s->key_cols / NB_BLOCK_COLS),
+                        .offset = page->offset ? page->offset : none, .next_offset = page->next_offset,
                         .y = w->scores + first * NB_KV_PAGE};
     k->scores_q8(&job);
 }
@@ -99,20 +98,22 @@ static void store_value(const nb_kv_shape *s, const nb_kernels *k, uint8_t *valu
     logs[NB_KV_PAGE + at] = 1.0f / scale;
 }
 
+/* So V's scale is a factor of the exponential. */
+static const float *offset(const nb_kv_shape *s, const uint8_t *values) { return nb_values_q8_logs(values, s->value_rows); }
+
 static size_t value_room(const nb_kv_shape *s, size_t rows) {
     (void)s;
-    return rows * (2 * sizeof(float) + NB_KV_PAGE);
+    return rows * (4 * sizeof(float) + NB_KV_PAGE);
 }
 
 static void add(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_page *page, nb_attend_work *w) {
     size_t first = page->first, n = page->end - first;
     float *page_m = (float *)(void *)w->value_room;
-    nb_weigh_q8 job = {.values = page->data + s->key_bytes, .next = page->next ? page->next + s->page_bytes / FETCH_EARLY : NULL,
-                       .next_bytes = s->page_bytes - s->page_bytes / FETCH_EARLY,
+    nb_weigh_q8 job = {.values = page->data + s->key_bytes, .next = page->next ? page->next + s->key_bytes : NULL,
                        .channels = s->value_rows, .n = n, .scores = w->scores + first * NB_KV_PAGE, .from = w->from + first,
-                       .to = w->to + first, .page_m = page_m, .page_l = page_m + n, .codes = (uint8_t *)(page_m + 2 * n),
+                       .to = w->to + first, .page_m = page_m, .page_l = page_m + n, .carry = page_m + 2 * n, .share = page_m + 3 * n, .codes = (uint8_t *)(page_m + 4 * n),
                        .m = w->span.m + first, .l = w->span.l + first, .o = w->span.o + first * s->value_rows};
     k->weigh_q8(&job);
 }
 
-const nb_kv_value_form nb_kv_values_q8 = {NB_TYPE_Q8, 1.44269504f, value_bytes, value_room, store_value, add};
+const nb_kv_value_form nb_kv_values_q8 = {NB_TYPE_Q8, 1.44269504f, value_bytes, value_room, store_value, offset, add};

@@ -11,40 +11,44 @@
 
 enum { PAGE_PANELS = NB_PAGE_POSITIONS / LANES, PAGE_GROUP = 64, PAGE_GROUPS = NB_PAGE_POSITIONS / 4, KEY_GROUPS = NB_BLOCK_COLS / 4 };
 
-/* What will be read next is fetched in even steps, so that memory works while tiles compute: into the second-level cache, since
- * only that has enough requests under way. */
+/* The next page is fetched in small steps, so that memory works while tiles compute: in order, and into the second-level cache, since
+ * only that has enough requests under way. A burst of them stops everything else. Products of few rows wait for each other, so a
+ * processor that runs ahead would make one of all steps: they are smaller then. */
 typedef struct fetcher {
     const uint8_t *at, *end;
     size_t step;
 } fetcher;
 
-static INLINE fetcher fetch_in(const uint8_t *next, size_t bytes, size_t steps) {
-    return (fetcher){next, next ? next + bytes : next, (bytes / steps + 63) / 64 * 64};
+enum { LOG_LINES = NB_PAGE_POSITIONS * 4 / 64 }; /* of 64 floats */
+static INLINE void fetch_lines(const void *p, const int n) {
+    UNROLL for (int i = 0; i < n; i++) __builtin_prefetch((const uint8_t *)p + 64 * i, 0, 2);
+}
+static INLINE fetcher fetch_in(const uint8_t *next, size_t bytes, size_t rows) {
+    return (fetcher){next, next ? next + bytes : next, rows < TILE_TOKENS ? 64 : 256};
 }
 static INLINE void fetch_step(fetcher *f) {
-    const uint8_t *end = (size_t)(f->end - f->at) < f->step ? f->end : f->at + f->step;
-    for (; f->at < end; f->at += 64) __builtin_prefetch(f->at, 0, 2);
-    f->at = end;
+    if (f->at >= f->end) return;
+    fetch_lines(f->at, 1);
+    if (f->step > 64) fetch_lines(f->at + 64, 3);
+    f->at += f->step;
+}
+static INLINE void fetch_rest(fetcher *f) {
+    while (f->at < f->end) fetch_step(f);
 }
 
 /* Rows in tiles, those that are left over in half tiles and singles; `fn` is a constant. */
-typedef void (*tile_fn)(const void *job, size_t panel, size_t row, const int panels, const int rows);
+typedef void (*tile_fn)(const void *job, size_t panel, size_t row, const int panels, const int rows, fetcher *f);
 static INLINE void page_rows(const void *job, size_t n, size_t panel, const int panels, fetcher *f, tile_fn fn) {
     size_t r = 0;
-    for (; r + TILE_TOKENS <= n; r += TILE_TOKENS) {
-        fetch_step(f);
-        fn(job, panel, r, panels, TILE_TOKENS);
-    }
-    for (; TILE_TOKENS >= 2 && r + TILE_TOKENS / 2 <= n; r += TILE_TOKENS / 2) fn(job, panel, r, panels, TILE_TOKENS / 2);
-    for (; r < n; r++) fn(job, panel, r, panels, 1);
-    fetch_step(f);
+    for (; r + TILE_TOKENS <= n; r += TILE_TOKENS) fn(job, panel, r, panels, TILE_TOKENS, f);
+    for (; TILE_TOKENS >= 2 && r + TILE_TOKENS / 2 <= n; r += TILE_TOKENS / 2) fn(job, panel, r, panels, TILE_TOKENS / 2, f);
+    for (; r < n; r++) fn(job, panel, r, panels, 1, f);
 }
 static INLINE void page_panels(const void *job, size_t n, size_t begin, size_t end, fetcher *f, tile_fn fn) {
     size_t i = begin;
     for (; i + TILE_PANELS <= end; i += TILE_PANELS) page_rows(job, n, i, TILE_PANELS, f, fn);
     for (; i < end; i++) page_rows(job, n, i, 1, f, fn);
 }
-static INLINE size_t tiles_of(size_t n, size_t panels) { return (n / TILE_TOKENS + 1) * ((panels + TILE_PANELS - 1) / TILE_PANELS); }
 
 /* ---- scores ---- */
 
@@ -59,7 +63,7 @@ static INLINE vi unit_scales(void) {
     return load_scales(ones);
 }
 
-static INLINE void scores_tile(const void *job, size_t panel, size_t row, const int panels, const int rows) {
+static INLINE void scores_tile(const void *job, size_t panel, size_t row, const int panels, const int rows, fetcher *f) {
     const nb_scores_q8 *a = job;
     const size_t blocks = a->cols / NB_BLOCK_COLS, panel_bytes = a->cols * LANES;
     const uint8_t *codes = a->keys + panel * panel_bytes, *scales = a->keys + PAGE_PANELS * panel_bytes + panel * LANES * 2;
@@ -78,6 +82,7 @@ static INLINE void scores_tile(const void *job, size_t panel, size_t row, const 
             UNROLL for (int r = 0; r < rows; r++)
                 x[r] = load_acts(a->q + (row + (size_t)r) * a->cols + b * NB_BLOCK_COLS + half * LANES);
             UNROLL for (int pair = 0; pair < 2; pair++) {
+                fetch_step(f);
                 UNROLL for (int p = 0; p < panels; p++) {
                     const uint8_t *at = codes + (size_t)p * panel_bytes + (half * 4 + pair * 2) * PAGE_GROUP;
                     vc low = key_codes(at), high = key_codes(at + PAGE_GROUP);
@@ -93,13 +98,16 @@ static INLINE void scores_tile(const void *job, size_t panel, size_t row, const 
     UNROLL for (int r = 0; r < rows; r++) {
         vf scale = v_set(a->scale[row + (size_t)r]);
         float *y = a->y + (row + (size_t)r) * NB_PAGE_POSITIONS + panel * LANES;
-        UNROLL for (int p = 0; p < panels; p++) v_store(y + p * LANES, v_mul(acc[p][r], scale));
+        UNROLL for (int p = 0; p < panels; p++)
+            v_store(y + p * LANES, v_fma(acc[p][r], scale, v_load(a->offset + (panel + (size_t)p) * LANES)));
     }
 }
 
 static void scores_q8(const nb_scores_q8 *a) {
-    fetcher f = fetch_in(a->next, a->next_bytes, tiles_of(a->n, a->end - a->begin));
+    fetcher f = fetch_in(a->next, nb_keys_q8_bytes(a->cols), a->n);
+    if (a->next_offset) fetch_lines(a->next_offset, LOG_LINES); /* wanted first */
     page_panels(a, a->n, a->begin, a->end, &f, scores_tile);
+    fetch_rest(&f);
 }
 
 /* ---- exponentials ---- */
@@ -113,65 +121,113 @@ static INLINE vf where_seen(vf x, vf rest, vf position, vf from, vf to) {
     return v_less(position, from, rest, v_less(position, to, x, rest));
 }
 
+/* 2^x for exponentials that become codes: as v_exp2, with a polynomial of degree 3 whose error, 1.1e-4, is nothing to half a code. */
+static INLINE vf weight_of(vf x) {
+    vf c = v_max(x, v_set(-125.0f)), n = v_whole(c), r = v_rest(c, n);
+    vf p = v_set(5.500895157e-02f);
+    p = v_fma(p, r, v_set(2.422110140e-01f));
+    p = v_fma(p, r, v_set(6.932829022e-01f));
+    return v_raise(v_fma(p, r, v_set(1.0f)), n);
+}
+
 /* A row's exponents of a page; -inf where it sees nothing. `whole`: it sees all 64 positions. */
-static INLINE void exponents(const nb_weigh_q8 *a, const float *logs, size_t row, const int whole, vf t[PAGE_PANELS]) {
-    const float *scores = a->scores + row * NB_PAGE_POSITIONS;
+static INLINE void exponents(const nb_weigh_q8 *a, size_t row, const int whole, vf t[PAGE_PANELS]) {
     vf from = v_set(a->from[row]), to = v_set(a->to[row]);
     UNROLL for (int p = 0; p < PAGE_PANELS; p++) {
-        t[p] = v_add(v_load(scores + p * LANES), v_load(logs + p * LANES));
+        t[p] = v_load(a->scores + row * NB_PAGE_POSITIONS + p * LANES);
         if (!whole) t[p] = where_seen(t[p], v_set(-INFINITY), v_load(positions + p * LANES), from, to);
     }
 }
 
-static INLINE void largest_of_row(const nb_weigh_q8 *a, const float *logs, size_t row, const int whole) {
+static INLINE void largest_of_row(const nb_weigh_q8 *a, size_t row, const int whole) {
     vf t[PAGE_PANELS];
-    exponents(a, logs, row, whole, t);
+    exponents(a, row, whole, t);
     a->page_m[row] = v_largest(v_max(v_max(t[0], t[1]), v_max(t[2], t[3])));
 }
 
-static INLINE void weigh_row(const nb_weigh_q8 *a, const float *logs, size_t row, const int whole) {
-    const float *inverses = logs + NB_PAGE_POSITIONS;
-    uint8_t *codes = a->codes + row * NB_PAGE_POSITIONS;
-    vf from = v_set(a->from[row]), to = v_set(a->to[row]), t[PAGE_PANELS];
-    vf shift = v_set(a->page_m[row] - NB_LOG2_127), sum = v_set(0.0f);
-    exponents(a, logs, row, whole, t);
-    UNROLL for (int p = 0; p < PAGE_PANELS; p++) {
-        vf e = v_exp2(v_sub(t[p], shift)), inverse = v_load(inverses + p * LANES);
-        if (!whole) inverse = where_seen(inverse, v_set(0.0f), v_load(positions + p * LANES), from, to);
-        sum = v_fma(e, inverse, sum);
-        v_store_codes(codes + p * LANES, e);
+/* Two rows' weights at a time, in steps of 16 positions of a row, so that they can go between the products of others: two pipes
+ * multiply and two add, and products leave the latter idle. */
+enum { WEIGHED = 2, WEIGH_STEPS = WEIGHED * PAGE_PANELS };
+typedef struct weighing {
+    vf e[WEIGHED][PAGE_PANELS], shift[WEIGHED], sum[WEIGHED];
+} weighing;
+
+static INLINE void weigh_begin(const nb_weigh_q8 *a, size_t row, const int rows, weighing *w) {
+    UNROLL for (int r = 0; r < rows; r++) {
+        w->shift[r] = v_set(a->page_m[row + (size_t)r] - NB_LOG2_127);
+        w->sum[r] = v_set(0.0f);
     }
-    a->page_l[row] = v_sum(sum);
+}
+static INLINE void weigh_step(const nb_weigh_q8 *a, size_t row, const int step, const int whole, weighing *w) {
+    const int r = step % WEIGHED, p = step / WEIGHED;
+    const float *inverses = nb_values_q8_logs(a->values, a->channels) + NB_PAGE_POSITIONS;
+    size_t at = row + (size_t)r;
+    vf inverse = v_load(inverses + p * LANES), t = v_load(a->scores + at * NB_PAGE_POSITIONS + p * LANES);
+    if (!whole) {
+        vf position = v_load(positions + p * LANES), from = v_set(a->from[at]), to = v_set(a->to[at]);
+        t = where_seen(t, v_set(-INFINITY), position, from, to);
+        inverse = where_seen(inverse, v_set(0.0f), position, from, to);
+    }
+    w->e[r][p] = weight_of(v_sub(t, w->shift[r]));
+    w->sum[r] = v_fma(w->e[r][p], inverse, w->sum[r]);
+}
+static INLINE void weigh_end(const nb_weigh_q8 *a, size_t row, const int rows, const weighing *w) {
+    UNROLL for (int r = 0; r < rows; r++) {
+        size_t at = row + (size_t)r;
+        v_store_codes(a->codes + at * NB_PAGE_POSITIONS, w->e[r][0], w->e[r][1], w->e[r][2], w->e[r][3]);
+        a->page_l[at] = v_sum(w->sum[r]);
+    }
+}
+static INLINE void weigh_rows(const nb_weigh_q8 *a, size_t row, const int rows, const int whole) {
+    weighing w;
+    weigh_begin(a, row, rows, &w);
+    UNROLL for (int step = 0; step < WEIGH_STEPS; step++)
+        if (step % WEIGHED < rows) weigh_step(a, row, step, whole, &w);
+    weigh_end(a, row, rows, &w);
 }
 
-/* The rows' maxima and sums with the page; page_m and page_l become what is left of o, and what the page's share is. */
-static INLINE void join_rows(const nb_weigh_q8 *a, size_t row, size_t n) {
+/* The rows' maxima with the page, and from them what is left of o (carry) and what the page's share is. */
+static INLINE void join_maxima(const nb_weigh_q8 *a, size_t row, size_t n) {
     vf one = v_set(1.0f), zero = v_set(0.0f);
     vf page_m = v_load_part(a->page_m + row, n, 0.0f), m = v_load_part(a->m + row, n, 0.0f), change = v_sub(page_m, m);
     vf factor = v_exp2(v_neg(v_abs(change)));
-    vf carry = v_less(zero, change, factor, one), share = v_less(zero, change, one, factor);
-    vf page_l = v_mul(v_load_part(a->page_l + row, n, 0.0f), share);
-    v_store_part(a->l + row, n, v_fma(v_load_part(a->l + row, n, 0.0f), carry, page_l));
     v_store_part(a->m + row, n, v_max(page_m, m));
-    v_store_part(a->page_m + row, n, carry);
-    v_store_part(a->page_l + row, n, share);
+    v_store_part(a->carry + row, n, v_less(zero, change, factor, one));
+    v_store_part(a->share + row, n, v_less(zero, change, one, factor));
+}
+static INLINE void join_sums(const nb_weigh_q8 *a, size_t row, size_t n) {
+    vf page_l = v_mul(v_load_part(a->page_l + row, n, 0.0f), v_load_part(a->share + row, n, 0.0f));
+    v_store_part(a->l + row, n, v_fma(v_load_part(a->l + row, n, 0.0f), v_load_part(a->carry + row, n, 0.0f), page_l));
 }
 
 /* ---- values ---- */
 
-static INLINE void values_tile(const void *job, size_t panel, size_t row, const int panels, const int rows) {
-    const nb_weigh_q8 *a = job;
+/* Tiles of TILE_PANELS x TILE_TOKENS, or, where there are registers enough, of WIDE panels x WEIGHED rows, beside the weights of others. */
+enum {
+    BESIDE = TILE_PANELS >= 2,
+    WIDE = 2 * TILE_PANELS,
+    MOST_PANELS = BESIDE ? 2 * TILE_PANELS : TILE_PANELS,
+    MOST_ROWS = (int)TILE_TOKENS > (int)WEIGHED ? (int)TILE_TOKENS : (int)WEIGHED
+};
+
+/* `others`: meanwhile, the weights of the rows at `row` + WEIGHED, which see the whole page */
+static INLINE void values_beside(const nb_weigh_q8 *a, size_t panel, size_t row, const int panels, const int rows, fetcher *f,
+                                 const int others) {
     const uint8_t *values = a->values + panel * PAGE_GROUPS * PAGE_GROUP;
     static const int32_t none = 0; /* V's codes are signed */
     const vi ones = unit_scales();
-    vd dot[TILE_PANELS][TILE_TOKENS];
+    weighing w;
+    vd dot[MOST_PANELS][MOST_ROWS];
+    if (others) weigh_begin(a, row + WEIGHED, WEIGHED, &w);
     UNROLL for (int p = 0; p < panels; p++)
         UNROLL for (int r = 0; r < rows; r++) dot[p][r] = dot_open(vi_zero(), ones, &none, OFFSET_Q8);
     UNROLL for (int part = 0; part < PAGE_PANELS; part++) {
-        acts x[TILE_TOKENS];
+        acts x[MOST_ROWS];
         UNROLL for (int r = 0; r < rows; r++)
             x[r] = load_acts((const int8_t *)a->codes + (row + (size_t)r) * NB_PAGE_POSITIONS + part * LANES);
         UNROLL for (int pair = 0; pair < 2; pair++) {
+            fetch_step(f);
+            if (others) weigh_step(a, row + WEIGHED, part * 2 + pair, 1, &w);
             UNROLL for (int p = 0; p < panels; p++) {
                 const uint8_t *at = values + (p * PAGE_GROUPS + part * 4 + pair * 2) * PAGE_GROUP;
                 vc low = load_codes(at), high = load_codes(at + PAGE_GROUP);
@@ -180,35 +236,69 @@ static INLINE void values_tile(const void *job, size_t panel, size_t row, const 
         }
     }
     UNROLL for (int r = 0; r < rows; r++) {
-        vf carry = v_set(a->page_m[row + (size_t)r]), share = v_set(a->page_l[row + (size_t)r]);
+        vf carry = v_set(a->carry[row + (size_t)r]), share = v_set(a->share[row + (size_t)r]);
         float *o = a->o + (row + (size_t)r) * a->channels + panel * LANES;
         UNROLL for (int p = 0; p < panels; p++)
             v_store(o + p * LANES, v_fma(v_load(o + p * LANES), carry, v_mul(v_float(dot_sum(dot[p][r])), share)));
     }
+    if (others) weigh_end(a, row + WEIGHED, WEIGHED, &w);
+}
+static INLINE void values_tile(const void *job, size_t panel, size_t row, const int panels, const int rows, fetcher *f) {
+    values_beside(job, panel, row, panels, rows, f, 0);
+}
+
+/* The values of a few rows, in panels from `panel` on; the first are WIDE. */
+static INLINE void values_of(const nb_weigh_q8 *a, size_t panel, size_t row, const int rows, fetcher *f) {
+    size_t panels = a->channels / LANES;
+    for (; panel + WIDE <= panels; panel += WIDE) values_beside(a, panel, row, WIDE, rows, f, 0);
+    for (; panel < panels; panel++) values_beside(a, panel, row, 1, rows, f, 0);
+}
+
+/* The weights of two rows beside the values of the two before them. All see the whole page. */
+static INLINE void weigh_beside(const nb_weigh_q8 *a, fetcher *f) {
+    size_t r = 0;
+    weigh_rows(a, 0, WEIGHED, 1);
+    for (; r + 2 * WEIGHED <= a->n; r += WEIGHED) {
+        values_beside(a, 0, r, WIDE, WEIGHED, f, 1);
+        values_of(a, WIDE, r, WEIGHED, f);
+    }
+    values_of(a, 0, r, WEIGHED, f);
+    for (r += WEIGHED; r < a->n; r++) {
+        weigh_rows(a, r, 1, 1);
+        values_of(a, 0, r, 1, f);
+    }
+}
+
+/* The weights of all rows, then the values. `whole`: all see the whole page. */
+static INLINE void weigh_before(const nb_weigh_q8 *a, fetcher *f, const int whole) {
+    size_t r = 0;
+    for (; r + WEIGHED <= a->n; r += WEIGHED) weigh_rows(a, r, WEIGHED, whole);
+    for (; r < a->n; r++) weigh_rows(a, r, 1, whole);
+    page_panels(a, a->n, 0, a->channels / LANES, f, values_tile);
+}
+
+static INLINE void maxima(const nb_weigh_q8 *a, const int whole) {
+    for (size_t r = 0; r < a->n; r++) largest_of_row(a, r, whole);
+    for (size_t r = 0; r < a->n; r += LANES) join_maxima(a, r, a->n - r < LANES ? a->n - r : LANES);
 }
 
 static void weigh_q8(const nb_weigh_q8 *a) {
-    const float *logs = (const float *)(const void *)(a->values + a->channels * NB_PAGE_POSITIONS);
-    size_t whole = 0, panels = a->channels / LANES;
+    size_t whole = 0;
     while (whole < a->n && a->from[whole] == 0 && a->to[whole] == NB_PAGE_POSITIONS) whole++;
-    fetcher f = fetch_in(a->next, a->next_bytes, a->n + tiles_of(a->n, panels));
+    fetcher f = fetch_in(a->next, a->channels * NB_PAGE_POSITIONS, a->n);
+    if (a->next) fetch_lines(nb_values_q8_logs(a->next, a->channels) + NB_PAGE_POSITIONS, LOG_LINES);
     /* One thing for all rows after the other: what a row waits for would stop it, and the next begins in between. Where one row
      * does not see all of the page, all are looked at closely. */
-    if (whole == a->n) {
-        for (size_t r = 0; r < a->n; r++) largest_of_row(a, logs, r, 1);
-        for (size_t r = 0; r < a->n; r++) {
-            fetch_step(&f);
-            weigh_row(a, logs, r, 1);
-        }
+    if (whole < a->n) {
+        maxima(a, 0);
+        weigh_before(a, &f, 0);
     } else {
-        for (size_t r = 0; r < a->n; r++) largest_of_row(a, logs, r, 0);
-        for (size_t r = 0; r < a->n; r++) {
-            fetch_step(&f);
-            weigh_row(a, logs, r, 0);
-        }
+        maxima(a, 1);
+        if (BESIDE && a->n > TILE_TOKENS && a->channels >= WIDE * LANES) weigh_beside(a, &f);
+        else weigh_before(a, &f, 1);
     }
-    for (size_t r = 0; r < a->n; r += LANES) join_rows(a, r, a->n - r < LANES ? a->n - r : LANES);
-    page_panels(a, a->n, 0, panels, &f, values_tile);
+    fetch_rest(&f);
+    for (size_t r = 0; r < a->n; r += LANES) join_sums(a, r, a->n - r < LANES ? a->n - r : LANES);
 }
 
 #endif

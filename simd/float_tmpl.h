@@ -28,8 +28,7 @@ static INLINE vf v_exp(vf x) {
 /* 2^x for x <= 127, and 2^-125 below -125. |relative error| < 3e-6: 1 + r P(r) with r = x - round(x), P a minimax fit of degree 3
  * (weighted least squares iterated to equal ripples); exact for whole x. */
 static INLINE vf v_exp2(vf x) {
-    vf magic = v_set(12582912.0f), c = v_max(x, v_set(-125.0f)), n = v_add(c, magic); /* 1.5 * 2^23: the last bit is worth 1 */
-    vf r = v_sub(c, v_sub(n, magic));
+    vf c = v_max(x, v_set(-125.0f)), n = v_whole(c), r = v_rest(c, n);
     vf p = v_set(9.582853169e-03f);
     p = v_fma(p, r, v_set(5.590642504e-02f));
     p = v_fma(p, r, v_set(2.402409861e-01f));

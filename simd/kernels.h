@@ -63,25 +63,26 @@ enum { NB_PAGE_POSITIONS = 64 };
 
 /* Scores of n queries of `cols` channels: for every row and position, with K's scales in bf16,
  *     acc = 0;  for each block b of 32 channels:  acc = fma((float)dot(b), keyscale(position, b), acc)
- *     y = acc * scale(row)
+ *     y = fma(acc, scale(row), offset(position))
  * Keys: codes + 128 as panels [4][cols / 4][16 positions][4 channels], then scales [cols / 32][64]. */
 typedef struct nb_scores_q8 {
     const uint8_t *keys;        /* the page's, NB_ALIGN-aligned */
-    const uint8_t *next;        /* what is wanted afterwards, to be fetched meanwhile, or NULL */
-    size_t next_bytes;
+    const uint8_t *next;        /* those of the page that is wanted afterwards, to be fetched meanwhile, or NULL */
     size_t cols;                /* a multiple of 32 */
     size_t begin, end;          /* panels of 16 positions that are wanted */
     size_t n;                   /* rows */
     const int8_t *q;            /* [n][cols] */
     const float *scale;         /* [n] */
     const int32_t *start;       /* [n][cols / 32]: -128 * the sum of q over each block */
+    const float *offset;        /* [64] */
+    const float *next_offset;   /* as `next` */
     float *y;                   /* [n][64] */
 } nb_scores_q8;
 static inline size_t nb_keys_q8_bytes(size_t cols) { return NB_PAGE_POSITIONS * (cols + cols / NB_BLOCK_COLS * 2); }
 
-/* A page's share in the softmax and in the weighted sum of V, in powers of 2. With the positions that a row sees, V's scale v
- * and scores s:
- *     t = s + log2 v;  p = max t;  e = exp2(t - (p - log2 127));  code = round-half-even(e)
+/* A page's share in the softmax and in the weighted sum of V, in powers of 2. With the positions that a row sees, V's scale v,
+ * and scores t to which log2 v has been added:
+ *     p = max t;  e = exp2(t - (p - log2 127)), by a polynomial of degree 3;  code = round-half-even(e)
  *     L = sum e (1 / v), in 16 partial sums;  d = p - m;  f = exp2(-|d|);  (carry, share) = d > 0 ? (f, 1) : (1, f)
  *     l = fma(l, carry, L share);  m = max(p, m);  o = fma(o, carry, (float)dot(code, V's codes) share)
  * V's scale is part of the exponent, so the largest weight of a page is 127 without a search for it, and l and o are both 127
@@ -89,17 +90,19 @@ static inline size_t nb_keys_q8_bytes(size_t cols) { return NB_PAGE_POSITIONS * 
  * Values: signed codes as panels [channels / 16][16][16 channels][4 positions], then log2 v [64] and 1 / v [64], f32. */
 typedef struct nb_weigh_q8 {
     const uint8_t *values, *next; /* as in nb_scores_q8 */
-    size_t next_bytes;
     size_t channels;          /* a multiple of 16 */
     size_t n;                 /* rows */
-    const float *scores;      /* [n][64]; those of unseen positions may be anything */
+    const float *scores;      /* [n][64] t; those of unseen positions may be anything */
     const uint8_t *from, *to; /* [n] the row sees positions [from, to) of the page, at least one */
     uint8_t *codes;           /* [n][64] room */
-    float *page_m, *page_l;   /* [n] room */
+    float *page_m, *page_l, *carry, *share; /* [n] room */
     float *m, *l;             /* [n] in and out */
     float *o;                 /* [n][channels] in and out */
 } nb_weigh_q8;
 static inline size_t nb_values_q8_bytes(size_t channels) { return NB_PAGE_POSITIONS * (channels + 2 * sizeof(float)); }
+static inline const float *nb_values_q8_logs(const uint8_t *values, size_t channels) {
+    return (const float *)(const void *)(values + channels * NB_PAGE_POSITIONS);
+}
 #define NB_LOG2_127 6.98868469f
 
 /* What a tier can do at most, for reports (simd/probe.h): reading, the instructions of its 8-bit products for q4 and for q8,

@@ -103,6 +103,8 @@ static INLINE __m256 pow2_half(__m256 n) {
 }
 static INLINE vf v_pow2(vf n) { return (vf){pow2_half(n.a), pow2_half(n.b)}; }
 
+static INLINE vf v_whole(vf x) { return v_add(x, v_set(12582912.0f)); }
+static INLINE vf v_rest(vf x, vf whole) { return v_sub(x, v_sub(whole, v_set(12582912.0f))); }
 static INLINE __m256 raise_half(__m256 x, __m256 shifted) {
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(_mm256_castps_si256(shifted), 23)));
 }
@@ -136,12 +138,17 @@ static INLINE int32_t v_quantize(vf a, vf b, int8_t *q) {
     return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
 }
 
-static INLINE void v_store_codes(uint8_t *p, vf x) { /* the sum's low byte is the rounded number */
-    vf shifted = v_add(x, v_set(12582912.0f));
-    __m256i low = _mm256_set1_epi32(255);
-    __m256i a = _mm256_and_si256(_mm256_castps_si256(shifted.a), low), b = _mm256_and_si256(_mm256_castps_si256(shifted.b), low);
-    __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8); /* undo the packing within halves */
-    _mm_storeu_si128((__m128i *)(void *)p, _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+static INLINE __m256i words_of(vf x) {
+    return _mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b));
+}
+static INLINE void store_codes_half(uint8_t *p, vf x, vf y) {
+    __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7); /* undo the packing within halves */
+    __m256i bytes = _mm256_packus_epi16(words_of(x), words_of(y));
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm256_permutevar8x32_epi32(bytes, order));
+}
+static INLINE void v_store_codes(uint8_t *p, vf a, vf b, vf c, vf d) {
+    store_codes_half(p, a, b);
+    store_codes_half(p + 32, c, d);
 }
 
 static INLINE __m128i load_128(const void *p) { return _mm_loadu_si128((const __m128i *)p); }

@@ -61,9 +61,9 @@ static INLINE vf v_pow2(vf n) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));
 }
 
-static INLINE vf v_raise(vf a, vf shifted) {
-    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_slli_epi32(_mm512_castps_si512(shifted), 23)));
-}
+static INLINE vf v_whole(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+static INLINE vf v_rest(vf a, vf whole) { return _mm512_sub_ps(a, whole); }
+static INLINE vf v_raise(vf a, vf whole) { return _mm512_scalef_ps(a, whole); }
 
 static INLINE float v_sum(vf a) {
     __m256 b = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
@@ -87,9 +87,11 @@ static INLINE int32_t v_quantize(vf a, vf b, int8_t *q) {
     return _mm512_reduce_add_epi32(_mm512_add_epi32(quantize_16(a, q), quantize_16(b, q + LANES)));
 }
 
-static INLINE void v_store_codes(uint8_t *p, vf a) { /* the sum's low byte is the rounded number */
-    vi shifted = _mm512_castps_si512(_mm512_add_ps(a, _mm512_set1_ps(12582912.0f)));
-    _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(shifted));
+static INLINE void v_store_codes(uint8_t *p, vf a, vf b, vf c, vf d) {
+    vi low = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
+    vi high = _mm512_packs_epi32(_mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d));
+    vi order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15); /* undo the packing within quarters */
+    _mm512_storeu_si512(p, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high)));
 }
 
 static INLINE vf v_load_f32(const uint8_t *p) { return _mm512_loadu_ps(p); }

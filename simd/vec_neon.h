@@ -125,6 +125,8 @@ static INLINE vf v_pow2(vf n) {
     return n;
 }
 
+static INLINE vf v_whole(vf x) { return v_add(x, v_set(12582912.0f)); }
+static INLINE vf v_rest(vf x, vf whole) { return v_sub(x, v_sub(whole, v_set(12582912.0f))); }
 static INLINE vf v_raise(vf x, vf shifted) {
     EACH_QUARTER x.v[i] = vreinterpretq_f32_s32(
         vaddq_s32(vreinterpretq_s32_f32(x.v[i]), vshlq_n_s32(vreinterpretq_s32_f32(shifted.v[i]), 23)));
@@ -154,11 +156,17 @@ static INLINE int32_t v_quantize(vf a, vf b, int8_t *q) {
     return vaddlvq_s16(vaddq_s16(quantize_16(a, q), quantize_16(b, q + LANES)));
 }
 
-static INLINE void v_store_codes(uint8_t *p, vf x) { /* the sum's low byte is the rounded number */
+static INLINE void store_16_codes(uint8_t *p, vf x) { /* the sum's low byte is the rounded number */
     uint16x4_t n[4];
     x = v_add(x, v_set(12582912.0f));
     EACH_QUARTER n[i] = vmovn_u32(vreinterpretq_u32_f32(x.v[i]));
     vst1q_u8(p, vcombine_u8(vmovn_u16(vcombine_u16(n[0], n[1])), vmovn_u16(vcombine_u16(n[2], n[3]))));
+}
+static INLINE void v_store_codes(uint8_t *p, vf a, vf b, vf c, vf d) {
+    store_16_codes(p, a);
+    store_16_codes(p + 16, b);
+    store_16_codes(p + 32, c);
+    store_16_codes(p + 48, d);
 }
 
 static INLINE vf v_load_f32(const uint8_t *p) { /* as bytes: panels need not be aligned to floats for the compiler */

@@ -123,12 +123,15 @@ static INLINE vf v_pow2(vf n) {
     return r;
 }
 
-/* a * 2^n for a in [0.5, 2) and the integer n >= -125 that `shifted` = 1.5 * 2^23 + n holds in its low bits. */
-static INLINE vf v_raise(vf a, vf shifted) {
+/* For powers of 2: the integer n nearest to x, ties to even, in a form that v_rest and v_raise know (here x + 1.5 * 2^23, whose low
+ * bits are n); x - n; and a * 2^n for a in [0.5, 2) and n >= -125. |x| < 2^22. */
+static INLINE vf v_whole(vf x) { return v_add(x, v_set(12582912.0f)); }
+static INLINE vf v_rest(vf x, vf whole) { return v_sub(x, v_sub(whole, v_set(12582912.0f))); }
+static INLINE vf v_raise(vf a, vf whole) {
     EACH_LANE {
         uint32_t bits, n;
         memcpy(&bits, &a.v[i], sizeof bits);
-        memcpy(&n, &shifted.v[i], sizeof n);
+        memcpy(&n, &whole.v[i], sizeof n);
         bits += n << 23;
         memcpy(&a.v[i], &bits, sizeof bits);
     }
@@ -161,10 +164,16 @@ static INLINE int32_t v_quantize(vf a, vf b, int8_t *q) {
     return sum;
 }
 
-/* Round 0 <= a < 255 to the nearest integer, ties to even, and store 16 bytes. */
-static INLINE void v_store_codes(uint8_t *p, vf a) {
+/* Round 0 <= a < 255 to the nearest integer, ties to even, and store bytes. */
+static INLINE void store_16_codes(uint8_t *p, vf a) {
     a = v_round(a);
     EACH_LANE p[i] = (uint8_t)a.v[i];
+}
+static INLINE void v_store_codes(uint8_t *p, vf a, vf b, vf c, vf d) {
+    store_16_codes(p, a);
+    store_16_codes(p + 16, b);
+    store_16_codes(p + 32, c);
+    store_16_codes(p + 48, d);
 }
 
 /* 16 values as they lie in a panel column, widened exactly. */

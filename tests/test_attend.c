@@ -82,7 +82,7 @@ enum { POSITIONS = NB_PAGE_POSITIONS, MOST_ROWS = 33, MOST_COLS = 128 };
 /* A page and the rows that attend it; buffers end (or begin) at guard pages. */
 typedef struct page_case {
     size_t cols, rows;
-    guard keys, values, q, scale, start, y, from, to, codes, page_m, page_l, m, l, o;
+    guard keys, values, q, scale, start, y, from, to, codes, page_m, page_l, carry, share, m, l, o;
 } page_case;
 
 static guard random_bytes(size_t n, guard_side side, uint64_t *seed) {
@@ -129,6 +129,8 @@ static void page_new(page_case *c, size_t cols, size_t rows, guard_side side, ui
     c->codes = guard_new(rows * POSITIONS, side);
     c->page_m = guard_new(rows * sizeof(float), side);
     c->page_l = guard_new(rows * sizeof(float), side);
+    c->carry = guard_new(rows * sizeof(float), side);
+    c->share = guard_new(rows * sizeof(float), side);
     c->m = random_floats(rows, -20, 20, side, &seed);
     c->l = random_floats(rows, 0, 900, side, &seed);
     c->o = random_floats(rows * cols, -100, 100, side, &seed);
@@ -136,21 +138,23 @@ static void page_new(page_case *c, size_t cols, size_t rows, guard_side side, ui
 }
 
 static void page_free(page_case *c) {
-    guard *all[] = {&c->keys, &c->values, &c->q,      &c->scale,  &c->start, &c->y, &c->from,
-                    &c->to,   &c->codes,  &c->page_m, &c->page_l, &c->m,     &c->l, &c->o};
+    guard *all[] = {&c->keys, &c->values, &c->q,      &c->scale, &c->start, &c->y, &c->from, &c->to,
+                    &c->codes, &c->page_m, &c->page_l, &c->carry, &c->share, &c->m, &c->l,    &c->o};
     for (size_t i = 0; i < COUNT_OF(all); i++) guard_free(all[i]);
 }
 
+static const float *logs_of(const page_case *c) { return nb_values_q8_logs(c->values.data, c->cols); }
+
 static void run_scores(const nb_kernels *k, const page_case *c) {
     nb_scores_q8 job = {.keys = c->keys.data, .cols = c->cols, .begin = 0, .end = POSITIONS / 16, .n = c->rows, .q = c->q.data,
-                        .scale = c->scale.data, .start = c->start.data, .y = c->y.data, .next = c->keys.data,
-                        .next_bytes = c->cols};
+                        .scale = c->scale.data, .start = c->start.data, .offset = logs_of(c), .y = c->y.data, .next = c->keys.data};
     k->scores_q8(&job);
 }
 static void run_weigh(const nb_kernels *k, const page_case *c, float *m, float *l, float *o) {
-    nb_weigh_q8 job = {.values = c->values.data, .next = c->values.data, .next_bytes = 100, .channels = c->cols, .n = c->rows,
+    nb_weigh_q8 job = {.values = c->values.data, .next = c->values.data, .channels = c->cols, .n = c->rows,
                        .scores = c->y.data, .from = c->from.data, .to = c->to.data, .codes = c->codes.data,
-                       .page_m = c->page_m.data, .page_l = c->page_l.data, .m = m, .l = l, .o = o};
+                       .page_m = c->page_m.data, .page_l = c->page_l.data,
+                       .carry = c->carry.data, .share = c->share.data, .m = m, .l = l, .o = o};
     k->weigh_q8(&job);
 }
 
@@ -170,27 +174,27 @@ static void check_scores(const page_case *c) {
                 y += product;
                 size += fabs(product);
             }
-            double scale = (double)((float *)c->scale.data)[r];
-            near("score", r * POSITIONS + p, y * scale, (double)((float *)c->y.data)[r * POSITIONS + p], 1e-6 * size * scale);
+            double scale = (double)((float *)c->scale.data)[r], offset = (double)logs_of(c)[p];
+            near("score", r * POSITIONS + p, y * scale + offset, (double)((float *)c->y.data)[r * POSITIONS + p], 1e-6 * (size * scale + fabs(offset)));
         }
 }
 
 /* The kernel's codes are given; everything else follows from them. */
 static void check_weigh(const page_case *c, const float *m, const float *l, const float *o) {
     const uint8_t *values = c->values.data, *codes = c->codes.data;
-    const float *logs = (const float *)(const void *)(values + POSITIONS * c->cols), *y = c->y.data;
+    const float *logs = logs_of(c), *y = c->y.data;
     for (size_t r = 0; r < c->rows; r++) {
         size_t from = ((uint8_t *)c->from.data)[r], to = ((uint8_t *)c->to.data)[r];
         double p = -INFINITY, sum = 0, before = (double)((float *)c->m.data)[r];
-        for (size_t i = from; i < to; i++) p = fmax(p, (double)(y[r * POSITIONS + i] + logs[i]));
+        for (size_t i = from; i < to; i++) p = fmax(p, (double)y[r * POSITIONS + i]);
         double now = fmax(before, p), carry = exp2(before - now), share = exp2(p - now);
         for (size_t i = 0; i < POSITIONS; i++) {
-            double e = i < from || i >= to ? 0 : 127 * exp2((double)y[r * POSITIONS + i] + (double)logs[i] - p);
-            near("code", r * POSITIONS + i, e, codes[r * POSITIONS + i], 0.501);
+            double e = i < from || i >= to ? 0 : 127 * exp2((double)y[r * POSITIONS + i] - p);
+            near("code", r * POSITIONS + i, e, codes[r * POSITIONS + i], 0.5 + 127 * 1.1e-4); /* the polynomial of degree 3 */
             sum += e * (double)logs[POSITIONS + i];
         }
         near("maximum", r, now, (double)m[r], 1e-6 * fabs(now));
-        near("sum", r, (double)((float *)c->l.data)[r] * carry + sum * share, (double)l[r], 1e-5 * (sum * share + 900 * carry));
+        near("sum", r, (double)((float *)c->l.data)[r] * carry + sum * share, (double)l[r], 1.1e-4 * (sum * share + 900 * carry));
         for (size_t d = 0; d < c->cols; d++) {
             double dot = 0;
             for (size_t i = 0; i < POSITIONS; i++)
