@@ -414,6 +414,7 @@ nb_status nb_convert(const char *source, const char *target, const nb_convert_op
     nb_reading_free(&j.reading);
     nb_model_free(j.exact);
     nb_hasher_free(j.hasher);
+    nb_emit_free(&j.emit);
     nb_writer_close(j.writer);
     free(j.model_json);
     free(j.provenance_json);

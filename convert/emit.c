@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/mem.h"
+#include "convert/source_flat.h"
 
 enum {
     BATCH_BYTES = 8 << 20, /* of f32 rows of a plain tensor that are read at once */
@@ -48,11 +49,13 @@ static nb_status check_values(const nb_plan_tensor *t, nb_type type, const float
 
 /* ---- panels ---- */
 
-/* What one member of the team works with: a chunk, from rows of the checkpoint to panels. */
-typedef struct worker {
-    float *rows;     /* [rows of a chunk][cols] */
-    uint8_t *panels; /* a chunk; owned unless it is where the panels stay */
-    float *scratch;  /* for calibration's feedback; else NULL */
+/* What one member of the team works with: a chunk, from rows of the checkpoint to panels. Room grows and stays: new memory
+ * for every tensor would cost a tenth of the time in page faults. */
+typedef struct nb_emit_worker {
+    nb_scratch stored;  /* rows of a chunk as the checkpoint has them, where they can be fetched like that */
+    nb_scratch rows;    /* then of one panel, else of the chunk: [][cols] */
+    nb_scratch made;    /* the chunk's panels */
+    nb_scratch scratch; /* for calibration's feedback */
     nb_quant_error lost; /* of the chunk */
     nb_status status;
     nb_error err;
@@ -68,6 +71,7 @@ typedef struct line {
     const nb_feedback *feedback; /* NULL: without calibration */
     uint8_t *into;               /* where all panels stay, instead of in the file; else NULL */
     uint8_t *keep;               /* where they stay beside the file; else NULL */
+    const nb_dtype_info *stored; /* of rows that are fetched and widened panel by panel; NULL: they are read by chunks */
     size_t cols, chunk_panels, panel_bytes, n_chunks, n_workers;
     worker *workers;
     pthread_mutex_t reading; /* guards the source and `taken` */
@@ -92,29 +96,49 @@ static bool read_chunk(line *l, worker *w, size_t *chunk) {
     *chunk = l->taken;
     if (any) {
         uint64_t row = (uint64_t)l->taken++ * l->chunk_panels * NB_PANEL_ROWS;
-        w->status = nb_rotation_read(l->e->rotation, l->t, l->e->source, row, chunk_rows(l, *chunk), w->rows, &w->err);
+        size_t n = chunk_rows(l, *chunk);
+        w->status = l->stored ? nb_plan_fetch(l->t, l->e->source, row, n, w->stored.data, &w->err)
+                              : nb_rotation_read(l->e->rotation, l->t, l->e->source, row, n, w->rows.data, &w->err);
     }
     pthread_mutex_unlock(&l->reading);
     return any;
 }
 
-static nb_status make_chunk(line *l, worker *w, size_t chunk, int member) {
-    size_t n_rows = chunk_rows(l, chunk), panels = nb_div_up(n_rows, NB_PANEL_ROWS);
+/* Rows [row, row + n) of a chunk. */
+static const float *rows_of(const line *l, const worker *w, size_t row, size_t n) {
+    float *rows = w->rows.data;
+    if (!l->stored) return rows + row * l->cols;
+    size_t blocks = l->cols / l->stored->values, bytes = l->stored->bytes;
+    l->stored->widen((const uint8_t *)w->stored.data + row * blocks * bytes, bytes, n * blocks, rows);
+    return rows;
+}
+
+/* Rows [row, row + n) of the chunk that begins at the tensor's row `first`, as a panel. */
+static nb_status make_panel(const line *l, worker *w, uint64_t first, size_t row, size_t n, uint8_t *panel) {
     nb_quant_error *lost = l->t->type == NB_TYPE_F32 ? NULL : &w->lost; /* f32 loses nothing */
-    nb_status st = check_values(l->t, l->t->type, w->rows, n_rows * l->cols,
-                                (uint64_t)chunk * l->chunk_panels * NB_PANEL_ROWS * l->cols, &w->err);
+    const float *src = rows_of(l, w, row, n);
+    bool checks = !l->feedback && nb_types[l->t->type].scaled; /* the quantizer, while it looks at every value anyway */
+    if (checks && nb_quantize_panel(&l->quantizer, src, n, l->cols, l->cols, panel, lost)) return NB_OK;
+    nb_status st = check_values(l->t, l->t->type, src, n * l->cols, (first + row) * l->cols, &w->err);
+    if (st) return st;
+    if (l->feedback)
+        nb_gptq_panel(&l->quantizer, l->feedback, NB_GPTQ_PASSES, src, n, l->cols, l->cols, w->scratch.data, panel, lost);
+    else nb_quantize_panel(&l->quantizer, src, n, l->cols, l->cols, panel, lost);
+    return NB_OK;
+}
+
+static nb_status make_chunk(line *l, worker *w, size_t chunk, int member) {
+    size_t n_rows = chunk_rows(l, chunk), panels = nb_div_up(n_rows, NB_PANEL_ROWS), before = chunk * l->chunk_panels;
+    uint8_t *made = l->into ? l->into + before * l->panel_bytes : w->made.data;
+    nb_status st = NB_OK;
     w->lost = (nb_quant_error){0};
-    if (l->into) w->panels = l->into + chunk * l->chunk_panels * l->panel_bytes;
     for (size_t p = 0; !st && p < panels; p++) {
         size_t row = p * NB_PANEL_ROWS, n = nb_min_size(n_rows - row, NB_PANEL_ROWS);
-        const float *src = w->rows + row * l->cols;
-        uint8_t *panel = w->panels + p * l->panel_bytes;
-        if (l->feedback) nb_gptq_panel(&l->quantizer, l->feedback, NB_GPTQ_PASSES, src, n, l->cols, l->cols, w->scratch, panel, lost);
-        else nb_quantize_panel(&l->quantizer, src, n, l->cols, l->cols, panel, lost);
+        st = make_panel(l, w, (uint64_t)before * NB_PANEL_ROWS, row, n, made + p * l->panel_bytes);
     }
     if (st || l->into) return st;
-    if (l->keep) memcpy(l->keep + chunk * l->chunk_panels * l->panel_bytes, w->panels, panels * l->panel_bytes);
-    return nb_writer_chunk_encode(l->e->writer, member, w->panels, panels * l->panel_bytes, &w->err);
+    if (l->keep) memcpy(l->keep + before * l->panel_bytes, made, panels * l->panel_bytes);
+    return nb_writer_chunk_encode(l->e->writer, member, made, panels * l->panel_bytes, &w->err);
 }
 
 /* In its turn. Sums of doubles depend on their order, which is that of the chunks. */
@@ -158,7 +182,7 @@ static nb_status learn_codebook(nb_emit *e, const nb_plan_tensor *t, int8_t code
         size_t n = nb_min_size((size_t)t->spec.rows - p * NB_PANEL_ROWS, NB_PANEL_ROWS);
         st = nb_rotation_read(e->rotation, t, e->source, p * NB_PANEL_ROWS, n, rows, err);
         if (!st) st = check_values(t, t->type, rows, n * cols, p * NB_PANEL_ROWS * cols, err);
-        if (!st) nb_sample_add(&sample, rows, n, cols, cols, NULL);
+        if (!st) nb_sample_add(&sample, &e->search, rows, n, cols, cols, NULL);
     }
     if (!st) nb_codebook_learn(&e->search, &sample, e->team, codebook);
     nb_free(memory);
@@ -167,27 +191,37 @@ static nb_status learn_codebook(nb_emit *e, const nb_plan_tensor *t, int8_t code
 }
 
 static nb_status hire(line *l, nb_error *err) {
-    size_t floats = l->chunk_panels * NB_PANEL_ROWS * l->cols, scratch = l->feedback ? nb_gptq_scratch(l->cols) : 0;
-    l->workers = nb_calloc(l->n_workers, sizeof *l->workers);
-    if (!l->workers) return nb_oom(err, "workers", l->n_workers * sizeof *l->workers);
-    for (size_t i = 0; i < l->n_workers; i++) {
-        worker *w = &l->workers[i];
-        w->rows = nb_alloc(floats * sizeof *w->rows);
-        w->panels = l->into ? l->into : nb_alloc(l->chunk_panels * l->panel_bytes);
-        w->scratch = scratch ? nb_alloc(scratch * sizeof *w->scratch) : NULL;
-        if (!w->rows || !w->panels || (scratch && !w->scratch))
-            return nb_oom(err, "rows of a tensor", floats * sizeof *w->rows);
+    nb_emit *e = l->e;
+    size_t chunk = l->chunk_panels * NB_PANEL_ROWS, rows = l->stored ? NB_PANEL_ROWS : chunk;
+    size_t stored = l->stored ? chunk * nb_source_row_bytes(l->t->parts[0].tensor) : 0;
+    size_t made = l->into ? 0 : l->chunk_panels * l->panel_bytes, scratch = l->feedback ? nb_gptq_scratch(l->cols) : 0;
+    if (!e->workers) {
+        e->n_workers = (size_t)nb_team_size(e->team);
+        e->workers = nb_calloc(e->n_workers, sizeof *e->workers);
+        if (!e->workers) return nb_oom(err, "workers", e->n_workers * sizeof *e->workers);
     }
-    return NB_OK;
+    l->workers = e->workers;
+    nb_status st = NB_OK;
+    for (size_t i = 0; !st && i < l->n_workers; i++) {
+        worker *w = &l->workers[i];
+        st = nb_scratch_reserve(&w->rows, rows * l->cols * sizeof(float), err);
+        if (!st) st = nb_scratch_reserve(&w->stored, stored, err);
+        if (!st) st = nb_scratch_reserve(&w->made, made, err);
+        if (!st) st = nb_scratch_reserve(&w->scratch, scratch * sizeof(float), err);
+        w->status = NB_OK;
+    }
+    return st;
 }
 
-static void dismiss(line *l) {
-    for (size_t i = 0; l->workers && i < l->n_workers; i++) {
-        nb_free(l->workers[i].rows);
-        if (!l->into) nb_free(l->workers[i].panels);
-        nb_free(l->workers[i].scratch);
+void nb_emit_free(nb_emit *e) {
+    for (size_t i = 0; e->workers && i < e->n_workers; i++) {
+        nb_free(e->workers[i].stored.data);
+        nb_free(e->workers[i].rows.data);
+        nb_free(e->workers[i].made.data);
+        nb_free(e->workers[i].scratch.data);
     }
-    nb_free(l->workers);
+    nb_free(e->workers);
+    e->workers = NULL;
 }
 
 static nb_status emit_panels(nb_emit *e, const nb_plan_tensor *t, const int8_t *codebook, uint8_t *into, nb_error *err) {
@@ -199,6 +233,7 @@ static nb_status emit_panels(nb_emit *e, const nb_plan_tensor *t, const int8_t *
     size_t chunk_bytes = into ? MEMORY_CHUNK : nb_writer_chunk_bytes(e->writer);
     l.chunk_panels = nb_min_size(nb_max_size(chunk_bytes / l.panel_bytes, 1), n_panels);
     l.n_chunks = nb_div_up(n_panels, l.chunk_panels);
+    if (!e->rotation->set && nb_plan_fetches(t, e->source)) l.stored = &nb_dtypes[t->parts[0].tensor->dtype];
     l.n_workers = nb_min_size((size_t)nb_team_size(e->team), l.n_chunks);
     nb_quantizer_init(&l.quantizer, t->type, codebook, &e->search);
     nb_status st = NB_OK;
@@ -216,7 +251,6 @@ static nb_status emit_panels(nb_emit *e, const nb_plan_tensor *t, const int8_t *
         pthread_mutex_destroy(&l.writing);
         pthread_mutex_destroy(&l.reading);
     }
-    dismiss(&l);
     return st;
 }
 

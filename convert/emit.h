@@ -28,7 +28,10 @@ typedef struct nb_emit {
     const float *windows;  /* [n_layer], of a model that has them */
     nb_quant_error error; /* added to by matrices that are not f32 */
     uint64_t raw_bytes;
+    struct nb_emit_worker *workers; /* [n_workers], owned: what members of the team work with, kept from tensor to tensor */
+    size_t n_workers;
 } nb_emit;
+void nb_emit_free(nb_emit *e); /* its workers; accepts a zeroed one */
 
 /* A matrix of the plan as panels of its type into memory, nb_panels_bytes of them, and its codebook, instead of into the
  * file; e->error grows, progress does not. */

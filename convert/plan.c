@@ -313,18 +313,50 @@ static nb_status read_vector(const nb_plan_tensor *t, nb_source *s, float *dst, 
     return st;
 }
 
+/* Of our rows [row, end) those that lie in a part. */
+typedef struct overlap {
+    uint64_t first, end;
+} overlap;
+static overlap overlap_of(const nb_plan_part *p, uint64_t row, uint64_t n) {
+    return (overlap){row > p->row ? row : p->row, row + n < p->row + p->rows ? row + n : p->row + p->rows};
+}
+
+bool nb_plan_fetches(const nb_plan_tensor *t, nb_source *s) {
+    bool plain = t->n_parts && t->spec.kind != NB_KIND_VECTOR;
+    for (size_t i = 0; plain && i < t->n_parts; i++) {
+        const nb_plan_part *p = &t->parts[i];
+        bool changed = p->transpose || p->pairs || p->offset != 0.0f || (p->gain != 0.0f && p->gain != 1.0f);
+        plain = !changed && p->tensor->dtype == t->parts[0].tensor->dtype && nb_source_cols(p->tensor) == t->spec.cols &&
+                nb_source_fetches(s, p->tensor);
+    }
+    return plain;
+}
+
+nb_status nb_plan_fetch(const nb_plan_tensor *t, nb_source *s, uint64_t row, uint64_t n, uint8_t *dst, nb_error *err) {
+    nb_status st = NB_OK;
+    for (size_t i = 0; !st && i < t->n_parts; i++) {
+        const nb_plan_part *p = &t->parts[i];
+        overlap o = overlap_of(p, row, n);
+        if (o.first < o.end)
+            st = nb_source_fetch(s, p->tensor, o.first - p->row, o.end - o.first,
+                                 dst + (size_t)(o.first - row) * nb_source_row_bytes(p->tensor), err);
+    }
+    return st;
+}
+
 nb_status nb_plan_read(const nb_plan_tensor *t, nb_source *s, uint64_t row, uint64_t n, float *dst, nb_error *err) {
     nb_status st = NB_OK;
     if (t->spec.kind == NB_KIND_VECTOR) return read_vector(t, s, dst, err);
     for (size_t i = 0; !st && i < t->n_parts; i++) {
         const nb_plan_part *p = &t->parts[i];
-        uint64_t first = row > p->row ? row : p->row, end = row + n < p->row + p->rows ? row + n : p->row + p->rows;
-        if (first >= end) continue;
-        float *to = dst + (first - row) * t->spec.cols;
-        if (p->transpose) st = read_turned(t, p, s, first - p->row, end - first, to, err);
-        else if (p->pairs) st = read_pairs(p, s, t->spec.cols, first - p->row, end - first, to, err);
-        else st = nb_source_read(s, p->tensor, first - p->row, end - first, 0, t->spec.cols, to, err);
-        if (!st) adjust(p, to, (end - first) * t->spec.cols);
+        overlap o = overlap_of(p, row, n);
+        if (o.first >= o.end) continue;
+        uint64_t first = o.first - p->row, rows = o.end - o.first;
+        float *to = dst + (o.first - row) * t->spec.cols;
+        if (p->transpose) st = read_turned(t, p, s, first, rows, to, err);
+        else if (p->pairs) st = read_pairs(p, s, t->spec.cols, first, rows, to, err);
+        else st = nb_source_read(s, p->tensor, first, rows, 0, t->spec.cols, to, err);
+        if (!st) adjust(p, to, rows * t->spec.cols);
     }
     return st;
 }

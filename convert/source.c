@@ -109,6 +109,27 @@ nb_status nb_source_read(nb_source *s, const nb_source_tensor *t, uint64_t row, 
     return st ? nb_context(err, st, "tensor '%s'", t->name) : NB_OK;
 }
 
+size_t nb_source_row_bytes(const nb_source_tensor *t) {
+    const nb_dtype_info *type = &nb_dtypes[t->dtype];
+    return (size_t)(nb_source_cols(t) / type->values) * type->bytes; /* part of a file, and of what callers allocate */
+}
+
+bool nb_source_fetches(nb_source *s, const nb_source_tensor *t) {
+    uint64_t offset;
+    return nb_dtypes[t->dtype].widen && s->ops->place && s->ops->place(s, t, &offset);
+}
+
+nb_status nb_source_fetch(nb_source *s, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint8_t *dst,
+                          nb_error *err) {
+    uint64_t offset = 0;
+    const nb_file *file = s->ops->place ? s->ops->place(s, t, &offset) : NULL;
+    if (!file || !nb_range_ok(row, n_rows, nb_source_rows(t)))
+        return nb_fail(err, NB_ARGUMENT, "tensor '%s': rows outside its shape, or not of a file, were asked for", t->name);
+    size_t bytes = nb_source_row_bytes(t);
+    nb_status st = nb_file_read(file, offset + row * bytes, (size_t)n_rows * bytes, dst, err);
+    return st ? nb_context(err, st, "tensor '%s'", t->name) : NB_OK;
+}
+
 const char *nb_source_shape(const nb_source_tensor *t, char text[NB_SHAPE_TEXT]) {
     size_t n = (size_t)snprintf(text, NB_SHAPE_TEXT, "[");
     for (uint32_t i = 0; i < t->n_dims; i++)

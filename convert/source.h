@@ -1,7 +1,7 @@
 /* A checkpoint as the converter sees it, whatever its container: named tensors whose blocks can be read as f32, and a
  * tree of metadata.
  *
- * One source_*.c per container implements the two functions of nb_source_ops. Sentences of reading name the file. One
+ * One source_*.c per container implements the functions of nb_source_ops. Sentences of reading name the file. One
  * thread at a time. */
 #ifndef NB_CONVERT_SOURCE_H
 #define NB_CONVERT_SOURCE_H
@@ -33,6 +33,9 @@ typedef struct nb_source_ops {
     nb_status (*read)(nb_source *s, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint64_t col,
                       uint64_t n_cols, float *dst, nb_error *err);
     void (*close)(nb_source *s);
+    /* The file in which the rows of t lie one after the other, and the offset of the first; NULL: they do not. The function may
+     * be left out. */
+    const nb_file *(*place)(nb_source *s, const nb_source_tensor *t, uint64_t *offset);
 } nb_source_ops;
 
 struct nb_source {
@@ -93,6 +96,14 @@ uint64_t nb_source_cols(const nb_source_tensor *t);
 
 nb_status nb_source_read(nb_source *s, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint64_t col,
                          uint64_t n_cols, float *dst, nb_error *err);
+
+/* Whether nb_source_fetch can: the rows of t lie side by side in a file. */
+bool nb_source_fetches(nb_source *s, const nb_source_tensor *t);
+/* Whole rows as they lie there, n_rows times so many bytes. What it takes to widen them needs no source, so threads can do it
+ * side by side. */
+nb_status nb_source_fetch(nb_source *s, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint8_t *dst,
+                          nb_error *err);
+size_t nb_source_row_bytes(const nb_source_tensor *t); /* of whole blocks */
 
 /* "[3, 4]" */
 enum { NB_SHAPE_TEXT = 200 };

@@ -75,6 +75,12 @@ nb_status nb_flat_read(nb_source *source, const nb_source_tensor *t, uint64_t ro
     return st;
 }
 
+static const nb_file *place(nb_source *source, const nb_source_tensor *t, uint64_t *offset) {
+    const nb_flat *f = (const nb_flat *)(const void *)source;
+    *offset = f->data + *(const uint64_t *)t->where;
+    return &f->file;
+}
+
 void nb_flat_close(nb_source *source) {
     nb_flat *f = (nb_flat *)(void *)source;
     nb_file_close(&f->file);
@@ -85,7 +91,7 @@ void nb_flat_close(nb_source *source) {
 }
 
 nb_status nb_flat_create(nb_flat **flat, const char *path, size_t arena_limit, nb_error *err) {
-    static const nb_source_ops ops = {nb_flat_read, nb_flat_close};
+    static const nb_source_ops ops = {nb_flat_read, nb_flat_close, place};
     nb_flat *f = nb_calloc(1, sizeof *f);
     *flat = NULL;
     if (!f) return nb_oom(err, "a checkpoint", sizeof *f);

@@ -220,7 +220,7 @@ static nb_status fill(nb_flat *f, nb_error *err) {
 }
 
 nb_status nb_source_llama2c_open(nb_source **source, const char *path, nb_error *err) {
-    static const nb_source_ops ops = {llama2c_read, nb_flat_close};
+    static const nb_source_ops ops = {.read = llama2c_read, .close = nb_flat_close};
     nb_flat *f = NULL;
     *source = NULL;
     nb_status st = nb_flat_create(&f, path, ARENA, err);

@@ -27,6 +27,12 @@ static nb_status read_piece(nb_source *s, const nb_source_tensor *t, uint64_t ro
     return p->source->ops->read(p->source, p->tensor, row, n_rows, col, n_cols, dst, err);
 }
 
+static const nb_file *place_piece(nb_source *s, const nb_source_tensor *t, uint64_t *offset) {
+    const piece *p = t->where;
+    (void)s;
+    return p->source->ops->place ? p->source->ops->place(p->source, p->tensor, offset) : NULL;
+}
+
 static void close_shards(nb_source *source) {
     shards *s = (shards *)source;
     for (size_t i = 0; i < s->n; i++) nb_source_close(s->parts[i]);
@@ -218,11 +224,11 @@ static nb_status open_as(nb_source **source, const nb_source_ops *ops, nb_status
 }
 
 nb_status nb_source_union(nb_source **source, nb_source **parts, size_t n, nb_error *err) {
-    static const nb_source_ops ops = {read_piece, close_shards};
+    static const nb_source_ops ops = {read_piece, close_shards, place_piece};
     return open_as(source, &ops, list_union, parts, n, err);
 }
 
 nb_status nb_source_join(nb_source **source, nb_source **parts, size_t n, nb_error *err) {
-    static const nb_source_ops ops = {read_cut, close_shards};
+    static const nb_source_ops ops = {.read = read_cut, .close = close_shards};
     return open_as(source, &ops, list_join, parts, n, err);
 }

@@ -196,7 +196,7 @@ typedef nb_status (*archive_open)(nb_torch_archive **a, const char *path, nb_are
                                   nb_error *err);
 
 static nb_status open_with(nb_source **source, archive_open open_archive, const char *path, nb_error *err) {
-    static const nb_source_ops ops = {torch_read, torch_close};
+    static const nb_source_ops ops = {.read = torch_read, .close = torch_close};
     const nb_value *top = NULL;
     torch_source *s = nb_calloc(1, sizeof *s);
     *source = NULL;

@@ -24,18 +24,20 @@ size_t nb_sample_panel(size_t n_panels, size_t i) {
     return i < nb_min_size(n_panels, NB_SAMPLE_PANELS) ? evenly(n_panels, NB_SAMPLE_PANELS, i) : n_panels;
 }
 
-void nb_sample_add(nb_codebook_sample *s, const float *src, size_t n_rows, size_t cols, size_t stride,
-                   const float *importance) {
+void nb_sample_add(nb_codebook_sample *s, const nb_search *search, const float *src, size_t n_rows, size_t cols,
+                   size_t stride, const float *importance) {
     float factor[NB_PANEL_ROWS];
     size_t n_blocks = nb_panel_blocks(cols), wanted = nb_min_size(n_blocks, NB_SAMPLE_PANEL_BLOCKS);
     nb_row_factors(src, n_rows, cols, stride, factor);
     for (size_t r = 0; r < NB_PANEL_ROWS; r++) /* rows of extraordinary numbers would count in other units */
         if (factor[r] != 1.0f) factor[r] = 0.0f;
+    s->weighed = s->weighed || importance;
     for (size_t i = 0; i < wanted && s->n < NB_SAMPLE_BLOCKS; i++, s->n++) {
         size_t block = evenly(n_blocks, wanted, i);
         float *x = s->blocks + s->n * NB_BLOCK_CODES, *weight = s->importance + s->n * NB_BLOCK_COLS;
         memset(x, 0, NB_BLOCK_CODES * sizeof *x);
-        size_t n = nb_block_load(src, n_rows, cols, stride, factor, block, x);
+        size_t n = nb_block_load(search, src, n_rows, cols, stride, factor, block, x);
+        s->cols[s->n] = (uint8_t)n;
         for (size_t c = 0; c < NB_BLOCK_COLS; c++)
             weight[c] = c >= n ? 0.0f : importance ? importance[block * NB_BLOCK_COLS + c] : 1.0f;
     }
@@ -73,12 +75,13 @@ static void assign_blocks(void *arg, size_t begin, size_t end, int member) {
     assignment *t = arg;
     (void)member;
     for (size_t i = begin; i < end; i++) {
-        const float *x = t->sample->blocks + i * NB_BLOCK_CODES, *importance = t->sample->importance + i * NB_BLOCK_COLS;
+        const nb_codebook_sample *s = t->sample;
+        const float *x = s->blocks + i * NB_BLOCK_CODES, *importance = s->importance + i * NB_BLOCK_COLS;
         nb_block_fit fit;
         nb_block_error lost;
         uint8_t codes[NB_BLOCK_CODES];
-        t->search->scales(&t->grid, x, NB_BLOCK_COLS, importance, &fit);
-        t->search->codes(&t->grid, x, NB_BLOCK_COLS, fit.scale, codes, &lost);
+        t->search->scales(&t->grid, x, s->cols[i], s->weighed ? importance : NULL, &fit);
+        t->search->codes(&t->grid, x, s->cols[i], fit.scale, codes, &lost);
         t->of[i] = (sums){{0}, {0}, 0};
         add_block(&t->of[i], x, importance, fit.scale, codes, t->level);
     }

@@ -27,8 +27,10 @@ enum {
 };
 typedef struct nb_codebook_sample {
     float *blocks;     /* [NB_SAMPLE_BLOCKS][32][16] */
-    float *importance; /* [NB_SAMPLE_BLOCKS][32] */
-    size_t n;          /* blocks so far */
+    float *importance; /* [NB_SAMPLE_BLOCKS][32]; 0 in absent columns */
+    bool weighed;      /* importance was given: it is not 1 everywhere */
+    uint8_t cols[NB_SAMPLE_BLOCKS];
+    size_t n; /* blocks so far */
 } nb_codebook_sample;
 
 /* An empty sample in memory of the caller's, NB_SAMPLE_FLOATS floats. */
@@ -38,8 +40,8 @@ void nb_sample_init(nb_codebook_sample *s, float *memory);
 size_t nb_sample_panel(size_t n_panels, size_t i);
 
 /* Up to 8 blocks of a panel, evenly spread. src: as for nb_quantize_panel; importance [cols]; NULL: all 1. */
-void nb_sample_add(nb_codebook_sample *s, const float *src, size_t n_rows, size_t cols, size_t stride,
-                   const float *importance);
+void nb_sample_add(nb_codebook_sample *s, const nb_search *search, const float *src, size_t n_rows, size_t cols,
+                   size_t stride, const float *importance);
 
 /* A codebook for weights like these. Returns whether it is better for them than the fixed one, which it is otherwise.
  * team: shares the work; may be NULL. */

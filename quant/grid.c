@@ -25,6 +25,32 @@ static void cells_init(nb_grid *g, const float *level) {
     }
 }
 
+static int nearest_code(const float *level, float t) {
+    int code = 0;
+    while (code + 1 < NB_CODEBOOK_SIZE && t >= (level[code] + level[code + 1]) / 2) code++;
+    return code;
+}
+
+/* `unit` is what 1 of u is worth in levels. */
+static void steps_init(uint8_t steps[NB_GRID_CELLS], const float *level, float unit) {
+    enum { CELL = 256 / NB_GRID_CELLS, ZERO = 128 };
+    for (int cell = 0; cell < NB_GRID_CELLS; cell++) {
+        int u = cell * CELL - ZERO, same = 1, code = nearest_code(level, (float)u * unit);
+        while (same < CELL && nearest_code(level, (float)(u + same) * unit) == code) same++;
+        steps[cell] = (uint8_t)(CELL * code + CELL - same);
+    }
+}
+
+static void bytes_init(nb_grid *g, const float *level) {
+    const float largest = 127.0f, ends[2] = {-g->low, g->high};
+    for (int i = 0; i < NB_GRID_STEPS; i++) {
+        g->step_shares[i] = 0.76f + 0.04f * (float)i;
+        for (int e = 0; e < 2; e++) steps_init(g->steps[e][i], level, ends[e] / (largest * g->step_shares[i]));
+    }
+    for (int i = 0; i < NB_CODEBOOK_SIZE; i++)
+        g->magnitude[i] = (uint8_t)fminf(roundf(fabsf(level[i]) * (largest / -(float)NB_LEVEL_MIN)), largest);
+}
+
 static void set_shares(nb_grid *g, const float *shares, size_t n) {
     memcpy(g->shares, shares, n * sizeof *shares);
     g->n_shares = (int)n;
@@ -37,6 +63,7 @@ void nb_grid_of_levels(nb_grid *g, const float level[NB_CODEBOOK_SIZE]) {
     g->high = level[NB_CODEBOOK_SIZE - 1];
     cells_init(g, level);
     set_shares(g, shares, sizeof shares / sizeof *shares);
+    bytes_init(g, level);
 }
 
 static void grid_of_integers(nb_grid *g, int low, int high) {

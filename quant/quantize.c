@@ -29,25 +29,24 @@ static float absmax(const float *w, size_t n) {
     return nb_f32_from_bits(largest);
 }
 
-void nb_row_factors(const float *src, size_t n_rows, size_t cols, size_t stride, float factor[NB_PANEL_ROWS]) {
+bool nb_row_factors(const float *src, size_t n_rows, size_t cols, size_t stride, float factor[NB_PANEL_ROWS]) {
     enum { EXPONENT_BITS = 0xff, ORDINARY = 30, BIAS = 127, LARGEST = 126 };
+    bool finite = true;
     for (size_t r = 0; r < NB_PANEL_ROWS; r++) {
         float largest = r < n_rows ? absmax(src + r * stride, cols) : 0.0f;
         int exponent = (int)(nb_f32_bits(largest) >> 23 & EXPONENT_BITS) - BIAS; /* -127: zero or subnormal */
         int up = exponent < -ORDINARY || exponent > ORDINARY ? -exponent : 0;
         up = up > LARGEST ? LARGEST : up < -LARGEST ? -LARGEST : up;
         factor[r] = largest > 0.0f ? nb_f32_from_bits((uint32_t)(up + BIAS) << 23) : 0.0f;
+        finite = finite && largest <= FLT_MAX;
     }
+    return finite;
 }
 
-size_t nb_block_load(const float *src, size_t n_rows, size_t cols, size_t stride, const float factor[NB_PANEL_ROWS],
-                     size_t block, float x[NB_BLOCK_COLS * NB_PANEL_ROWS]) {
+size_t nb_block_load(const nb_search *search, const float *src, size_t n_rows, size_t cols, size_t stride,
+                     const float factor[NB_PANEL_ROWS], size_t block, float x[NB_BLOCK_COLS * NB_PANEL_ROWS]) {
     size_t n = nb_block_cols(cols, block);
-    if (n_rows < NB_PANEL_ROWS) memset(x, 0, n * NB_PANEL_ROWS * sizeof *x);
-    for (size_t r = 0; r < n_rows; r++) {
-        const float *w = src + r * stride + block * NB_BLOCK_COLS;
-        for (size_t c = 0; c < n; c++) x[c * NB_PANEL_ROWS + r] = w[c] * factor[r];
-    }
+    search->load(src + block * NB_BLOCK_COLS, n_rows, n, stride, factor, x);
     return n;
 }
 
@@ -73,29 +72,44 @@ void nb_block_put(const nb_quantizer *q, const float *x, size_t n, const float r
     nb_codes_pack(q->type, codes, panel + nb_panel_codes_at(q->type, block));
 }
 
-/* In units of the rows as they are; sums of 16 lanes in their order. */
-static void add_block_error(nb_quant_error *to, const nb_block_error *e, const float *factor, size_t n_rows, size_t n) {
+/* What the rows of a panel lost, times their factors. */
+typedef struct rows_error {
+    double signal[NB_PANEL_ROWS], noise[NB_PANEL_ROWS];
+    float largest[NB_PANEL_ROWS];
+} rows_error;
+
+static void add_block_error(rows_error *to, const nb_block_error *e) {
+    for (size_t r = 0; r < NB_PANEL_ROWS; r++) {
+        to->signal[r] += (double)e->signal[r];
+        to->noise[r] += (double)e->noise[r];
+        to->largest[r] = to->largest[r] > e->largest[r] ? to->largest[r] : e->largest[r];
+    }
+}
+
+/* In units of the rows as they are. */
+static void add_rows_error(nb_quant_error *to, const rows_error *e, const float *factor, size_t n_rows, size_t cols) {
     for (size_t r = 0; r < n_rows; r++) {
         double unit = factor[r] > 0.0f ? 1.0 / (double)factor[r] : 1.0;
-        to->signal += (double)e->signal[r] * unit * unit;
-        to->noise += (double)e->noise[r] * unit * unit;
+        to->signal += e->signal[r] * unit * unit;
+        to->noise += e->noise[r] * unit * unit;
         to->largest = fmax(to->largest, (double)e->largest[r] * unit);
     }
-    to->count += (uint64_t)n_rows * n;
+    to->count += (uint64_t)n_rows * cols;
 }
 
 /* Pass 1 fits every block, for the rows' scales; pass 2 chooses block scales and codes. Between them the fits wait at the
  * end of the panel: a block's 128 bytes are fewer than those of its codes, so what pass 2 writes never reaches the
  * fits of blocks to come. */
-static void quantize_scaled(const nb_quantizer *q, const float *src, size_t n_rows, size_t cols, size_t stride,
+static bool quantize_scaled(const nb_quantizer *q, const float *src, size_t n_rows, size_t cols, size_t stride,
                             uint8_t *panel, size_t panel_bytes, nb_quant_error *error) {
     float factor[NB_PANEL_ROWS], row_scale[NB_PANEL_ROWS], x[NB_BLOCK_COLS * NB_PANEL_ROWS];
     size_t n_blocks = nb_panel_blocks(cols);
     uint8_t *fits = panel + panel_bytes - n_blocks * sizeof(nb_block_fit);
     nb_block_fit fit;
-    nb_row_factors(src, n_rows, cols, stride, factor);
+    rows_error rows = {{0}, {0}, {0}};
+    if (!nb_row_factors(src, n_rows, cols, stride, factor)) return false;
     for (size_t b = 0; b < n_blocks; b++) {
-        size_t n = nb_block_load(src, n_rows, cols, stride, factor, b, x);
+        size_t n = nb_block_load(&q->search, src, n_rows, cols, stride, factor, b, x);
         q->search.scales(&q->grid, x, n, q->importance ? q->importance + b * NB_BLOCK_COLS : NULL, &fit);
         memcpy(fits + b * sizeof fit, &fit, sizeof fit);
     }
@@ -103,12 +117,14 @@ static void quantize_scaled(const nb_quantizer *q, const float *src, size_t n_ro
     for (size_t b = 0; b < n_blocks; b++) {
         int8_t scale[NB_PANEL_ROWS];
         nb_block_error lost;
-        size_t n = nb_block_load(src, n_rows, cols, stride, factor, b, x);
+        size_t n = nb_block_load(&q->search, src, n_rows, cols, stride, factor, b, x);
         memcpy(&fit, fits + b * sizeof fit, sizeof fit);
         q->search.blocks(&q->grid, x, n, q->importance ? q->importance + b * NB_BLOCK_COLS : NULL, row_scale, fit.scale, scale);
         nb_block_put(q, x, n, row_scale, scale, b, panel, &lost);
-        if (error) add_block_error(error, &lost, factor, n_rows, n);
+        add_block_error(&rows, &lost);
     }
+    if (error) add_rows_error(error, &rows, factor, n_rows, cols);
+    return true;
 }
 
 /* ---- floats ---- */
@@ -147,12 +163,13 @@ static void quantize_floats(nb_type type, const float *src, size_t n_rows, size_
         }
 }
 
-void nb_quantize_panel(const nb_quantizer *q, const float *src, size_t n_rows, size_t cols, size_t stride,
+bool nb_quantize_panel(const nb_quantizer *q, const float *src, size_t n_rows, size_t cols, size_t stride,
                        uint8_t *panel, nb_quant_error *error) {
     uint64_t bytes;
-    if (!nb_panel_bytes(q->type, cols, &bytes)) return; /* a type without panels: the caller has checked */
-    if (nb_types[q->type].scaled) quantize_scaled(q, src, n_rows, cols, stride, panel, (size_t)bytes, error);
-    else quantize_floats(q->type, src, n_rows, cols, stride, panel, (size_t)bytes, error);
+    if (!nb_panel_bytes(q->type, cols, &bytes)) return false; /* a type without panels: the caller has checked */
+    if (nb_types[q->type].scaled) return quantize_scaled(q, src, n_rows, cols, stride, panel, (size_t)bytes, error);
+    quantize_floats(q->type, src, n_rows, cols, stride, panel, (size_t)bytes, error);
+    return true;
 }
 
 /* ---- back ---- */

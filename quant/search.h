@@ -27,6 +27,8 @@ typedef struct nb_block_error {
 } nb_block_error;
 
 typedef struct nb_search {
+    /* n columns of up to 16 rows, times their factors: x[n][16] from src [n_rows][stride]. */
+    void (*load)(const float *src, size_t n_rows, size_t n, size_t stride, const float *factor, float *x);
     /* The best scales for a block, of either sign, unrestricted. */
     void (*scales)(const nb_grid *g, const float *x, size_t n, const float *importance, nb_block_fit *fit);
     /* One scale per row for blocks with these fits (n_blocks of them, as bytes), so that rounding the block scales to

@@ -48,6 +48,23 @@ static INLINE void decode_q6(const uint8_t *half, int pair, book b, vc *low, vc 
     decode_half_q6(raw.b, bits.b, pair, &low->b, &high->b);
 }
 
+typedef struct stairs {
+    __m256i low, high, values;
+} stairs;
+static INLINE stairs make_stairs(const uint8_t *cells, const uint8_t *values) {
+    return (stairs){_mm256_broadcastsi128_si256(load_128(cells)), _mm256_broadcastsi128_si256(load_128(cells + 16)),
+                   _mm256_broadcastsi128_si256(load_128(values))};
+}
+static INLINE __m256i step_half(__m256i cell, __m256i rest, stairs s) { /* vpshufb looks at the low four bits, the choice at bit 7 */
+    __m256i start = _mm256_blendv_epi8(_mm256_shuffle_epi8(s.low, cell), _mm256_shuffle_epi8(s.high, cell),
+                                       _mm256_slli_epi16(cell, 3));
+    __m256i step = _mm256_srli_epi16(_mm256_add_epi8(start, rest), 3);
+    return _mm256_shuffle_epi8(s.values, _mm256_and_si256(step, _mm256_set1_epi8(15)));
+}
+static INLINE vc step_codes(vc cell, vc rest, stairs s) {
+    return (vc){step_half(cell.a, rest.a, s), step_half(cell.b, rest.b, s)};
+}
+
 static INLINE __m256i four_of(const int8_t *x) {
     int32_t four;
     memcpy(&four, x, sizeof four);

@@ -34,6 +34,22 @@ static INLINE void decode_q6(const uint8_t *half, int pair, book b, vc *low, vc 
     *high = join_q6(_mm512_srli_epi16(raw, 4), pair ? _mm512_srli_epi16(bits, 2) : _mm512_slli_epi16(bits, 2));
 }
 
+typedef struct stairs {
+    vc low, high, values;
+} stairs;
+static INLINE vc in_all_parts(const uint8_t *p) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+static INLINE stairs make_stairs(const uint8_t *cells, const uint8_t *values) {
+    return (stairs){in_all_parts(cells), in_all_parts(cells + 16), in_all_parts(values)};
+}
+static INLINE vc step_codes(vc cell, vc rest, stairs s) { /* vpshufb looks at the low four bits */
+    __mmask64 upper = _mm512_test_epi8_mask(cell, _mm512_set1_epi8(16));
+    vc start = _mm512_mask_shuffle_epi8(_mm512_shuffle_epi8(s.low, cell), upper, s.high, cell);
+    vc step = _mm512_srli_epi16(_mm512_add_epi8(start, rest), 3);
+    return _mm512_shuffle_epi8(s.values, _mm512_and_si512(step, _mm512_set1_epi8(15)));
+}
+
 static INLINE vc four_of(const int8_t *x) {
     int32_t four;
     memcpy(&four, x, sizeof four);

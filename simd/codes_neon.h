@@ -49,4 +49,20 @@ static INLINE void decode_q4(const uint8_t *half, int pair, book b, vc *low, vc 
     }
 }
 
+typedef struct stairs {
+    uint8x16x2_t cells;
+    uint8x16_t values;
+} stairs;
+static INLINE stairs make_stairs(const uint8_t *cells, const uint8_t *values) {
+    return (stairs){{{vld1q_u8(cells), vld1q_u8(cells + 16)}}, vld1q_u8(values)};
+}
+static INLINE vc step_codes(vc cell, vc rest, stairs s) {
+    EACH_QUARTER {
+        uint8x16_t start = vqtbl2q_u8(s.cells, vreinterpretq_u8_s8(cell.v[i]));
+        uint8x16_t step = vshrq_n_u8(vaddq_u8(start, vreinterpretq_u8_s8(rest.v[i])), 3);
+        cell.v[i] = vreinterpretq_s8_u8(vqtbl1q_u8(s.values, step));
+    }
+    return cell;
+}
+
 #endif

@@ -27,6 +27,10 @@ static INLINE vi mac_q8(vi dot, vc codes, vi scales, acts x, int g) {
     EACH_QUARTER dot.v[i] = sdot_lane(dot.v[i], codes.v[i], x, g);
     return dot;
 }
+static INLINE vi mac_bytes(vi sum, vc a, vc b) {
+    EACH_QUARTER sum.v[i] = vdotq_s32(sum.v[i], a.v[i], b.v[i]);
+    return sum;
+}
 static INLINE vi mac_q4(vi dot, vc codes, vi scales, acts x, int g) { return mac_q8(dot, codes, scales, x, g); }
 static INLINE vi mac_weights(vi dot, vc codes, vi scales, acts x, int g) { return mac_q8(dot, codes, scales, x, g); }
 static INLINE vi dot_sum(vd dot) { return dot; }

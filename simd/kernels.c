@@ -71,7 +71,8 @@ nb_matmul_fn nb_kernels_matmul(const nb_kernels *k, nb_type type) {
 }
 
 nb_search nb_kernels_search(const nb_kernels *k) {
-    return (nb_search){.scales = k->search_scales,
+    return (nb_search){.load = k->search_load,
+                       .scales = k->search_scales,
                        .rows = k->search_rows,
                        .blocks = k->search_blocks,
                        .codes = k->search_codes,

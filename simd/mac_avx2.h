@@ -62,6 +62,12 @@ static INLINE vi mac_weights(vi dot, vc codes, vi scales, acts x, int g) {
     return (vi){add_products(dot.a, v, scales.a, codes.a), add_products(dot.b, v, scales.b, codes.b)};
 }
 
+/* A pair sums to at most 32258. */
+static INLINE __m256i add_bytes(__m256i sum, __m256i a, __m256i b) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), _mm256_set1_epi16(1)));
+}
+static INLINE vi mac_bytes(vi sum, vc a, vc b) { return (vi){add_bytes(sum.a, a.a, b.a), add_bytes(sum.b, a.b, b.b)}; }
+
 #include "simd/tile_by_group.h"
 
 #endif

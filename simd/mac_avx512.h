@@ -55,6 +55,11 @@ static INLINE vi mac_weights(vi dot, vc codes, vi scales, acts x, int g) {
     return add_products(dot, four_of(x + 4 * g), scales, codes);
 }
 
+/* A pair sums to at most 32258. */
+static INLINE vi mac_bytes(vi sum, vc a, vc b) {
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(a, b), _mm512_set1_epi16(1)));
+}
+
 #include "simd/tile_by_group.h"
 
 #endif

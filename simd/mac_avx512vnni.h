@@ -35,6 +35,8 @@ static INLINE vi mac_weights(vi dot, vc codes, vi scales, acts x, int g) {
     return _mm512_dpbusd_epi32(dot, four_of(x + 4 * g), codes);
 }
 
+static INLINE vi mac_bytes(vi sum, vc a, vc b) { return _mm512_dpbusd_epi32(sum, a, b); }
+
 #include "simd/scale_last.h"
 #include "simd/tile_by_group.h"
 

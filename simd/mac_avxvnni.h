@@ -46,6 +46,8 @@ static INLINE vi mac_weights(vi dot, vc codes, vi scales, acts x, int g) {
     return (vi){DPBUSD(dot.a, v, codes.a), DPBUSD(dot.b, v, codes.b)};
 }
 
+static INLINE vi mac_bytes(vi sum, vc a, vc b) { return (vi){DPBUSD(sum.a, a.a, b.a), DPBUSD(sum.b, a.b, b.b)}; }
+
 #include "simd/scale_last.h"
 #include "simd/tile_by_group.h"
 

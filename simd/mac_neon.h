@@ -33,6 +33,15 @@ static INLINE vi dot_sum(vd dot) {
     return r;
 }
 
+/* Pairs of products, at most 32258, and then pairs of pairs. */
+static INLINE vi mac_bytes(vi sum, vc a, vc b) {
+    EACH_QUARTER {
+        int16x8_t low = vmull_s8(vget_low_s8(a.v[i]), vget_low_s8(b.v[i])), high = vmull_high_s8(a.v[i], b.v[i]);
+        sum.v[i] = vpadalq_s16(sum.v[i], vpaddq_s16(low, high));
+    }
+    return sum;
+}
+
 #include "simd/scale_last.h"
 
 /* Four of sixteen activations, repeated. The lane must be written as a constant. The empty statement hides from the compiler

@@ -7,6 +7,8 @@
  *   flip_codes                    codes +- 128
  *   book, make_book               the codebook as decode_q4 wants it
  *   decode_q8, _q6, decode_q4     two groups, `pair` 0 or 1, from half a block: 256 packed bytes (q8), 192 (q6) or 128 (q4)
+ *   stairs, make_stairs, step_codes a function of bytes that rises by steps, as nb_grid has it: from u >> 3 and u & 7 to bytes
+ *   mac_bytes                     add the products of two groups of bytes from 0 to 127, four to a row
  *   acts, load_acts               sixteen activations of one token, which serve four groups
  *   load_scales                   the block scales of 16 rows, in the form that the next functions take
  *   vd, dot_open, dot_close       a block's dot product of one token: before its first group, given the strip's sums so far,
@@ -70,6 +72,22 @@ static INLINE void decode_q4(const uint8_t *half, int pair, book b, vc *low, vc 
         low->v[i] = b[half[64 * pair + i] & 15];
         high->v[i] = b[half[64 * pair + i] >> 4];
     }
+}
+
+typedef struct stairs {
+    const uint8_t *cells, *values; /* [32], [16] */
+} stairs;
+static INLINE stairs make_stairs(const uint8_t *cells, const uint8_t *values) { return (stairs){cells, values}; }
+static INLINE vc step_codes(vc cell, vc rest, stairs s) {
+    for (int i = 0; i < 64; i++) cell.v[i] = (int8_t)s.values[(s.cells[cell.v[i]] + rest.v[i]) >> 3];
+    return cell;
+}
+static INLINE vi mac_bytes(vi sum, vc a, vc b) {
+    EACH_LANE {
+        const int8_t *v = a.v + 4 * i, *w = b.v + 4 * i;
+        sum.v[i] += v[0] * w[0] + v[1] * w[1] + v[2] * w[2] + v[3] * w[3];
+    }
+    return sum;
 }
 
 static INLINE vi mac_start(const int32_t *start, int32_t offset) { /* signed codes: the offset is 0 */

@@ -6,6 +6,7 @@
 #ifndef NB_SIMD_SEARCH_TMPL_H
 #define NB_SIMD_SEARCH_TMPL_H
 
+#include "quant/panel.h"
 #include "quant/search.h"
 
 enum { SEARCH_REFITS = 2, SEARCH_SCALE_MAX = 127, SEARCH_SUMS = 4 };
@@ -43,6 +44,21 @@ static INLINE vf weighed(vf v, const float *importance, size_t c) {
     return importance ? v_mul(v, v_set(importance[c])) : v;
 }
 
+static void search_load(const float *src, size_t n_rows, size_t n, size_t stride, const float *factor, float *x) {
+    for (size_t begin = 0; begin < n; begin += LANES) {
+        size_t width = n - begin < LANES ? n - begin : LANES;
+        vf rows[LANES];
+        UNROLL for (size_t r = 0; r < LANES; r++) {
+            const float *w = src + r * stride + begin;
+            rows[r] = r >= n_rows ? v_set(0.0f) : width < LANES ? v_load_part(w, width, 0.0f) : v_load(w);
+        }
+        v_turn(rows);
+        vf unit = v_load(factor);
+        UNROLL for (size_t c = 0; c < LANES; c++)
+            if (c < width) v_store(x + (begin + c) * LANES, v_mul(rows[c], unit));
+    }
+}
+
 typedef struct trial {
     vf scale, weight, explained;
 } trial;
@@ -66,17 +82,19 @@ static INLINE trial better(trial a, trial b) { /* a wins a tie */
                  .explained = v_max(b.explained, a.explained)};
 }
 
-/* The value of the largest magnitude, with its sign. */
+/* The value of the largest magnitude, with its sign; the positive one of two. */
 static INLINE vf largest_of(const float *x, size_t n) {
-    vf largest = v_set(0.0f);
+    vf high = v_set(0.0f), low = v_set(0.0f);
     for (size_t c = 0; c < n; c++) {
         vf w = v_load(x + c * LANES);
-        largest = v_less(v_abs(largest), v_abs(w), w, largest);
+        high = v_max(w, high);
+        low = v_min(w, low);
     }
-    return largest;
+    return v_less(high, v_neg(low), low, high);
 }
 
-/* Candidates put the largest value near either end of the grid; the best of them is refitted to its own codes. */
+/* Where bytes would not do: levels as fine as they are, or columns that count differently. Candidates put the largest value
+ * near either end of the grid; the best of them is refitted to its own codes. */
 static INLINE void scales_form(const nb_grid *g, const float *x, size_t n, const float *importance, nb_block_fit *out,
                                bool linear) {
     vf largest = largest_of(x, n);
@@ -91,11 +109,65 @@ static INLINE void scales_form(const nb_grid *g, const float *x, size_t n, const
     v_store(out->weight, best.weight);
 }
 
+/* A block's weights as bytes u (quant/grid.h), in groups of four columns as codes are, and |u - 128|. Absent columns are zero
+ * weights, which move the sums of all candidates alike. */
+typedef struct block_bytes {
+    uint8_t u[NB_BLOCK_CODES], magnitude[NB_BLOCK_CODES];
+} block_bytes;
+
+static INLINE void bytes_of(const float *x, size_t n, vf largest, block_bytes *b) {
+    vf unit = v_mul(v_set(127.0f), inverse_of(largest)), zero = v_set(128.0f);
+    for (size_t c = 0; c < NB_BLOCK_COLS; c += 4) {
+        vf u[4];
+        UNROLL for (size_t j = 0; j < 4; j++)
+            u[j] = c + j < n ? v_add(v_round(v_mul(v_load(x + (c + j) * LANES), unit)), zero) : zero;
+        v_store_bytes(b->u + c / 4 * 64, u[0], u[1], u[2], u[3]);
+    }
+    for (size_t i = 0; i < NB_BLOCK_CODES; i++) b->magnitude[i] = (uint8_t)(b->u[i] < 128 ? 128 - b->u[i] : b->u[i] - 128);
+}
+
+/* The best of the scales that put the largest weight near one end, as a share: eight instructions for 64 weights. Signs are left
+ * out of products: where a weight and its level differ in theirs, both are next to zero. Sums are below 2^20, so exact as floats. */
+static INLINE vf best_share(const nb_grid *g, int end, const block_bytes *b) {
+    uint8_t cell[NB_BLOCK_CODES], rest[NB_BLOCK_CODES];
+    for (size_t i = 0; i < NB_BLOCK_CODES; i++) {
+        unsigned u = end ? b->u[i] : 256u - b->u[i]; /* at least 1, at most 255 */
+        cell[i] = (uint8_t)(u >> 3);
+        rest[i] = u & 7;
+    }
+    vf best = v_set(0.0f), most = v_set(0.0f);
+    for (int s = 0; s < NB_GRID_STEPS; s++) {
+        stairs table = make_stairs(g->steps[end][s], g->magnitude);
+        vi xq = vi_zero(), qq = vi_zero();
+        UNROLL for (size_t i = 0; i < NB_BLOCK_CODES; i += 64) {
+            vc q = step_codes(load_codes(cell + i), load_codes(rest + i), table);
+            xq = mac_bytes(xq, load_codes(b->magnitude + i), q);
+            qq = mac_bytes(qq, q, q);
+        }
+        vf product = v_float(xq), explained = v_div(v_mul(product, product), v_max(v_float(qq), v_set(1.0f)));
+        best = v_less(most, explained, v_set(g->step_shares[s]), best);
+        most = v_max(explained, most);
+    }
+    return best;
+}
+
+/* Bytes are precise enough to tell a good share, not to tell the better end: both are fitted to the weights as they are. */
+static INLINE void scales_by_bytes(const nb_grid *g, const float *x, size_t n, nb_block_fit *out) {
+    vf largest = largest_of(x, n);
+    block_bytes b;
+    bytes_of(x, n, largest, &b);
+    vf low = v_mul(largest, v_mul(best_share(g, 0, &b), v_set(1.0f / g->low)));
+    vf high = v_mul(largest, v_mul(best_share(g, 1, &b), v_set(1.0f / g->high)));
+    trial best = better(refit(g, x, n, NULL, low, false), refit(g, x, n, NULL, high, false));
+    v_store(out->scale, best.scale);
+    v_store(out->weight, best.weight);
+}
+
 static void search_scales(const nb_grid *g, const float *x, size_t n, const float *importance, nb_block_fit *fit) {
     if (g->linear && importance) scales_form(g, x, n, importance, fit, true);
     else if (g->linear) scales_form(g, x, n, NULL, fit, true);
     else if (importance) scales_form(g, x, n, importance, fit, false);
-    else scales_form(g, x, n, NULL, fit, false);
+    else scales_by_bytes(g, x, n, fit);
 }
 
 /* The row scale makes the largest block scale one of the codes below; more than 127 clips it. */
@@ -130,39 +202,43 @@ static void search_rows(const uint8_t *fits, size_t n_blocks, float *row_scale) 
     v_store(row_scale, best);
 }
 
-/* The squared error of a block with codes chosen for `scale`. */
-static INLINE vf block_loss(const nb_grid *g, const float *x, size_t n, const float *importance, vf scale, bool linear) {
+/* The squared error of a block with a linear grid's codes chosen for `scale`. */
+static INLINE vf block_loss(const nb_grid *g, const float *x, size_t n, const float *importance, vf scale) {
     vf inverse = inverse_of(scale), loss = v_set(0.0f);
     for (size_t c = 0; c < n; c++) {
         vf w = v_load(x + c * LANES);
-        vf d = v_sub(w, v_mul(scale, level_of(g, v_mul(w, inverse), linear)));
+        vf d = v_sub(w, v_mul(scale, level_of(g, v_mul(w, inverse), true)));
         loss = v_add(loss, v_mul(weighed(d, importance, c), d));
     }
     return loss;
 }
 
-static INLINE void blocks_form(const nb_grid *g, const float *x, size_t n, const float *importance,
-                               const float *row_scale, const float *ideal, int8_t *scale, bool linear) {
+static INLINE void store_scale_codes(vf codes, int8_t *scale) {
+    float code[LANES];
+    v_store(code, codes);
+    for (int i = 0; i < LANES; i++) scale[i] = (int8_t)code[i];
+}
+
+static INLINE vf blocks_form(const nb_grid *g, const float *x, size_t n, const float *importance, vf row, vf middle) {
     static const float steps[] = {0.0f, 1.0f, -1.0f};
-    vf row = v_load(row_scale), middle = scale_code(v_load(ideal), inverse_of(row));
     vf limit = v_set((float)SEARCH_SCALE_MAX), best = middle, least = v_set(INFINITY);
     for (int i = 0; i < (int)(sizeof steps / sizeof *steps); i++) {
         vf code = v_max(v_min(v_add(middle, v_set(steps[i])), limit), v_neg(limit));
-        vf loss = block_loss(g, x, n, importance, v_mul(row, code), linear);
+        vf loss = block_loss(g, x, n, importance, v_mul(row, code));
         best = v_less(loss, least, code, best);
         least = v_min(loss, least);
     }
-    float codes[LANES];
-    v_store(codes, best);
-    for (int i = 0; i < LANES; i++) scale[i] = (int8_t)codes[i];
+    return best;
 }
 
+/* Of a codebook the scale nearest to the ideal one, which was fitted to the codes: to try its neighbours gains nothing. The
+ * ideal scale of a linear grid may have been that of its largest weight alone. */
 static void search_blocks(const nb_grid *g, const float *x, size_t n, const float *importance, const float *row_scale,
                           const float *ideal, int8_t *scale) {
-    if (g->linear && importance) blocks_form(g, x, n, importance, row_scale, ideal, scale, true);
-    else if (g->linear) blocks_form(g, x, n, NULL, row_scale, ideal, scale, true);
-    else if (importance) blocks_form(g, x, n, importance, row_scale, ideal, scale, false);
-    else blocks_form(g, x, n, NULL, row_scale, ideal, scale, false);
+    vf row = v_load(row_scale), nearest = scale_code(v_load(ideal), inverse_of(row));
+    if (g->linear && importance) nearest = blocks_form(g, x, n, importance, row, nearest);
+    else if (g->linear) nearest = blocks_form(g, x, n, NULL, row, nearest);
+    store_scale_codes(nearest, scale);
 }
 
 static INLINE void codes_form(const nb_grid *g, const float *x, size_t n, const float *scale, uint8_t *codes,

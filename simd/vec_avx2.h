@@ -98,6 +98,31 @@ static INLINE void v_store_bytes(uint8_t *p, vf a, vf b, vf c, vf d) {
     store_bytes_half(p, a.a, b.a, c.a, d.a);
     store_bytes_half(p + 32, a.b, b.b, c.b, d.b);
 }
+/* 8 x 8: within the 4 x 4 blocks of each part of a register, then the parts. */
+static INLINE void turn_8(__m256 r[8]) {
+    __m256 t[8];
+    UNROLL for (int i = 0; i < 8; i += 4) {
+        __m256 a = _mm256_unpacklo_ps(r[i], r[i + 1]), b = _mm256_unpackhi_ps(r[i], r[i + 1]);
+        __m256 c = _mm256_unpacklo_ps(r[i + 2], r[i + 3]), d = _mm256_unpackhi_ps(r[i + 2], r[i + 3]);
+        t[i] = _mm256_shuffle_ps(a, c, 0x44);
+        t[i + 1] = _mm256_shuffle_ps(a, c, 0xee);
+        t[i + 2] = _mm256_shuffle_ps(b, d, 0x44);
+        t[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
+    }
+    UNROLL for (int i = 0; i < 4; i++) {
+        r[i] = _mm256_permute2f128_ps(t[i], t[4 + i], 0x20);
+        r[4 + i] = _mm256_permute2f128_ps(t[i], t[4 + i], 0x31);
+    }
+}
+static INLINE void v_turn(vf rows[LANES]) {
+    __m256 a[8], b[8], c[8], d[8];
+    UNROLL for (int i = 0; i < 8; i++) a[i] = rows[i].a, b[i] = rows[i].b, c[i] = rows[8 + i].a, d[i] = rows[8 + i].b;
+    turn_8(a);
+    turn_8(b);
+    turn_8(c);
+    turn_8(d);
+    UNROLL for (int i = 0; i < 8; i++) rows[i] = (vf){a[i], c[i]}, rows[8 + i] = (vf){b[i], d[i]};
+}
 static INLINE __m256 pow2_half(__m256 n) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvttps_epi32(n), _mm256_set1_epi32(127)), 23));
 }

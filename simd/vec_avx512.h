@@ -56,6 +56,26 @@ static INLINE void v_store_bytes(uint8_t *p, vf a, vf b, vf c, vf d) {
     vi fourth = _mm512_slli_epi32(_mm512_cvttps_epi32(d), 24);
     _mm512_storeu_si512(p, _mm512_or_si512(_mm512_or_si512(low, second), _mm512_or_si512(third, fourth)));
 }
+/* Within the 4 x 4 blocks of each part of a register, then the parts. */
+static INLINE void v_turn(vf rows[LANES]) {
+    vf t[LANES];
+    UNROLL for (int i = 0; i < LANES; i += 4) {
+        vf a = _mm512_unpacklo_ps(rows[i], rows[i + 1]), b = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+        vf c = _mm512_unpacklo_ps(rows[i + 2], rows[i + 3]), d = _mm512_unpackhi_ps(rows[i + 2], rows[i + 3]);
+        t[i] = _mm512_shuffle_ps(a, c, 0x44);
+        t[i + 1] = _mm512_shuffle_ps(a, c, 0xee);
+        t[i + 2] = _mm512_shuffle_ps(b, d, 0x44);
+        t[i + 3] = _mm512_shuffle_ps(b, d, 0xee);
+    }
+    UNROLL for (int i = 0; i < 4; i++) {
+        vf a = _mm512_shuffle_f32x4(t[i], t[4 + i], 0x44), b = _mm512_shuffle_f32x4(t[i], t[4 + i], 0xee);
+        vf c = _mm512_shuffle_f32x4(t[8 + i], t[12 + i], 0x44), d = _mm512_shuffle_f32x4(t[8 + i], t[12 + i], 0xee);
+        rows[i] = _mm512_shuffle_f32x4(a, c, 0x88);
+        rows[4 + i] = _mm512_shuffle_f32x4(a, c, 0xdd);
+        rows[8 + i] = _mm512_shuffle_f32x4(b, d, 0x88);
+        rows[12 + i] = _mm512_shuffle_f32x4(b, d, 0xdd);
+    }
+}
 static INLINE vf v_pow2(vf n) {
     vi biased = _mm512_add_epi32(_mm512_cvttps_epi32(n), _mm512_set1_epi32(127));
     return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));

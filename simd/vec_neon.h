@@ -120,6 +120,24 @@ static INLINE void v_store_bytes(uint8_t *p, vf a, vf b, vf c, vf d) {
         vst1q_u8(p + 16 * i, vreinterpretq_u8_u32(low));
     }
 }
+static INLINE void turn_4(float32x4_t *a, float32x4_t *b, float32x4_t *c, float32x4_t *d) {
+    float32x4x2_t ab = vtrnq_f32(*a, *b), cd = vtrnq_f32(*c, *d);
+    *a = vcombine_f32(vget_low_f32(ab.val[0]), vget_low_f32(cd.val[0]));
+    *b = vcombine_f32(vget_low_f32(ab.val[1]), vget_low_f32(cd.val[1]));
+    *c = vcombine_f32(vget_high_f32(ab.val[0]), vget_high_f32(cd.val[0]));
+    *d = vcombine_f32(vget_high_f32(ab.val[1]), vget_high_f32(cd.val[1]));
+}
+/* Blocks of 4 x 4 in themselves, and those above the diagonal for those below it. */
+static INLINE void v_turn(vf rows[LANES]) {
+    for (int r = 0; r < LANES; r += 4)
+        for (int i = 0; i < 4; i++) turn_4(&rows[r].v[i], &rows[r + 1].v[i], &rows[r + 2].v[i], &rows[r + 3].v[i]);
+    for (int r = 0; r < LANES; r++)
+        for (int i = 0; i < r / 4; i++) {
+            float32x4_t below = rows[r].v[i];
+            rows[r].v[i] = rows[4 * i + r % 4].v[r / 4];
+            rows[4 * i + r % 4].v[r / 4] = below;
+        }
+}
 static INLINE vf v_pow2(vf n) {
     EACH_QUARTER n.v[i] = vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n.v[i]), vdupq_n_s32(127)), 23));
     return n;

@@ -113,6 +113,15 @@ static INLINE void v_store_bytes(uint8_t *p, vf a, vf b, vf c, vf d) {
         p[4 * i + 3] = (uint8_t)(int)d.v[i];
     }
 }
+/* 16 rows become 16 columns. */
+static INLINE void v_turn(vf rows[LANES]) {
+    for (int r = 0; r < LANES; r++)
+        for (int c = 0; c < r; c++) {
+            float below = rows[r].v[c];
+            rows[r].v[c] = rows[c].v[r];
+            rows[c].v[r] = below;
+        }
+}
 /* 2^n for integral n in [-126, 127] */
 static INLINE vf v_pow2(vf n) {
     vf r;
