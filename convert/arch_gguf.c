@@ -72,6 +72,7 @@ static const nb_map_row gpt2_map[] = {
     SHAPE,                                                                        \
     {"n_kv_head", NB_FACT_KEY, "attention.head_count_kv", NULL, 0},               \
     {"head_dim", NB_FACT_KEY, "attention.key_length", NULL, 0},                   \
+    {"attn_scale", NB_FACT_KEY, "attention.scale", NULL, 0},                      \
     {"norm", NB_FACT_IS, NULL, NULL, NB_NORM_RMS},                                \
     {"norm_eps", NB_FACT_KEY, "attention.layer_norm_rms_epsilon", NULL, 0},       \
     {"norm_eps", NB_FACT_IS, NULL, NULL, 1e-5},                                   \
@@ -119,6 +120,9 @@ static const nb_fact gpt2_facts[] = {
 static const nb_demand demands[] = {
     {"expert_count", "0"},
     {"use_parallel_residual", "false"},
+    {"embedding_scale", "0|1"}, /* Granite's; 0 is none */
+    {"residual_scale", "0|1"},
+    {"logit_scale", "0|1"},
     {"rope.scale_linear", "1"}, /* how scalings were written before rope.scaling.type */
 };
 

@@ -9,6 +9,7 @@
 #include "convert/container.h"
 #include "convert/convert.h"
 #include "convert/source.h"
+#include "core/model.h"
 #include "format/reader.h"
 #include "tests/support/container.h"
 #include "tests/support/unit.h"
@@ -435,6 +436,63 @@ static void the_vocabulary_comes_along(void **state) {
     nb_reader_close(r);
 }
 
+/* A real file with one more key; another one fills up, so that the tensors stay where they are aligned. */
+static void with_key(nb_buf *to, const nb_buf *file, const char *key, float value) {
+    enum { KEYS = 16, HEAD = 24, FLOAT32 = 6 };
+    static const char filling[] = "................................";
+    nb_buf added = {0};
+    gguf_key(&added, key, FLOAT32);
+    nb_buf_append(&added, &value, sizeof value);
+    size_t around = 8 + strlen("filling") + 4 + 8; /* lengths, name and type of the filling */
+    gguf_key_text(&added, "filling", filling + (added.size + around) % 32);
+    assert_int_equal(added.size % 32, 0);
+    nb_buf_append(to, file->data, HEAD);
+    nb_put_u64(to->data + KEYS, nb_get_u64(to->data + KEYS) + 2);
+    nb_buf_append(to, added.data, added.size);
+    nb_buf_append(to, file->data + HEAD, file->size - HEAD);
+    nb_buf_free(&added);
+}
+
+/* Factors that a model may have are computed with or refused, never passed over. */
+static void factors_are_not_passed_over(void **state) {
+    static const struct {
+        const char *key;
+        float value, attn_scale;
+        const char *sentence; /* NULL: converts */
+    } cases[] = {
+        {"llama.attention.scale", 0.25f, 0.25f, NULL},
+        {"llama.attention.scale", 0.0f, 0.0f, NULL},
+        {"llama.embedding_scale", 1.0f, 0.0f, NULL},
+        {"llama.embedding_scale", 12.0f, 0.0f, "says embedding_scale = 12; gguf-llama models are computed with 0|1 only"},
+        {"llama.residual_scale", 0.5f, 0.0f, "says residual_scale = 0.5;"},
+        {"llama.logit_scale", 8.0f, 0.0f, "says logit_scale = 8;"},
+    };
+    const nb_convert_options options = {.type = NB_TYPE_Q8, .overwrite = true};
+    const char *folder = *state;
+    char source[UNIT_PATH], target[UNIT_PATH];
+    nb_buf file = {0};
+    nb_error err = {0};
+    unit_path(source, folder, "x.gguf");
+    unit_path(target, folder, "x.nbl");
+    assert_int_equal(nb_read_file(NIBBLE_TEST_DATA "/models/families/gguf-llama/model.gguf", 1 << 24, &file, &err), NB_OK);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        nb_buf b = {0};
+        with_key(&b, &file, cases[i].key, cases[i].value);
+        write_buf(source, &b);
+        nb_status st = nb_convert(source, target, &options, NULL, &err);
+        if (cases[i].sentence) {
+            assert_int_equal(st, NB_UNSUPPORTED);
+            if (!strstr(err.text, cases[i].sentence)) fail_msg("\"%s\" lacks \"%s\"", err.text, cases[i].sentence);
+            continue;
+        }
+        nb_model *m = NULL;
+        if (st || nb_model_open(&m, target, &(nb_model_options){0}, &err)) fail_msg("%s: %s", cases[i].key, err.text);
+        assert_float_equal(nb_model_hparams(m)->attn_scale, cases[i].attn_scale, 0);
+        nb_model_free(m);
+    }
+    nb_buf_free(&file);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, unit_scratch_setup, unit_scratch_teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -445,6 +503,7 @@ int main(void) {
         TEST(damaged_headers_do_no_harm),
         TEST(split_files_are_one_source),
         TEST(the_vocabulary_comes_along),
+        TEST(factors_are_not_passed_over),
         cmocka_unit_test(failing_memory_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
