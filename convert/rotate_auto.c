@@ -58,9 +58,9 @@ static nb_status add_trials(chooser *c, const char *what, trial_fn fn, unsigned 
     return st;
 }
 
-/* Of the trials [first, end), the first being without rotations: those that gain more than `errors` standard errors are better, and
- * the best is kept. */
-static unsigned choose(chooser *c, size_t first, size_t end, double errors) {
+/* Of the trials [first, end), the first being without rotations: those that gain more than `errors` standard errors and more
+ * than `share` of the divergence are better, and the best is kept. */
+static unsigned choose(chooser *c, size_t first, size_t end, double errors, double share) {
     nb_rotation_trial *list = c->trials->list, *best = &list[first];
     for (nb_rotation_trial *t = best; t < list + end; t++) {
         double *plain = c->divergence + first * c->n, *turned = c->divergence + (size_t)(t - list) * c->n;
@@ -68,7 +68,8 @@ static unsigned choose(chooser *c, size_t first, size_t end, double errors) {
         if (!t->set) continue;
         for (size_t i = 0; i < c->n; i++) turned[i] = plain[i] - turned[i];
         t->gain = nb_mean_of(turned, c->n);
-        if (t->gain.mean > errors * t->gain.error && t->divergence.mean < best->divergence.mean) best = t;
+        bool better = t->gain.mean > errors * t->gain.error && t->gain.mean > share * list[first].divergence.mean;
+        if (better && t->divergence.mean < best->divergence.mean) best = t;
     }
     if (first == end) return 0;
     best->kept = true;
@@ -103,8 +104,8 @@ static nb_status try_all(chooser *c, const nb_plan *plan, unsigned *set) {
                                    .window = c->reading->window, .team = c->o->team, .progress = c->o->progress};
     st = nb_divergence_measure(&job, c->divergence, c->err);
     if (st) return st;
-    *set = choose(c, 0, n_weights, NB_ROTATE_ERRORS_WEIGHTS);
-    *set |= choose(c, n_weights, c->trials->n, NB_ROTATE_ERRORS_CACHE);
+    *set = choose(c, 0, n_weights, NB_ROTATE_ERRORS_WEIGHTS, 0);
+    *set |= choose(c, n_weights, c->trials->n, NB_ROTATE_ERRORS_CACHE, 1.0 / NB_ROTATE_PART_CACHE);
     return NB_OK;
 }
 
