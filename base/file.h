@@ -52,8 +52,9 @@ bool nb_file_exists(const char *path); /* a regular file (or what a link to one 
  * hidden sibling name that is registered for nb_replace_abandon_all). nb_replace_commit syncs it, gives it the
  * target's name and syncs the directory; until then the previous file is untouched, and a process that dies leaves no
  * stray file. (Two exceptions: an unnamed file that replaces another carries a hidden name between two system calls of
- * the commit, and without O_TMPFILE a process that is killed with SIGKILL leaves its hidden sibling.) A link is followed: what it names is replaced. With `overwrite` false an existing target is NB_ARGUMENT
- * ("'x' exists already; --force replaces it"), at the beginning and again, atomically, in the commit.
+ * the commit, and without O_TMPFILE a process that is killed with SIGKILL leaves its hidden sibling.) A
+ * link is followed: what it names is replaced. With `overwrite` false an existing target is NB_ARGUMENT ("'x' exists
+ * already; --force replaces it"), at the beginning and again, atomically, in the commit.
  * A failed begin or commit leaves nothing behind. nb_replace_abandon drops everything; it accepts a zeroed, abandoned or
  * committed object.
  * One thread at a time per object. */

@@ -1,7 +1,8 @@
 /* Llama and its relatives with the names of Hugging Face's transformers: one map, of which each family uses what it
  * has. Llama (also TinyLlama, SmolLM2, ...), Mistral, Qwen2 (biases on q, k, v), Qwen3 (norms of q and k, free
  * head_dim), Phi-3 (fused projections), Gemma 1 (norms stored without their 1, scaled embeddings, GELU), OLMo (LayerNorms
- * without weights), OLMo 2 (norms behind attention and MLP), OLMo 3 (the same with windows), and nanochat's export, which has no norms' weights. */
+ * without weights), OLMo 2 (norms behind attention and MLP), OLMo 3 (the same with windows), and nanochat's
+ * export, which has no norms' weights. */
 #include "convert/arch.h"
 
 #define TOP "{model.|}" /* a model that was saved without its head has names without it */

@@ -1,5 +1,5 @@
-/* Llama with the names of Meta's own code, which llama2.c and many tutorials (Happy-LLM) keep. Configurations are params.json, llama2.c's model_args, or a header of
- * its .bin. */
+/* Llama with the names of Meta's own code, which llama2.c and many tutorials (Happy-LLM) keep. Configurations are
+ * params.json, llama2.c's model_args, or a header of its .bin. */
 #include "convert/arch.h"
 #include "convert/llama_map.h"
 

@@ -284,7 +284,8 @@ static nb_status list_files(lora *l, const char *config, nb_error *err) {
     size_t n = l->model->n_files, added = l->adapter->n_files;
     const char **files = nb_arena_alloc(&l->base.arena, (n + 1 + added) * sizeof *files);
     nb_file **handles = nb_arena_alloc(&l->base.arena, (n + 1 + added) * sizeof *handles);
-    if (!files || !handles || !(files[n] = nb_arena_text(&l->base.arena, config, strlen(config)))) return nb_arena_failed(&l->base.arena, err);
+    if (!files || !handles || !(files[n] = nb_arena_text(&l->base.arena, config, strlen(config))))
+        return nb_arena_failed(&l->base.arena, err);
     if (n) memcpy(files, l->model->files, n * sizeof *files);
     if (n) memcpy(handles, l->model->handles, n * sizeof *handles);
     memcpy(files + n + 1, l->adapter->files, added * sizeof *files);

@@ -111,7 +111,8 @@ static void add(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_page 
     float *page_m = (float *)(void *)w->value_room;
     nb_weigh_q8 job = {.values = page->data + s->key_bytes, .next = page->next ? page->next + s->key_bytes : NULL,
                        .channels = s->value_rows, .n = n, .scores = w->scores + first * NB_KV_PAGE, .from = w->from + first,
-                       .to = w->to + first, .page_m = page_m, .page_l = page_m + n, .carry = page_m + 2 * n, .share = page_m + 3 * n, .codes = (uint8_t *)(page_m + 4 * n),
+                       .to = w->to + first, .page_m = page_m, .page_l = page_m + n, .carry = page_m + 2 * n, .share = page_m + 3 * n,
+                       .codes = (uint8_t *)(page_m + 4 * n),
                        .m = w->span.m + first, .l = w->span.l + first, .o = w->span.o + first * s->value_rows};
     k->weigh_q8(&job);
 }

@@ -175,7 +175,8 @@ static void check_scores(const page_case *c) {
                 size += fabs(product);
             }
             double scale = (double)((float *)c->scale.data)[r], offset = (double)logs_of(c)[p];
-            near("score", r * POSITIONS + p, y * scale + offset, (double)((float *)c->y.data)[r * POSITIONS + p], 1e-6 * (size * scale + fabs(offset)));
+            near("score", r * POSITIONS + p, y * scale + offset, (double)((float *)c->y.data)[r * POSITIONS + p],
+                 1e-6 * (size * scale + fabs(offset)));
         }
 }
 
@@ -339,7 +340,10 @@ static void reading_new(const library *b, reading *r) {
     uint64_t seed = 5;
     *r = (reading){.q = nb_alloc(SHOWN * floats * sizeof(float)), .out = nb_alloc(SHOWN * floats * sizeof(float))};
     for (size_t p = 0; p < COUNT_OF(places); p++) /* neighbours of different texts (none in the gap), and then four positions in a row */
-        for (uint32_t text = 0; text < TEXTS; text++) r->readers[r->n++] = (nb_reader){.text = &b->kv.texts[text], .position = places[p] + (text == 2 && places[p] >= NB_KV_PAGE && places[p] < 300 ? 300 : 0)};
+        for (uint32_t text = 0; text < TEXTS; text++) {
+            bool in_gap = text == 2 && places[p] >= NB_KV_PAGE && places[p] < 300;
+            r->readers[r->n++] = (nb_reader){.text = &b->kv.texts[text], .position = places[p] + (in_gap ? 300 : 0)};
+        }
     for (; r->n < SHOWN; r->n++) r->readers[r->n] = (nb_reader){.text = &b->kv.texts[1], .position = 1470 + r->n};
     fill(r->q, SHOWN * floats, 6 / sqrt(b->dim), &seed);
     for (uint32_t i = 0; i < r->n; i++) {

@@ -171,8 +171,8 @@ static void check_file(const char *path, const char *name, int hash, uint64_t ex
             if (found != expected)
                 fail_msg("%s, %s%s on %s, %d threads, chunks of %" PRIu32 ", pieces of %" PRIu32 ", %" PRIu32
                          " rows: expected 0x%016" PRIx64 ", found 0x%016" PRIx64 " (NIBBLE_GOLDEN_PRINT=1 prints new tables)",
-                         name, nb_types[type_of(hash)].name, kv == NB_KV_Q8 ? " with keys and values in q8" : "", k.isa, splits[s].threads, splits[s].chunk, splits[s].cut,
-                         splits[s].rows, expected, found);
+                         name, nb_types[type_of(hash)].name, kv == NB_KV_Q8 ? " with keys and values in q8" : "", k.isa,
+                         splits[s].threads, splits[s].chunk, splits[s].cut, splits[s].rows, expected, found);
         }
         turn++;
     }

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/bytes.h"
+#include "base/checked.h"
 #include "base/mem.h"
 #include "convert/container.h"
 #include "convert/hash.h"
@@ -17,7 +18,7 @@ static uint64_t hash_of(const nb_buf *files, size_t n) {
     size_t used = 0;
     for (size_t i = 0; i < n; i++)
         for (size_t at = 0; at < files[i].size; at += NB_HASH_PIECE, used += 8)
-            nb_put_u64(hashes + used, XXH3_64bits(files[i].data + at, files[i].size - at < NB_HASH_PIECE ? files[i].size - at : NB_HASH_PIECE));
+            nb_put_u64(hashes + used, XXH3_64bits(files[i].data + at, nb_min_size(files[i].size - at, NB_HASH_PIECE)));
     return XXH3_64bits(hashes, used);
 }
 
@@ -98,7 +99,8 @@ static void containers_are_seen(void **state) {
         assert_int_equal(nb_hasher_finish(h, &hash, &left, &err), NB_OK);
         assert_int_equal(nb_read_file(path, 1 << 24, &file, &err), NB_OK);
         assert_true(hash == hash_of(&file, 1));
-        if (left > 3 * NB_HASH_PIECE) fail_msg("%s: %llu bytes of %llu are read again", names[i], (unsigned long long)left, (unsigned long long)total);
+        if (left > 3 * NB_HASH_PIECE)
+            fail_msg("%s: %llu bytes of %llu are read again", names[i], (unsigned long long)left, (unsigned long long)total);
         nb_free(x);
         nb_buf_free(&file);
         nb_hasher_free(h);
