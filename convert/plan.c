@@ -351,12 +351,12 @@ nb_status nb_plan_read(const nb_plan_tensor *t, nb_source *s, uint64_t row, uint
         const nb_plan_part *p = &t->parts[i];
         overlap o = overlap_of(p, row, n);
         if (o.first >= o.end) continue;
-        uint64_t first = o.first - p->row, rows = o.end - o.first;
+        uint64_t first = o.first - p->row, count = o.end - o.first;
         float *to = dst + (o.first - row) * t->spec.cols;
-        if (p->transpose) st = read_turned(t, p, s, first, rows, to, err);
-        else if (p->pairs) st = read_pairs(p, s, t->spec.cols, first, rows, to, err);
-        else st = nb_source_read(s, p->tensor, first, rows, 0, t->spec.cols, to, err);
-        if (!st) adjust(p, to, rows * t->spec.cols);
+        if (p->transpose) st = read_turned(t, p, s, first, count, to, err);
+        else if (p->pairs) st = read_pairs(p, s, t->spec.cols, first, count, to, err);
+        else st = nb_source_read(s, p->tensor, first, count, 0, t->spec.cols, to, err);
+        if (!st) adjust(p, to, count * t->spec.cols);
     }
     return st;
 }

@@ -99,8 +99,8 @@ static nb_status check_user_pieces(const nb_vocab *v, const Nb__Sp__Model *m, nb
     if (!st) st = nb_normalizer_create(&z, &rules, &v->charsmap, err);
     for (size_t i = 0; !st && i < m->n_pieces; i++) {
         const char *text = m->pieces[i]->piece;
-        const uint8_t *changed;
-        size_t n;
+        const uint8_t *changed = NULL;
+        size_t n = 0;
         if (m->pieces[i]->type != NB_SP_USER || !text) continue;
         nb_buf_clear(&raw);
         for (const char *p = text; *p; p += !strncmp(p, NB_SP_SPACE, 3) ? 3 : 1)

@@ -202,11 +202,11 @@ static INLINE void join_sums(const nb_weigh_q8 *a, size_t row, size_t n) {
 
 /* ---- values ---- */
 
-/* Tiles of TILE_PANELS x TILE_TOKENS, or, where there are registers enough, of WIDE panels x WEIGHED rows, beside the weights of others. */
+/* Tiles of TILE_PANELS x TILE_TOKENS, or, where there are registers enough, of WIDE panels x WEIGHED rows, beside the weights of
+ * others. */
 enum {
     BESIDE = TILE_PANELS >= 2,
-    WIDE = 2 * TILE_PANELS,
-    MOST_PANELS = BESIDE ? 2 * TILE_PANELS : TILE_PANELS,
+    WIDE = BESIDE ? 2 * TILE_PANELS : TILE_PANELS,
     MOST_ROWS = (int)TILE_TOKENS > (int)WEIGHED ? (int)TILE_TOKENS : (int)WEIGHED
 };
 
@@ -217,7 +217,7 @@ static INLINE void values_beside(const nb_weigh_q8 *a, size_t panel, size_t row,
     static const int32_t none = 0; /* V's codes are signed */
     const vi ones = unit_scales();
     weighing w;
-    vd dot[MOST_PANELS][MOST_ROWS];
+    vd dot[WIDE][MOST_ROWS];
     if (others) weigh_begin(a, row + WEIGHED, WEIGHED, &w);
     UNROLL for (int p = 0; p < panels; p++)
         UNROLL for (int r = 0; r < rows; r++) dot[p][r] = dot_open(vi_zero(), ones, &none, OFFSET_Q8);
