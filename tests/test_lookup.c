@@ -29,7 +29,7 @@ static void drafts(void **state) {
     size_t found = 0;
     for (int round = 0; round < 20000; round++) {
         int32_t text[MOST], a[NB_LOOKUP_MAX], b[NB_LOOKUP_MAX];
-        size_t n = 1 + unit_random(&seed) % MOST;
+        size_t n = 1 + (size_t)(unit_random(&seed) % MOST);
         uint32_t most = (uint32_t)(unit_random(&seed) % (NB_LOOKUP_MAX + 1)), kinds = 1 + (uint32_t)(unit_random(&seed) % 20);
         for (size_t i = 0; i < n; i++) text[i] = (int32_t)(unit_random(&seed) % kinds);
         uint32_t expected = plain_draft(text, n, a, most);
