@@ -186,19 +186,12 @@ static nb_status load_block(nb_rotation *r, const nb_plan_tensor *t, nb_source *
     r->of = NULL;
     if (!nb_mul_size((size_t)u->row_group, (size_t)t->spec.cols, &floats) || floats > SIZE_MAX / sizeof(float))
         return nb_fail(err, NB_LIMIT, "tensor '%s' is too large to be rotated", t->name);
-    if (floats > r->block_floats) {
-        nb_free(r->block);
-        r->block_floats = 0;
-        r->block = nb_alloc(floats * sizeof(float));
-        if (!r->block) return nb_oom(err, "the rows of a tensor that are rotated together", floats * sizeof(float));
-        r->block_floats = floats;
-    }
-    nb_status st = nb_plan_read(t, s, row, u->row_group, r->block, err);
-    if (!st) st = turn_rows(r, r->block, u->row_group, t->spec.cols, u->centre_rows, err);
+    nb_status st = nb_scratch_reserve(&r->block, floats * sizeof(float), err);
+    if (!st) st = nb_plan_read(t, s, row, u->row_group, r->block.data, err);
+    if (!st) st = turn_rows(r, r->block.data, u->row_group, t->spec.cols, u->centre_rows, err);
     if (st) return st;
     r->of = t;
     r->block_row = row;
-    r->block_rows = u->row_group;
     return NB_OK;
 }
 
@@ -216,7 +209,7 @@ static nb_status read_rows(nb_rotation *r, const nb_plan_tensor *t, nb_source *s
         uint64_t first = row - (row - u->row) % u->row_group, past = first + u->row_group < end ? first + u->row_group : end;
         st = load_block(r, t, s, u, first, err);
         if (st) break;
-        memcpy(dst, r->block + (row - first) * cols, (size_t)((past - row) * cols) * sizeof *dst);
+        memcpy(dst, (const float *)r->block.data + (row - first) * cols, (size_t)((past - row) * cols) * sizeof *dst);
         dst += (past - row) * cols;
         row = past;
     }
@@ -272,6 +265,6 @@ nb_status nb_rotation_make(nb_rotation *r, unsigned set, nb_hparams *h, nb_plan 
 
 void nb_rotation_free(nb_rotation *r) {
     nb_free(r->gains);
-    nb_free(r->block);
+    nb_free(r->block.data);
     *r = (nb_rotation){0};
 }

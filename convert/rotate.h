@@ -23,6 +23,7 @@
 #include <stdint.h>
 #include "base/status.h"
 #include "convert/plan.h"
+#include "convert/source_flat.h"
 #include "core/hparams.h"
 #include "simd/kernels.h"
 
@@ -56,11 +57,10 @@ typedef struct nb_rotation {
     bool centre; /* LayerNorms became RMS norms */
     float *gains; /* [2 n_layer + 1][n_embd] the weights of norms that became columns; NULL: there are none */
     uint32_t n_layer;
-    /* Of the tensor that was read last: its rotated rows [block_row, block_row + block_rows). */
+    /* Of the tensor that was read last: its rotated rows from block_row on, as many as are rotated together. */
     const nb_plan_tensor *of;
-    uint64_t block_row, block_rows;
-    float *block;
-    size_t block_floats;
+    uint64_t block_row;
+    nb_scratch block;
 } nb_rotation;
 
 /* Rotate a model by `set`, of which NB_ROTATE_QK changes *h only. Norms whose weights become columns leave the plan, and *h says so.

@@ -203,11 +203,7 @@ static void choose_scales(const panel_job *p, size_t begin, size_t n, int8_t bes
     for (size_t r = 0; r < LANES; r++) least[r] = INFINITY;
     for (int step = 0; step <= 2 * NEARBY; step++) {
         int offset = step % 2 ? (step + 1) / 2 : -step / 2; /* 0, 1, -1, 2, ... */
-        for (size_t r = 0; r < LANES; r++) {
-            int c = middle[r] + offset;
-            code[r] = (int8_t)(c > 127 ? 127 : c < -127 ? -127 : c);
-            scale[r] = p->row_scale[r] * (float)code[r];
-        }
+        nb_scales_beside(middle, offset, p->row_scale, code, scale);
         memcpy(x, p->target + begin * LANES, n * LANES * sizeof *x);
         run_block(p, begin, n, scale, x, cost);
         for (size_t r = 0; r < LANES; r++) {

@@ -24,6 +24,16 @@ static inline size_t nb_block_cols(size_t cols, size_t block) {
     return left < NB_BLOCK_COLS ? left : NB_BLOCK_COLS;
 }
 
+/* Codes of 16 block scales, `offset` from those in `middle` as far as there are such, and the scales. */
+static inline void nb_scales_beside(const int8_t middle[NB_PANEL_ROWS], int offset, const float row_scale[NB_PANEL_ROWS],
+                                    int8_t code[NB_PANEL_ROWS], float scale[NB_PANEL_ROWS]) {
+    for (size_t r = 0; r < NB_PANEL_ROWS; r++) {
+        int c = middle[r] + offset;
+        code[r] = (int8_t)(c > 127 ? 127 : c < -127 ? -127 : c);
+        scale[r] = row_scale[r] * (float)code[r];
+    }
+}
+
 /* Codes as a search gives them, one byte each in groups of four columns [8][16][4], to a block's bytes; and one code back. */
 void nb_codes_pack(nb_type type, const uint8_t codes[NB_BLOCK_CODES], uint8_t *block);
 uint8_t nb_code_of(nb_type type, const uint8_t *block, size_t row, size_t col);

@@ -78,12 +78,8 @@ static bool refine_block(const nb_refinement *p, size_t begin, size_t n) {
     memcpy(middle, p->scale + begin / NB_BLOCK_COLS * LANES, sizeof middle);
     load_block(p, &b);
     for (int offset = -NEARBY; offset <= NEARBY; offset++) {
-        for (size_t r = 0; r < LANES; r++) {
-            int c = middle[r] + offset;
-            code[r] = (int8_t)(c > 127 ? 127 : c < -127 ? -127 : c);
-            scale[r] = p->row_scale[r] * (float)code[r];
-            cost[r] = 0.0f;
-        }
+        nb_scales_beside(middle, offset, p->row_scale, code, scale);
+        memset(cost, 0, sizeof cost);
         trial = b;
         for (int i = 0; i < ROUNDS; i++) choose_codes(p->q, &trial, scale, cost);
         keep_better(p, &trial, code, cost, least);
