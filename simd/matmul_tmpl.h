@@ -168,11 +168,15 @@ static INLINE void tile_strip(const nb_matmul *m, const codec c, const room *r, 
 }
 
 /* A register tile over blocks [from, to): sums += strips, and after the last column y = sums * row scale. The tile's first
- * token is t0 + t. */
+ * token is t0 + t. Its lines of y come from far away while it runs, or its last stores would hold up the tiles behind it. */
 static INLINE void tile(const nb_matmul *m, const codec c, room *r, size_t panel, size_t from, size_t to, size_t t0, size_t t,
                         const int panels, const int tokens) {
-    float(*sums)[TILE_PANELS][NB_PANEL_ROWS] = r->sums + t;
+    float(*sums)[TILE_PANELS][NB_PANEL_ROWS] = r->sums + t, *y = m->y + (t0 + t) * m->y_stride + panel * NB_PANEL_ROWS;
+    const int last = to == m->cols / NB_BLOCK_COLS;
     vf acc[TILE_TOKENS][TILE_PANELS];
+    if (last)
+        UNROLL for (int i = 0; i < tokens; i++)
+            UNROLL for (int p = 0; p < panels; p++) __builtin_prefetch(y + (size_t)i * m->y_stride + p * NB_PANEL_ROWS, 1);
     UNROLL for (int i = 0; i < tokens; i++)
         UNROLL for (int p = 0; p < panels; p++) acc[i][p] = from == 0 ? v_set(0.0f) : v_load(sums[i][p]);
     for (size_t b0 = from; b0 < to; b0 += NB_STRIP_BLOCKS) {
@@ -184,12 +188,11 @@ static INLINE void tile(const nb_matmul *m, const codec c, room *r, size_t panel
                 acc[i][p] = v_fma(v_float(tile_token(part[p][i / TILE_UNIT], i % TILE_UNIT)), scale, acc[i][p]);
         }
     }
-    if (to < m->cols / NB_BLOCK_COLS) {
+    if (!last) {
         UNROLL for (int i = 0; i < tokens; i++)
             UNROLL for (int p = 0; p < panels; p++) v_store(sums[i][p], acc[i][p]);
         return;
     }
-    float *y = m->y + (t0 + t) * m->y_stride + panel * NB_PANEL_ROWS;
     UNROLL for (int p = 0; p < panels; p++) {
         vf row_scale = v_load_f32(m->w + (panel + (size_t)p) * m->panel_bytes);
         UNROLL for (int i = 0; i < tokens; i++)
