@@ -10,13 +10,14 @@
 #include <stdint.h>
 
 typedef struct nb_progress {
-    /* done of total units of `what` (bytes unless the function says otherwise); returns false to cancel */
-    bool (*step)(void *user, const char *what, uint64_t done, uint64_t total);
+    /* done of total units of `what`; unit: the plural of what is counted, NULL: bytes. Long work may come in parts, each with
+     * a `what` or a count of its own from 0 on. Returns false to cancel. */
+    bool (*step)(void *user, const char *what, const char *unit, uint64_t done, uint64_t total);
     void *user;
 } nb_progress;
 
-static inline bool nb_progress_step(const nb_progress *p, const char *what, uint64_t done, uint64_t total) {
-    return !p || !p->step || p->step(p->user, what, done, total);
+static inline bool nb_progress_step(const nb_progress *p, const char *what, const char *unit, uint64_t done, uint64_t total) {
+    return !p || !p->step || p->step(p->user, what, unit, done, total);
 }
 
 #endif

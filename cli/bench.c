@@ -94,7 +94,7 @@ static nb_status one_sample(bench *b, const struct test *test, uint32_t n, uint3
 }
 
 static nb_status told(bench *b) {
-    if (nb_progress_step(&b->bar.listener, "measuring", b->done, b->total)) return NB_OK;
+    if (nb_progress_step(&b->bar.listener, "measuring", "samples", b->done, b->total)) return NB_OK;
     return nb_fail(b->err, NB_CANCELLED, "interrupted");
 }
 
@@ -311,7 +311,6 @@ static nb_status measure_all(bench *b, const nb_model *model) {
     for (size_t i = 0; i < n; i++, id = id * 1664525u + 1013904223u) b->ids[i] = (int32_t)((id >> 8) % vocab);
     b->total = b->n_threads * b->n_kv * b->o->reps * ((b->o->prefill > 0) + (b->o->max_tokens > 0) * b->n_rows);
     progress_begin(&b->bar);
-    b->bar.counts = true;
     nb_status st = measure_machine(b, nb_model_kernels(model));
     for (size_t t = 0; !st && t < b->n_threads; t++)
         for (size_t k = 0; !st && k < b->n_kv; k++) st = measure(b, model, (int)b->threads[t], k);

@@ -150,17 +150,24 @@ const char *size_text(uint64_t bytes, char buf[SIZE_TEXT]) {
 
 /* ---- progress */
 
-/* A number of units of a bar: bytes, or things. */
-static const char *amount_text(const progress_bar *bar, uint64_t n, char buf[SIZE_TEXT]) {
-    if (!bar->counts) return size_text(n, buf);
-    snprintf(buf, SIZE_TEXT, "%" PRIu64, n);
+static const char *amount_text(uint64_t n, const char *unit, char buf[SIZE_TEXT]) {
+    if (!unit) return size_text(n, buf);
+    snprintf(buf, SIZE_TEXT, "%" PRIu64 " %s", n, unit);
     return buf;
 }
 
-static bool draw_progress(void *user, const char *what, uint64_t done, uint64_t total) {
+/* A rate is of one part of the work: the time that another took would falsify it. */
+static void follow_part(progress_bar *bar, const char *what, uint64_t done, double now) {
+    if (bar->what && (strcmp(bar->what, what) != 0 || done < bar->done)) bar->begin = now;
+    bar->what = what;
+    bar->done = done;
+}
+
+static bool draw_progress(void *user, const char *what, const char *unit, uint64_t done, uint64_t total) {
     enum { WIDTH = 30 };
     progress_bar *bar = user;
     double now = seconds_now();
+    follow_part(bar, what, done, now);
     if (now - bar->begin > 0.3 && now - bar->shown > 0.1) {
         char at[SIZE_TEXT], of[SIZE_TEXT], rate[SIZE_TEXT], left[SIZE_TEXT] = "";
         double share = total ? (double)done / (double)total : 0, seconds = share > 0 ? (now - bar->begin) * (1 / share - 1) : 0;
@@ -168,16 +175,16 @@ static bool draw_progress(void *user, const char *what, uint64_t done, uint64_t 
         int filled = (int)(share * WIDTH);
         if (filled > WIDTH) filled = WIDTH;
         fprintf(stderr, "\r\033[K%s [%.*s%*s] %s of %s, %s/s%s", what, filled, "##############################",
-                WIDTH - filled, "", amount_text(bar, done, at), amount_text(bar, total, of),
-                amount_text(bar, (uint64_t)((double)done / (now - bar->begin)), rate), left);
+                WIDTH - filled, "", amount_text(done, unit, at), amount_text(total, unit, of),
+                amount_text((uint64_t)((double)done / (now - bar->begin)), unit, rate), left);
         fflush(stderr);
         bar->shown = now;
     }
     return !interrupted();
 }
 
-static bool only_cancel(void *user, const char *what, uint64_t done, uint64_t total) {
-    (void)user, (void)what, (void)done, (void)total;
+static bool only_cancel(void *user, const char *what, const char *unit, uint64_t done, uint64_t total) {
+    (void)user, (void)what, (void)unit, (void)done, (void)total;
     return !interrupted();
 }
 

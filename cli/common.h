@@ -51,8 +51,9 @@ const char *size_text(uint64_t bytes, char buf[SIZE_TEXT]);
 /* A line of progress on stderr, shown when that is a terminal and the work takes a while. Its listener also cancels the
  * work when a signal came. */
 typedef struct progress_bar {
-    double begin, shown; /* seconds; shown: when the line was last drawn, 0: never */
-    bool counts;         /* units are things, not bytes; set after progress_begin */
+    double begin, shown; /* seconds; begin: of this part of the work; shown: when the line was last drawn, 0: never */
+    const char *what;    /* the part, NULL before the first */
+    uint64_t done;       /* of it */
     nb_progress listener;
 } progress_bar;
 const nb_progress *progress_begin(progress_bar *bar);

@@ -144,12 +144,11 @@ static nb_status score_all(measure *m, nb_error *err) {
     if (!parts) return nb_oom(err, "windows", m->n_rows * sizeof *parts);
     progress_bar bar;
     const nb_progress *progress = progress_begin(&bar);
-    bar.counts = true;
     nb_status st = NB_OK;
     for (size_t i = 0; i < m->n_windows && !st; i += m->n_rows) {
         size_t n = nb_min_size(m->n_windows - i, m->n_rows);
         st = score_windows(m, m->windows + i, n, parts, err);
-        if (!st && !nb_progress_step(progress, "tokens", m->windows[i + n - 1].end, m->ids.size))
+        if (!st && !nb_progress_step(progress, "reading", "tokens", m->windows[i + n - 1].end, m->ids.size))
             st = nb_fail(err, NB_CANCELLED, "interrupted");
     }
     progress_end(&bar);

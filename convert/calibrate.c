@@ -77,7 +77,7 @@ static nb_status read_windows(nb_calibration *c, bool drift, nb_error *err) {
         if (drift) nb_session_rewind(c->exact_session, 0);
         for (size_t i = at; !st && i < end; i += CHUNK)
             st = read_chunk(c, ids->data + i, nb_min_size(CHUNK, end - i), drift, err);
-        if (!st && !nb_progress_step(c->o.progress, "calibrating", end, ids->size))
+        if (!st && !nb_progress_step(c->o.progress, "calibrating", "tokens", end, ids->size))
             st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");
     }
     return st;
@@ -225,7 +225,7 @@ nb_status nb_calibration_divergence(nb_calibration *c, const nb_plan_tensor *t, 
     st = probe(c, n, add_divergence, err);
     nb_model_exchange(c->model, t->id, t->layer, &exact);
     *divergence = c->divergence / (double)n;
-    if (!st && !nb_progress_step(c->o.progress, "measuring", (uint64_t)(t - c->plan->tensors) + 1, c->plan->n))
+    if (!st && !nb_progress_step(c->o.progress, "measuring", "tensors", (uint64_t)(t - c->plan->tensors) + 1, c->plan->n))
         st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");
     return st;
 }

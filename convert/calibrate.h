@@ -30,7 +30,7 @@ typedef struct nb_calibration nb_calibration;
 typedef struct nb_calibrate_options {
     const nb_reading *reading;   /* what the model reads; must outlive the calibration */
     nb_team *team;               /* may be NULL */
-    const nb_progress *progress; /* may be NULL; units are tokens */
+    const nb_progress *progress; /* may be NULL */
 } nb_calibrate_options;
 
 /* `model` is the checkpoint as f32 or as what else holds its weights exactly, and `plan` its plan; both must outlive

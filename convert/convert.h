@@ -53,7 +53,7 @@ typedef struct nb_convert_options {
     bool dry_run;             /* plan, say what would be written, and write nothing */
     bool overwrite;
     nb_team *team;            /* may be NULL */
-    const nb_progress *progress; /* may be NULL; units are source bytes */
+    const nb_progress *progress; /* may be NULL */
     void (*say)(void *user, const char *sentence); /* may be NULL: form found, warnings; no newline */
     void *user;
     nb_convert_list *list; /* may be NULL; a zeroed one, to which every tensor of the model is added that was written */

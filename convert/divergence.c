@@ -45,7 +45,7 @@ static nb_status read_all(const nb_divergence_job *job, nb_batch *const *batches
             s.divergence = divergence + r * job->n + at;
             if (!st) nb_team_for(job->team, n, 1, score, &s);
         }
-        if (!st && !nb_progress_step(job->progress, "measuring", at + n, job->n))
+        if (!st && !nb_progress_step(job->progress, "measuring", "tokens", at + n, job->n))
             st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");
     }
     return st;

@@ -25,7 +25,7 @@ typedef struct nb_divergence_job {
     const int32_t *ids;                  /* [n] */
     size_t n, window;            /* windows of so many tokens, each read from an empty context; the last may be shorter */
     nb_team *team;               /* may be NULL */
-    const nb_progress *progress; /* may be NULL; units are tokens */
+    const nb_progress *progress; /* may be NULL */
 } nb_divergence_job;
 
 /* KL(exact || reader) in nats after every token, into divergence [n_readers][n]: the same bits for every team. All read side by

@@ -24,7 +24,7 @@ static bool tell(nb_emit *e, uint64_t elements) {
     e->done += elements;
     double share = (double)e->done / (double)e->total;
     uint64_t bytes = e->done >= e->total ? e->total_bytes : (uint64_t)(share * (double)e->total_bytes);
-    return nb_progress_step(e->progress, "converting", bytes, e->total_bytes);
+    return nb_progress_step(e->progress, "converting", NULL, bytes, e->total_bytes);
 }
 
 /* Weights must be finite, and stay so in the type they get. `first` is the index of x[0] in the tensor. */

@@ -86,7 +86,7 @@ static nb_status sample_windows(maker *m, nb_batch *b, nb_sampler **samplers, nb
     for (size_t at = 0; !st && at < m->to->window; at++) {
         st = extend_samples(m, b, samplers, room, samples, at, err);
         size_t done = m->to->ids.size + (at + 1) * SELF_ROWS;
-        if (!st && !nb_progress_step(m->progress, "sampling", done, nb_max_size(done, m->most)))
+        if (!st && !nb_progress_step(m->progress, "sampling", "tokens", done, nb_max_size(done, m->most)))
             st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");
     }
     return st ? st : nb_ids_append(&m->to->ids, samples, SELF_ROWS * m->to->window, err);

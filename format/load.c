@@ -78,7 +78,7 @@ static void do_items(void *arg, size_t begin, size_t end, int member) {
         if (do_chunk(pass, load, chunk, &j->coders[member], j->max_chunk, NULL)) found_bad(j, item, load, chunk);
         uint64_t raw = nb_geometry_chunk(&pass->reader->geometries[t - pass->reader->tensors], chunk);
         uint64_t done = atomic_fetch_add(&j->done_bytes, raw) + raw;
-        if (member == 0 && !nb_progress_step(pass->progress, pass->what, done, j->total_bytes))
+        if (member == 0 && !nb_progress_step(pass->progress, pass->what, NULL, done, j->total_bytes))
             atomic_store(&j->cancelled, true);
     }
 }
@@ -114,7 +114,7 @@ nb_status nb_pass_run(const nb_pass *pass, nb_error *err) {
     if (st) goto out;
     nb_team_for(pass->team, items, 1, do_items, &j);
     if (!atomic_load(&j.cancelled) && atomic_load(&j.first_bad) == SIZE_MAX &&
-        !nb_progress_step(pass->progress, pass->what, j.total_bytes, j.total_bytes))
+        !nb_progress_step(pass->progress, pass->what, NULL, j.total_bytes, j.total_bytes))
         atomic_store(&j.cancelled, true);
     if (atomic_load(&j.cancelled)) st = nb_fail(err, NB_CANCELLED, "'%s': cancelled", pass->reader->path);
 out:

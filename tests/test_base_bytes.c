@@ -110,8 +110,9 @@ static void ranges(void **state) {
         assert_int_equal(nb_range_ok(cases[i].offset, cases[i].length, cases[i].size), cases[i].inside);
 }
 
-static bool count_steps(void *user, const char *what, uint64_t done, uint64_t total) {
+static bool count_steps(void *user, const char *what, const char *unit, uint64_t done, uint64_t total) {
     assert_string_equal(what, "work");
+    assert_true(!unit || !strcmp(unit, "tokens"));
     ++*(int *)user;
     return done < total;
 }
@@ -120,10 +121,10 @@ static void progress_may_be_ignored_or_cancel(void **state) {
     (void)state;
     int steps = 0;
     const nb_progress deaf = {0}, listener = {.step = count_steps, .user = &steps};
-    assert_true(nb_progress_step(NULL, "work", 1, 2));
-    assert_true(nb_progress_step(&deaf, "work", 1, 2));
-    assert_true(nb_progress_step(&listener, "work", 1, 2));
-    assert_false(nb_progress_step(&listener, "work", 2, 2));
+    assert_true(nb_progress_step(NULL, "work", NULL, 1, 2));
+    assert_true(nb_progress_step(&deaf, "work", NULL, 1, 2));
+    assert_true(nb_progress_step(&listener, "work", NULL, 1, 2));
+    assert_false(nb_progress_step(&listener, "work", "tokens", 2, 2));
     assert_int_equal(steps, 2);
 }
 

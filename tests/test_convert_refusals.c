@@ -219,9 +219,9 @@ typedef struct stopper {
     int calls, stop_at;
 } stopper;
 
-static bool stop_at(void *user, const char *what, uint64_t done, uint64_t total) {
+static bool stop_at(void *user, const char *what, const char *unit, uint64_t done, uint64_t total) {
     stopper *s = user;
-    assert_true(what[0] && done <= total);
+    assert_true(what[0] && !unit && done <= total); /* of its source, in bytes */
     return s->calls++ != s->stop_at;
 }
 
@@ -247,9 +247,9 @@ static void cancelling_leaves_the_old_file(void **state) {
     }
 }
 
-static bool die(void *user, const char *what, uint64_t done, uint64_t total) {
+static bool die(void *user, const char *what, const char *unit, uint64_t done, uint64_t total) {
     stopper *s = user;
-    (void)what, (void)done, (void)total;
+    (void)what, (void)unit, (void)done, (void)total;
     if (s->calls++ == s->stop_at) raise(SIGKILL);
     return true;
 }

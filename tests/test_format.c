@@ -235,8 +235,9 @@ static void misuse(void **state) {
     assert_false(nb_file_exists(file_name)); /* nothing was committed */
 }
 
-static bool stop_at_once(void *user, const char *what, uint64_t done, uint64_t total) {
+static bool stop_at_once(void *user, const char *what, const char *unit, uint64_t done, uint64_t total) {
     (void)what;
+    assert_null(unit); /* bytes */
     assert_true(done <= total);
     ++*(int *)user;
     return false;
