@@ -20,8 +20,10 @@ static totals count_weights(const nb_reader *r) {
     totals sum = {0};
     for (size_t i = 0; i < nb_reader_count(r); i++) {
         const nb_tensor *t = nb_reader_at(r, i);
-        /* The vocabulary and the table of frequencies are data of the file, not of the model's training. */
-        if (!strncmp(t->name, "tokenizer.", strlen("tokenizer.")) || !strcmp(t->name, "rope.inv_freq")) continue;
+        /* The vocabulary, rotary frequencies and windows are data of the file, not of the model's training. */
+        if (!strncmp(t->name, "tokenizer.", strlen("tokenizer.")) || !strncmp(t->name, "rope.", strlen("rope.")) ||
+            !strcmp(t->name, "attn.windows"))
+            continue;
         sum.parameters += elements(t);
         sum.weight_bytes += t->raw_bytes;
     }

@@ -22,6 +22,7 @@ const nb_arch *const nb_archs[] = {
     &nb_arch_olmo,
     &nb_arch_olmo2,
     &nb_arch_olmo3,
+    &nb_arch_smollm3,
     &nb_arch_nanochat_hf,
     &nb_arch_meta,
     &nb_arch_block,
@@ -33,6 +34,7 @@ const nb_arch *const nb_archs[] = {
     &nb_arch_gguf_gemma,
     &nb_arch_gguf_olmo,
     &nb_arch_gguf_olmo2,
+    &nb_arch_gguf_smollm3,
     &nb_arch_gguf_gpt2,
     NULL,
 };

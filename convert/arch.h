@@ -63,8 +63,17 @@ typedef enum nb_windows_how {
     NB_WINDOWS_SLIDING, /* Hugging Face: `sliding_window` in all blocks, or in those that `layer_types` names */
     NB_WINDOWS_NAMED,   /* the same, and `layer_types` must be there */
     NB_WINDOWS_ASKED,   /* as SLIDING where use_sliding_window is true, from block max_window_layers on */
+    NB_WINDOWS_ASKED_NAMED, /* as NAMED where use_sliding_window is true */
+    NB_WINDOWS_FOURTHS, /* llama.cpp's OLMo 3: where there is a window, all but every fourth block have it */
     NB_WINDOWS_PATTERN  /* nanochat: `window_pattern` of S and L, and what the era says of S */
 } nb_windows_how;
+
+/* Which kinds of blocks are rotated by frequencies of their own. */
+typedef enum nb_rope_how {
+    NB_ROPE_ALIKE, /* none: there is one table for all */
+    NB_ROPE_TYPED, /* those without a window and those with one; scalings that name no kind are of the former */
+    NB_ROPE_SOME   /* some are not rotated: `no_rope_layers` */
+} nb_rope_how;
 
 /* A generation of a family whose constants are not in the checkpoint: the first that fits counts, and its facts come
  * before those of the family. */
@@ -111,6 +120,7 @@ typedef struct nb_arch {
     const nb_era *eras;
     size_t n_eras;
     nb_windows_how windows;
+    nb_rope_how rope;
     float rope_sign;   /* -1: its rotation runs backwards */
     float norm_offset; /* added to the weights of its norms, which are stored without it */
     /* Its embeddings are scaled by sqrt(n_embd): the embedding is stored scaled, and what the head, if it is the
@@ -123,8 +133,9 @@ typedef struct nb_arch {
 extern const nb_arch *const nb_archs[];
 extern const nb_arch nb_arch_nanochat, nb_arch_nanogpt, nb_arch_minigpt, nb_arch_mingpt, nb_arch_gpt2, nb_arch_llama,
     nb_arch_mistral, nb_arch_qwen2, nb_arch_qwen3, nb_arch_phi3, nb_arch_gemma, nb_arch_olmo, nb_arch_olmo2, nb_arch_olmo3,
-    nb_arch_nanochat_hf, nb_arch_meta, nb_arch_block, nb_arch_tutorial, nb_arch_gguf_llama, nb_arch_gguf_qwen2,
-    nb_arch_gguf_qwen3, nb_arch_gguf_phi3, nb_arch_gguf_gemma, nb_arch_gguf_olmo, nb_arch_gguf_olmo2, nb_arch_gguf_gpt2;
+    nb_arch_smollm3, nb_arch_nanochat_hf, nb_arch_meta, nb_arch_block, nb_arch_tutorial, nb_arch_gguf_llama, nb_arch_gguf_qwen2,
+    nb_arch_gguf_qwen3, nb_arch_gguf_phi3, nb_arch_gguf_gemma, nb_arch_gguf_olmo, nb_arch_gguf_olmo2, nb_arch_gguf_smollm3,
+    nb_arch_gguf_gpt2;
 /* "nanochat, nanogpt, ..." appended to `names`. */
 void nb_arch_names(nb_buf *names);
 

@@ -141,5 +141,7 @@ const nb_arch nb_arch_gguf_qwen3 = ARCH("qwen3", halves_map, qwen3_facts, .rope_
 const nb_arch nb_arch_gguf_phi3 = ARCH("phi3", phi3_map, llama_facts, .rope_sign = 1, .windows = NB_WINDOWS_SLIDING);
 const nb_arch nb_arch_gguf_gemma = ARCH("gemma", halves_map, gemma_facts, .rope_sign = 1, .embed_gain = true);
 const nb_arch nb_arch_gguf_olmo = ARCH("olmo", pairs_map, olmo_facts, .rope_sign = 1);
-const nb_arch nb_arch_gguf_olmo2 = ARCH("olmo2", olmo2_map, olmo2_facts, .rope_sign = 1);
+const nb_arch nb_arch_gguf_olmo2 = ARCH("olmo2", olmo2_map, olmo2_facts, .rope_sign = 1, .windows = NB_WINDOWS_FOURTHS,
+                                        .rope = NB_ROPE_TYPED);
+const nb_arch nb_arch_gguf_smollm3 = ARCH("smollm3", pairs_map, llama_facts, .rope_sign = 1, .rope = NB_ROPE_SOME);
 const nb_arch nb_arch_gguf_gpt2 = ARCH("gpt2", gpt2_map, gpt2_facts, .rope_sign = 1);

@@ -1,8 +1,8 @@
 /* Llama and its relatives with the names of Hugging Face's transformers: one map, of which each family uses what it
  * has. Llama (also TinyLlama, SmolLM2, ...), Mistral, Qwen2 (biases on q, k, v), Qwen3 (norms of q and k, free
  * head_dim), Phi-3 (fused projections), Gemma 1 (norms stored without their 1, scaled embeddings, GELU), OLMo (LayerNorms
- * without weights), OLMo 2 (norms behind attention and MLP), OLMo 3 (the same with windows), and nanochat's
- * export, which has no norms' weights. */
+ * without weights), OLMo 2 (norms behind attention and MLP), OLMo 3 (the same with windows), SmolLM3
+ * (blocks that are not rotated), and nanochat's export, which has no norms' weights. */
 #include "convert/arch.h"
 
 #define TOP "{model.|}" /* a model that was saved without its head has names without it */
@@ -46,6 +46,11 @@ static const nb_map_row nanochat_map[] = {
     {LAYER "mlp.fc2.weight", NB_SPEC_down_w, NB_PART_WHOLE, NB_MAP_SAME},
 };
 
+#define THETA(otherwise)                                                                 \
+    {"rope_theta", NB_FACT_KEY, "rope_theta", NULL, 0},                                  \
+    {"rope_theta", NB_FACT_KEY, "rope_parameters/rope_theta", NULL, 0},                  \
+    {"rope_theta", NB_FACT_KEY, "rope_parameters/full_attention/rope_theta", NULL, 0},   \
+    {"rope_theta", NB_FACT_IS, NULL, NULL, otherwise}
 #define FACTS                                                                            \
     {"n_layer", NB_FACT_KEY, "num_hidden_layers", NULL, 0},                              \
     {"n_layer", NB_FACT_LAYERS, LAYER "self_attn.{q_proj|qkv_proj}.weight", NULL, 0},    \
@@ -62,10 +67,7 @@ static const nb_map_row nanochat_map[] = {
     {"norm_eps", NB_FACT_KEY, "rms_norm_eps", NULL, 0},                                  \
     {"norm_eps", NB_FACT_IS, NULL, NULL, 1e-6}, /* what transformers takes */            \
     {"pos", NB_FACT_IS, NULL, NULL, NB_POS_ROPE},                                        \
-    {"rope_theta", NB_FACT_KEY, "rope_theta", NULL, 0},                                  \
-    {"rope_theta", NB_FACT_KEY, "rope_parameters/rope_theta", NULL, 0},                  \
-    {"rope_theta", NB_FACT_KEY, "rope_parameters/full_attention/rope_theta", NULL, 0},   \
-    {"rope_theta", NB_FACT_IS, NULL, NULL, 10000},                                       \
+    THETA(10000),                                                                        \
     {"out_bias", NB_FACT_HAS, LAYER "self_attn.o_proj.bias", NULL, 0},                   \
     {"mlp_bias", NB_FACT_HAS, LAYER "mlp.down_proj.bias", NULL, 0},                      \
     {"act", NB_FACT_IS, NULL, NULL, NB_ACT_SILU},                                        \
@@ -106,6 +108,17 @@ static const nb_fact olmo2_facts[] = {
     CONTEXT,
     TIED(0),
 };
+static const nb_fact olmo3_facts[] = {
+    THETA(500000),
+    FACTS,
+    OPTIONAL_BIAS,
+    {"post_norm", NB_FACT_IS, NULL, NULL, 1},
+    {"qk_norm", NB_FACT_IS, NULL, NULL, NB_QKNORM_TOGETHER},
+    {"qk_norm_weight", NB_FACT_IS, NULL, NULL, 1},
+    CONTEXT,
+    TIED(0),
+};
+static const nb_fact smollm3_facts[] = {THETA(2000000), FACTS, OPTIONAL_BIAS, CONTEXT, TIED(1)};
 static const nb_fact nanochat_facts[] = {
     {"norm_weight", NB_FACT_IS, NULL, NULL, 0},
     {"embed_norm", NB_FACT_IS, NULL, NULL, 1},
@@ -138,8 +151,8 @@ static const nb_fact qwen3_facts[] = {
     {"rope_parameters/partial_rotary_factor", "1"}
 static const nb_demand demands[] = {DEMANDS};
 static const nb_demand llama_demands[] = {DEMANDS, {"use_sliding_window", "false"}};
-/* What is scaled is scaled in the layers without a window only. */
-static const nb_demand olmo3_demands[] = {DEMANDS, {"rope_scaling", "null"}};
+/* Rotary parameters are told per kind of blocks; transformers does not read those that are told without. */
+static const nb_demand olmo3_demands[] = {DEMANDS, {"rope_parameters/rope_type", "null"}, {"rope_parameters/rope_theta", "null"}};
 static const nb_demand nanochat_demands[] = {{"hidden_act", "relu2"}};
 static const nb_demand gemma_demands[] = {
     {"hidden_activation", "gelu_pytorch_tanh"},
@@ -162,6 +175,9 @@ const nb_arch nb_arch_phi3 = ARCH("phi3", map, llama_facts, demands, FORWARDS, .
 const nb_arch nb_arch_gemma = ARCH("gemma", map, gemma_facts, gemma_demands, FORWARDS, .norm_offset = 1, .embed_gain = true);
 const nb_arch nb_arch_olmo = ARCH("olmo", map, olmo_facts, demands, FORWARDS);
 const nb_arch nb_arch_olmo2 = ARCH("olmo2", olmo2_map, olmo2_facts, demands, FORWARDS);
-const nb_arch nb_arch_olmo3 = ARCH("olmo3", olmo2_map, olmo2_facts, olmo3_demands, FORWARDS, .windows = NB_WINDOWS_NAMED);
+const nb_arch nb_arch_olmo3 = ARCH("olmo3", olmo2_map, olmo3_facts, olmo3_demands, FORWARDS, .windows = NB_WINDOWS_NAMED,
+                                   .rope = NB_ROPE_TYPED);
+const nb_arch nb_arch_smollm3 = ARCH("smollm3", map, smollm3_facts, demands, FORWARDS, .windows = NB_WINDOWS_ASKED_NAMED,
+                                     .rope = NB_ROPE_SOME);
 const nb_arch nb_arch_nanochat_hf = ARCH("nanochat-hf", nanochat_map, nanochat_facts, nanochat_demands, .architecture = "nanochat",
                                          .chat_style = "nanochat", .rope_sign = -1);

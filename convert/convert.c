@@ -38,7 +38,8 @@ typedef struct job {
     nb_input input;
     const nb_arch *arch;
     nb_hparams hparams;
-    float inv_freq[NB_ROPE_MAX], windows[NB_WINDOWS_MAX];
+    nb_rope rope;
+    float windows[NB_WINDOWS_MAX];
     nb_plan plan;
     nb_kernels kernels;
     unsigned rotate; /* of NB_ROTATE_<NAME>, as decided */
@@ -252,7 +253,7 @@ static nb_status prepare(job *j, const char *source) {
                               .settings = o->settings,
                               .n_settings = o->n_settings};
     st = nb_arch_hparams(j->arch, &in, &j->hparams, j->err);
-    if (!st) st = nb_rope_make(j->inv_freq, j->arch, &in, &j->hparams, j->err);
+    if (!st) st = nb_rope_make(&j->rope, j->arch, &in, &j->hparams, j->err);
     if (!st) st = nb_windows_make(j->windows, j->arch, &in, &j->hparams, j->err);
     if (!st) st = nb_plan_make(&j->plan, j->arch, &j->hparams, j->input.source, j->err);
     if (!st) st = nb_choose_types(&j->plan, o, j->err);
@@ -374,8 +375,10 @@ static nb_status write_all(job *j, const char *source, const char *target, nb_co
                         .progress = o->progress,
                         .total = j->plan.source_elements,
                         .total_bytes = j->source_bytes,
-                        .inv_freq = j->inv_freq,
-                        .windows = j->windows};
+                        .made = {[NB_SPEC_inv_freq] = j->rope.inv_freq,
+                                 [NB_SPEC_rope_kinds] = j->rope.kinds,
+                                 [NB_SPEC_rope_gains] = j->rope.gains,
+                                 [NB_SPEC_windows] = j->windows}};
     if (chooses_types(o)) st = choose_by_budget(j);
     if (!st && j->has_vocab) st = emit_vocab(j);
     for (size_t i = 0; !st && i < j->plan.n; i++) st = write_tensor(j, &j->plan.tensors[i]);

@@ -284,7 +284,7 @@ static nb_status emit_rows(nb_emit *e, const nb_plan_tensor *t, nb_error *err) {
     nb_status st = x ? NB_OK : nb_oom(err, "rows of a tensor", bytes);
     for (uint64_t row = 0; !st && row < t->spec.rows; row += batch_rows) {
         uint64_t n = t->spec.rows - row < batch_rows ? t->spec.rows - row : batch_rows;
-        if (!t->n_parts) memcpy(x, t->id == NB_SPEC_windows ? e->windows : e->inv_freq, (size_t)cols * sizeof *x);
+        if (!t->n_parts) memcpy(x, e->made[t->id], (size_t)cols * sizeof *x);
         else st = nb_rotation_read(e->rotation, t, e->source, row, n, x, err);
         if (!st) st = check_values(t, NB_TYPE_F32, x, (size_t)(n * cols), row * cols, err);
         if (!st) st = append_floats(e, x, (size_t)(n * cols), err);

@@ -24,8 +24,7 @@ typedef struct nb_emit {
     const nb_progress *progress; /* may be NULL */
     uint64_t total, done;        /* elements of the source; total > 0 */
     uint64_t total_bytes;        /* what `total` elements count as in the progress */
-    const float *inv_freq; /* [head_dim / 2], of a model with rotary positions */
-    const float *windows;  /* [n_layer], of a model that has them */
+    const float *made[NB_SPEC_COUNT]; /* tensors that no source has, where the model has them (nb_spec_made) */
     nb_quant_error error; /* added to by matrices that are not f32 */
     uint64_t raw_bytes;
     struct nb_emit_worker *workers; /* [n_workers], owned: what members of the team work with, kept from tensor to tensor */

@@ -48,6 +48,7 @@ const nb_form nb_forms[] = {
     GGUF("GGUF file of a Gemma", &nb_arch_gguf_gemma, "blk.%u.attn_q.weight", "gemma"),
     GGUF("GGUF file of an OLMo", &nb_arch_gguf_olmo, "blk.%u.attn_q.weight", "olmo"),
     GGUF("GGUF file of an OLMo 2", &nb_arch_gguf_olmo2, "blk.%u.attn_q.weight", "olmo2"),
+    GGUF("GGUF file of a SmolLM3", &nb_arch_gguf_smollm3, "blk.%u.attn_q.weight", "smollm3"),
     GGUF("GGUF file of a GPT-2", &nb_arch_gguf_gpt2, "blk.%u.attn_qkv.weight", "gpt2"),
     HF("Hugging Face GPT-2 model", &nb_arch_gpt2, "{transformer.|}h.%u.attn.c_attn.weight", "gpt2"),
     HF("Hugging Face Llama model", &nb_arch_llama, "{model.|}layers.%u.self_attn.q_proj.weight", "llama"),
@@ -59,6 +60,7 @@ const nb_form nb_forms[] = {
     HF("Hugging Face OLMo model", &nb_arch_olmo, "{model.|}layers.%u.self_attn.q_proj.weight", "olmo"),
     HF("Hugging Face OLMo 2 model", &nb_arch_olmo2, "{model.|}layers.%u.self_attn.q_proj.weight", "olmo2"),
     HF("Hugging Face OLMo 3 model", &nb_arch_olmo3, "{model.|}layers.%u.self_attn.q_proj.weight", "olmo3"),
+    HF("Hugging Face SmolLM3 model", &nb_arch_smollm3, "{model.|}layers.%u.self_attn.q_proj.weight", "smollm3"),
     HF("Hugging Face nanochat model", &nb_arch_nanochat_hf, "{model.|}layers.%u.self_attn.q_proj.weight", "nanochat"),
 };
 const size_t nb_form_count = sizeof nb_forms / sizeof *nb_forms;

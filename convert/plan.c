@@ -150,7 +150,12 @@ static nb_status place_all(maker *m, nb_buf *unknown, size_t *n_unknown) {
     return NB_OK;
 }
 
-static bool generated(int spec) { return spec == NB_SPEC_inv_freq || spec == NB_SPEC_windows; }
+bool nb_spec_made(int spec) {
+    static const int made[] = {NB_SPEC_inv_freq, NB_SPEC_rope_kinds, NB_SPEC_rope_gains, NB_SPEC_windows};
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++)
+        if (made[i] == spec) return true;
+    return false;
+}
 
 /* The rows of the map that could fill what is missing of a slot; ours when the map has none. */
 static void list_missing_parts(const maker *m, int spec, uint32_t layer, uint8_t filled, nb_buf *missing, size_t *n) {
@@ -173,7 +178,7 @@ static void find_missing(const maker *m, nb_buf *missing, size_t *n) {
     for (uint32_t scope = 0; scope <= m->h->n_layer; scope++)
         for (int spec = 0; spec < NB_SPEC_COUNT; spec++) {
             uint32_t layer = scope ? scope - 1 : 0;
-            if (generated(spec) || (m->specs[spec].scope == NB_SCOPE_LAYER) != (scope > 0) ||
+            if (nb_spec_made(spec) || (m->specs[spec].scope == NB_SCOPE_LAYER) != (scope > 0) ||
                 !nb_tensor_present(m->h, spec, layer))
                 continue;
             const slot *s = slot_of(m, spec, layer);

@@ -46,6 +46,9 @@ typedef struct nb_plan {
 nb_status nb_plan_make(nb_plan *plan, const nb_arch *arch, const nb_hparams *h, const nb_source *s, nb_error *err);
 void nb_plan_free(nb_plan *plan); /* accepts a zeroed one */
 
+/* Whether the converter makes tensor NB_SPEC_<field> itself, of the configuration: no checkpoint has it. */
+bool nb_spec_made(int spec);
+
 /* Rows [row, row + n) of a planned tensor as f32 into dst [n][cols]; a vector has one row. */
 nb_status nb_plan_read(const nb_plan_tensor *t, nb_source *s, uint64_t row, uint64_t n, float *dst, nb_error *err);
 

@@ -4,14 +4,17 @@
 #include <string.h>
 #include "base/buf.h"
 #include "base/dmath.h"
+#include "convert/windows.h"
 
 static const double TWO_PI = 6.283185307179586;
 
 typedef struct maker {
     const nb_arch_input *in;
     nb_hparams *h;
-    float *inv_freq;  /* [half]; on entry of a scaling: unscaled */
+    const char *kind; /* of blocks, whose parameters stand apart; NULL: of all */
+    float *inv_freq;  /* [half] of that kind; on entry of a scaling: unscaled */
     uint32_t half;
+    double theta;
     double attention; /* factor on cosines and sines */
     nb_error *err;
 } maker;
@@ -30,9 +33,18 @@ static const struct {
     {"beta_slow", "rope.scaling.yarn_beta_slow"},
 };
 
+static const char FULL[] = "full_attention", SLIDING[] = "sliding_attention"; /* as layer_types calls them */
+
+/* A parameter of the kind of blocks. What is not said of any kind is of those without a window. */
 static const nb_value *find(const maker *m, const char *key) {
     const nb_value *v = NULL;
     char path[128];
+    if (m->kind) {
+        snprintf(path, sizeof path, "rope_parameters/%s/%s", m->kind, key);
+        v = nb_value_path(m->in->config, path);
+        if (v && v->kind == NB_VALUE_NONE) v = NULL;
+        if (v || m->kind == SLIDING) return v;
+    }
     for (size_t i = 0; !v && i < sizeof places / sizeof *places; i++) {
         const char *hole = strstr(places[i], "%s");
         snprintf(path, sizeof path, "%.*s%s", (int)(hole - places[i]), places[i], key);
@@ -105,7 +117,7 @@ static nb_status scale_dynamic(maker *m) {
     double factor, trained = trained_context(m), used = m->h->n_ctx, dim = 2.0 * m->half;
     nb_status st = number(m, "factor", 0, &factor);
     if (st || used <= trained || m->half < 2) return st;
-    unscaled(m, (double)m->h->rope_theta * nb_pow(factor * used / trained - (factor - 1), dim / (dim - 2)));
+    unscaled(m, m->theta * nb_pow(factor * used / trained - (factor - 1), dim / (dim - 2)));
     return NB_OK;
 }
 
@@ -152,7 +164,7 @@ static nb_status scale_meta(maker *m) {
 /* Peng et al. 2023, YaRN: a ramp over the channels, between those that turn beta_fast times within the original context
  * (kept) and those that turn beta_slow times (stretched). */
 static double yarn_channel(const maker *m, double turns, double original) {
-    return 2.0 * m->half * nb_log(original / (turns * TWO_PI)) / (2.0 * nb_log((double)m->h->rope_theta));
+    return 2.0 * m->half * nb_log(original / (turns * TWO_PI)) / (2.0 * nb_log(m->theta));
 }
 
 static double yarn_mscale(double factor, double mscale) { return factor <= 1 ? 1 : 0.1 * mscale * nb_log(factor) + 1; }
@@ -192,7 +204,7 @@ static nb_status scale_yarn(maker *m) {
     high = fmin(high, last);
     if (low == high) high += 0.001;
     for (uint32_t i = 0; i < m->half; i++) {
-        float wave = power(m, (double)m->h->rope_theta, i), ramp = ((float)i - (float)low) / (float)(high - low);
+        float wave = power(m, m->theta, i), ramp = ((float)i - (float)low) / (float)(high - low);
         ramp = ramp < 0.0f ? 0.0f : ramp > 1.0f ? 1.0f : ramp;
         float keep = 1.0f - ramp;
         m->inv_freq[i] = 1.0f / ((float)factor * wave) * (1.0f - keep) + 1.0f / wave * keep;
@@ -227,7 +239,7 @@ static nb_status scale_longrope(maker *m) {
                            "'%s' in the scaling of its rotary positions holds something other than positive "
                            "numbers",
                            key);
-        m->inv_freq[i] = 1.0f / ((float)stretch * power(m, (double)m->h->rope_theta, i));
+        m->inv_freq[i] = 1.0f / ((float)stretch * power(m, m->theta, i));
     }
     return st;
 }
@@ -292,42 +304,106 @@ static nb_status check_rotated(const maker *m) {
                    (unsigned)m->h->head_dim);
 }
 
-/* Some models turn each kind of layers by parameters of its own: one table serves all as long as these are the same and
- * nothing is scaled. */
-static nb_status check_kinds(const maker *m) {
-    static const char *const kinds[] = {"rope_parameters/full_attention", "rope_parameters/sliding_attention"};
-    const char *different = NULL;
+/* The table of one kind of blocks, and its factor on cosines and sines. */
+static nb_status make_kind(maker *m, float sign, double *attention) {
+    double theta;
+    m->attention = 1;
+    m->theta = (double)m->h->rope_theta;
+    if (m->kind && !is_set(m, "rope_theta") && nb_value_number(find(m, "rope_theta"), &theta)) m->theta = theta;
+    if (!((float)m->theta > 0.0f && m->theta < 1e12))
+        return nb_fail(m->err, NB_FORMAT, "rope_theta is %g, expected a positive number", m->theta);
+    unscaled(m, m->theta);
+    bool shared = m->kind != SLIDING; /* GGUF's tensors are of all blocks, or of those without a window */
+    nb_status st = shared && has_tensor(m, "rope_factors_short.weight") ? scale_gguf_longrope(m) : scale(m);
+    if (!st && shared && has_tensor(m, "rope_freqs.weight")) st = divide_by(m, "rope_freqs.weight"); /* llama3's scaling in GGUF */
+    for (uint32_t i = 0; !st && i < m->half; i++) m->inv_freq[i] *= sign;
+    *attention = m->attention;
+    return st;
+}
+
+/* ---- kinds of blocks ---- */
+
+/* One kind, although parameters may stand apart. */
+static nb_status check_alike(const maker *m) {
+    static const char *const kinds[] = {FULL, SLIDING};
     for (size_t i = 0; i < 2; i++) {
-        const nb_value *kind = nb_value_path(m->in->config, kinds[i]), *type = nb_value_get(kind, "rope_type");
+        char path[64];
+        snprintf(path, sizeof path, "rope_parameters/%s", kinds[i]);
+        const nb_value *kind = nb_value_path(m->in->config, path), *type = nb_value_get(kind, "rope_type");
         double theta = (double)m->h->rope_theta;
         bool plain = !type || nb_value_is_text(type, "default");
         if (!plain || (nb_value_number(nb_value_get(kind, "rope_theta"), &theta) && (float)theta != m->h->rope_theta))
-            different = kinds[i];
+            return nb_fail(m->err, NB_UNSUPPORTED,
+                           "its blocks are rotated by different frequencies ('%s' in its configuration), which is not known of "
+                           "this family",
+                           path);
     }
-    if (!different) return NB_OK;
-    return nb_fail(m->err, NB_UNSUPPORTED,
-                   "its layers are rotated by different frequencies ('%s' in its configuration), which is not known here", different);
+    return NB_OK;
 }
 
-nb_status nb_rope_make(float inv_freq[NB_ROPE_MAX], const nb_arch *arch, const nb_arch_input *in, nb_hparams *h,
-                       nb_error *err) {
-    maker m = {.in = in, .h = h, .inv_freq = inv_freq, .half = h->head_dim / 2, .attention = 1, .err = err};
+/* Whether block i is rotated: what no_rope_layers says, else all but every fourth are, or as many as are told. */
+static nb_status is_rotated(const maker *m, uint32_t i, bool *rotated) {
+    const nb_value *list = nb_value_get(m->in->config, "no_rope_layers"), *every = nb_value_get(m->in->config, "no_rope_layer_interval");
+    double n = 4;
+    bool given = list && list->kind != NB_VALUE_NONE;
+    if (given && (list->kind != NB_VALUE_LIST || list->count != m->h->n_layer || !nb_value_number(list->items[i], &n) || (n != 0 && n != 1)))
+        return nb_fail(m->err, NB_FORMAT, "'no_rope_layers' in the checkpoint's configuration is not a list of %u numbers 0 or 1",
+                       m->h->n_layer);
+    if (!given && every && every->kind != NB_VALUE_NONE && (!nb_value_number(every, &n) || !(n >= 1 && n < 1e6) || n != floor(n)))
+        return nb_fail(m->err, NB_FORMAT, "'no_rope_layer_interval' in the checkpoint's configuration is no positive whole number");
+    *rotated = given ? n != 0 : (i + 1) % (uint32_t)n != 0;
+    return NB_OK;
+}
+
+/* Of which of two kinds every block is. */
+static nb_status find_kinds(maker *m, nb_rope *r, const nb_arch *arch) {
+    nb_status st = NB_OK;
+    for (uint32_t i = 0; !st && i < m->h->n_layer; i++) {
+        bool first = true;
+        if (arch->rope == NB_ROPE_SOME) {
+            st = is_rotated(m, i, &first);
+        } else if (arch->rope == NB_ROPE_TYPED) {
+            st = nb_windows_slides(arch, m->in, m->h, i, &first, m->err);
+            first = !first;
+        }
+        r->kinds[i] = first ? 0.0f : 1.0f;
+    }
+    return st;
+}
+
+/* Two kinds are one where all blocks are of the same, or the tables are. */
+static void settle(maker *m, nb_rope *r, double attention[NB_ROPE_KINDS]) {
+    size_t size = m->half * sizeof *r->inv_freq, second = 0;
+    for (uint32_t i = 0; i < m->h->n_layer; i++) second += r->kinds[i] > 0.0f;
+    bool same = !memcmp(r->inv_freq, r->inv_freq + m->half, size) && attention[0] == attention[1];
+    m->h->rope_kinds = second && second < m->h->n_layer && !same ? 2 : 1;
+    if (second && second == m->h->n_layer) {
+        memcpy(r->inv_freq, r->inv_freq + m->half, size);
+        attention[0] = attention[1];
+    }
+    for (size_t i = 0; i < NB_ROPE_KINDS; i++) r->gains[i] = (float)(attention[i] * attention[i]);
+    if (m->h->rope_kinds == 1 && attention[0] != 1) {
+        double plain = m->h->attn_scale > 0.0f ? (double)m->h->attn_scale : 1 / sqrt((double)m->h->head_dim);
+        m->h->attn_scale = (float)(plain * attention[0] * attention[0]);
+    }
+}
+
+nb_status nb_rope_make(nb_rope *rope, const nb_arch *arch, const nb_arch_input *in, nb_hparams *h, nb_error *err) {
+    maker m = {.in = in, .h = h, .inv_freq = rope->inv_freq, .half = h->head_dim / 2, .err = err};
+    double attention[NB_ROPE_KINDS] = {1, 1};
+    memset(rope, 0, sizeof *rope);
     if (h->pos != NB_POS_ROPE) return NB_OK;
     if (m.half > NB_ROPE_MAX)
         return nb_fail(err, NB_LIMIT, "head_dim is %u, at most %d", (unsigned)h->head_dim, 2 * NB_ROPE_MAX);
-    if (!(h->rope_theta > 0.0f))
-        return nb_fail(err, NB_FORMAT, "rope_theta is %g, expected a positive number", (double)h->rope_theta);
-    unscaled(&m, (double)h->rope_theta);
+    bool typed = arch->rope == NB_ROPE_TYPED;
     nb_status st = check_rotated(&m);
-    if (!st) st = check_kinds(&m);
-    if (!st && has_tensor(&m, "rope_factors_short.weight")) st = scale_gguf_longrope(&m);
-    else if (!st) st = scale(&m);
-    if (!st && has_tensor(&m, "rope_freqs.weight")) st = divide_by(&m, "rope_freqs.weight"); /* llama3's scaling in GGUF */
-    if (st) return st;
-    for (uint32_t i = 0; i < m.half; i++) inv_freq[i] *= arch->rope_sign;
-    if (m.attention != 1) {
-        double plain = h->attn_scale > 0.0f ? (double)h->attn_scale : 1 / sqrt((double)h->head_dim);
-        h->attn_scale = (float)(plain * m.attention * m.attention);
-    }
-    return NB_OK;
+    if (!st && !typed) st = check_alike(&m);
+    if (!st) st = find_kinds(&m, rope, arch);
+    m.kind = typed ? FULL : NULL;
+    if (!st) st = make_kind(&m, arch->rope_sign, &attention[0]);
+    m.kind = SLIDING;
+    m.inv_freq += m.half;
+    if (!st && typed) st = make_kind(&m, arch->rope_sign, &attention[1]);
+    if (!st) settle(&m, rope, attention);
+    return st;
 }

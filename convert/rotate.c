@@ -55,6 +55,8 @@ static const struct {
     PART(embed, APART, WRITES_COLS),
     PART(pos, APART, WRITES_COLS),
     PART(inv_freq, APART, APART),
+    PART(rope_kinds, APART, APART),
+    PART(rope_gains, APART, APART),
     PART(windows, APART, APART),
     PART(resid_lambdas, APART, APART),
     PART(x0_lambdas, APART, APART),

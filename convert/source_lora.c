@@ -15,6 +15,7 @@
 #include "convert/container.h"
 #include "convert/names.h"
 #include "convert/source.h"
+#include "core/regex.h"
 
 enum { ARENA = 64 << 20, NAME = 600 };
 
@@ -118,6 +119,7 @@ static const nb_demand demands[] = {
     {"velora_config", "null"},
 };
 
+/* Of letters, digits and what names are made of, among it the dot, which stands for any character. */
 static bool plain_key(const char *key) {
     for (; *key; key++)
         if (!strchr("._-", *key) && !(*key >= '0' && *key <= '9') && !(*key >= 'a' && *key <= 'z') && !(*key >= 'A' && *key <= 'Z'))
@@ -125,19 +127,44 @@ static bool plain_key(const char *key) {
     return true;
 }
 
-/* The value for a module: that of the first key of `pattern` that ends its name, else that under `key`. */
+/* What a plain key matches, without an engine: some adapters have one for every module. */
+static bool ends_with(const char *module, const char *key) {
+    size_t n = strlen(key), m = strlen(module);
+    if (n > m || (n < m && module[m - n - 1] != '.')) return false;
+    for (module += m - n; *key && (*key == '.' || *key == *module); key++) module++;
+    return !*key;
+}
+
+/* Keys of patterns are regular expressions for a whole name or for what follows one of its dots (peft's get_pattern_key). */
+static nb_status matches_key(const char *module, const char *key, const char *pattern, bool *found, nb_error *err) {
+    nb_buf text = {0};
+    nb_regex *regex = NULL;
+    nb_regex_run run = {0};
+    size_t n = strlen(module), begin = n, end;
+    if (plain_key(key)) {
+        *found = ends_with(module, key);
+        return NB_OK;
+    }
+    nb_buf_printf(&text, "\\A(.*\\.)?(%s)$", key);
+    nb_status st = text.failed ? nb_oom(err, "a pattern", strlen(key)) : nb_regex_create(&regex, nb_buf_str(&text), false, err);
+    if (!st) st = nb_regex_open(&run, regex, n, err);
+    if (!st) st = nb_regex_next(&run, (const uint8_t *)module, n, 0, &begin, &end, err);
+    *found = begin < n;
+    nb_regex_close(&run);
+    nb_regex_free(regex);
+    nb_buf_free(&text);
+    return st ? nb_context(err, st, "its configuration has '%.80s' in '%s'", key, pattern) : NB_OK;
+}
+
+/* The value for a module: that of the first key of `pattern` that matches its name, else that under `key`. */
 static nb_status setting_of(const lora *l, const char *module, const char *pattern, const char *key, double *out, nb_error *err) {
     const nb_value *list = nb_value_get(l->config, pattern), *v = nb_value_get(l->config, key);
-    for (size_t i = 0; list && list->kind == NB_VALUE_DICT && i < list->count; i++) {
+    bool found = false;
+    for (size_t i = 0; !found && list && list->kind == NB_VALUE_DICT && i < list->count; i++) {
         const nb_value *name = list->items[2 * i];
-        const char *text = name->kind == NB_VALUE_STR ? name->text : "?";
-        size_t n = strlen(text), m = strlen(module);
-        if (!plain_key(text))
-            return nb_fail(err, NB_UNSUPPORTED,
-                           "its configuration has '%.80s' in '%s', expected the end of a module's name", text, pattern);
-        if (n > m || strcmp(module + m - n, text) != 0 || (n < m && module[m - n - 1] != '.')) continue;
-        v = list->items[2 * i + 1];
-        break;
+        nb_status st = matches_key(module, name->kind == NB_VALUE_STR ? name->text : "?", pattern, &found, err);
+        if (st) return st;
+        if (found) v = list->items[2 * i + 1];
     }
     if (!v || !nb_value_number(v, out) || !(*out > 0 && *out < 1e9))
         return nb_fail(err, NB_FORMAT, "its configuration has no positive number '%s' for '%s'", key, module);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "base/buf.h"
 #include "base/mem.h"
+#include "convert/plan.h"
 #include "core/tensors.h"
 
 /* ---- the shapes ---- */
@@ -170,7 +171,7 @@ static nb_status add_tensors(nb_source *s, const nb_hparams *h, nb_error *err) {
     size_t n = 0;
     for (int id = 0; id < NB_SPEC_COUNT; id++) {
         uint32_t layers = specs[id].scope == NB_SCOPE_LAYER ? h->n_layer : 1;
-        if (!specs[id].present || id == NB_SPEC_inv_freq || id == NB_SPEC_windows) continue;
+        if (!specs[id].present || nb_spec_made(id)) continue;
         for (uint32_t layer = 0; layer < layers; layer++) {
             if (!nb_tensor_present(h, id, layer)) continue;
             nb_status st = add_tensor(s, &tensors[n++], &specs[id], id, layer, err);

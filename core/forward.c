@@ -82,18 +82,19 @@ static void add_bias(const nb_forward *f, float *y, const nb_weight *b) {
     if (b->data) f->k->add(y, vector(b), (size_t)b->cols);
 }
 
-/* The rotary table of a token: angles are formed in double; a model that was trained with tables of f32 angles rounded to
- * bf16 gets those. */
+/* The rotary tables of a token, one per kind of blocks: angles are formed in double; a model that was trained with tables of
+ * f32 angles rounded to bf16 gets those. */
 static void rotary_table(nb_forward *f, size_t t) {
-    size_t half = f->h->head_dim / 2;
-    const float *inv_freq = vector(&nb_model_shared(f->model)->inv_freq);
-    for (size_t i = 0; i < half; i++) {
+    const nb_weight *w = &nb_model_shared(f->model)->inv_freq;
+    const float *inv_freq = vector(w);
+    size_t n = (size_t)w->cols; /* [rope_kinds][D/2] */
+    for (size_t i = 0; i < n; i++) {
         double angle = (double)f->position[t] * (double)inv_freq[i], s, c;
         if (f->h->rope_bf16) angle = (double)(float)angle;
         nb_sincos(angle, &s, &c);
         float cf = (float)c, sf = (float)s;
-        f->cos[t * half + i] = f->h->rope_bf16 ? nb_bf16_to_f32(nb_f32_to_bf16(cf)) : cf;
-        f->sin[t * half + i] = f->h->rope_bf16 ? nb_bf16_to_f32(nb_f32_to_bf16(sf)) : sf;
+        f->cos[t * n + i] = f->h->rope_bf16 ? nb_bf16_to_f32(nb_f32_to_bf16(cf)) : cf;
+        f->sin[t * n + i] = f->h->rope_bf16 ? nb_bf16_to_f32(nb_f32_to_bf16(sf)) : sf;
     }
 }
 
@@ -137,7 +138,7 @@ static void add_value_embed(nb_forward *f, size_t t, float *v) {
 /* Bias, norms, rotation and scale of a token's q, k, v; k and v go to the cache. */
 static void place_qkv(nb_forward *f, size_t t) {
     const nb_hparams *h = f->h;
-    size_t d = h->head_dim, half = d / 2;
+    size_t d = h->head_dim, half = d / 2, table = (t * h->rope_kinds + nb_model_rope_kind(f->model, f->layer)) * half;
     float *q = f->qkv + t * f->stride_qkv; /* [H][D] */
     float *k = q + h->n_head * d;          /* [G][D] */
     float *v = k + h->n_kv_head * d;       /* [G][D] */
@@ -147,10 +148,10 @@ static void place_qkv(nb_forward *f, size_t t) {
     if (h->qk_norm == NB_QKNORM_BEFORE_ROPE || h->qk_norm == NB_QKNORM_TOGETHER) norm_q_and_k(f, q, k);
     if (h->pos == NB_POS_ROPE)
         for (uint32_t i = 0; i < h->n_head + h->n_kv_head; i++)
-            f->k->rope(q + i * d, f->cos + t * half, f->sin + t * half, half);
+            f->k->rope(q + i * d, f->cos + table, f->sin + table, half);
     if (h->qk_norm == NB_QKNORM_AFTER_ROPE) norm_q_and_k(f, q, k);
     for (size_t i = 0; h->qk_rotate && i < h->n_head + h->n_kv_head; i++) f->k->hadamard(q + i * d, d);
-    f->k->scale(q, f->scale, h->n_head * d);
+    f->k->scale(q, f->scale * nb_model_rope_gain(f->model, f->layer), h->n_head * d);
     nb_kv_store(f->kv, f->k, f->text[t], f->layer, f->position[t], k, v);
 }
 
@@ -367,7 +368,7 @@ static float *carve(nb_forward *f, size_t *used, size_t count) { return carve_by
 /* Hyperparameters are bounded (hparams.def) and n_chunk is at most NB_SESSION_CHUNK_MAX, so the sums fit 64 bits. */
 static size_t plan(nb_forward *f, size_t n_chunk, size_t n_logits) {
     const nb_hparams *h = f->h;
-    size_t used = 0, half = h->head_dim / 2;
+    size_t used = 0, rotary = (size_t)h->rope_kinds * (h->head_dim / 2);
     f->x = carve(f, &used, n_chunk * f->stride_embd);
     f->xn = carve(f, &used, nb_max_size(n_chunk, n_logits) * f->stride_embd);
     f->y = carve(f, &used, n_chunk * f->stride_embd);
@@ -376,8 +377,8 @@ static size_t plan(nb_forward *f, size_t n_chunk, size_t n_logits) {
     f->ff = carve(f, &used, n_chunk * f->stride_ff);
     f->x0 = carve(f, &used, h->residual_mix ? n_chunk * f->stride_embd : 0);
     f->mid = carve(f, &used, h->backout ? n_chunk * f->stride_embd : 0);
-    f->cos = carve(f, &used, n_chunk * half);
-    f->sin = carve(f, &used, n_chunk * half);
+    f->cos = carve(f, &used, n_chunk * rotary);
+    f->sin = carve(f, &used, n_chunk * rotary);
     f->logits = carve(f, &used, n_logits * f->stride_vocab);
     f->kv_scratch = carve(f, &used, (size_t)nb_team_size(f->team) * f->scratch_stride);
     f->parts = carve(f, &used, f->n_parts * f->part_stride);

@@ -51,7 +51,7 @@ typedef struct nb_forward {
     float *att;             /* heads' outputs: stride_att */
     float *ff;              /* hidden layer of the MLP: stride_ff */
     float *x0, *mid;        /* the input of block 0, the output of block n_layer / 2, where the model needs them: stride_embd */
-    float *cos, *sin;       /* rotary table of the chunk: [n_chunk][head_dim / 2] */
+    float *cos, *sin;       /* rotary tables of the chunk: [n_chunk][rope_kinds][head_dim / 2] */
     float *logits;          /* [n_logits][stride_vocab] */
     float *kv_scratch;      /* [team size][scratch_stride] */
     float *parts;           /* [n_parts][part_stride]: attention's, where spans are shared out over the team */

@@ -113,6 +113,8 @@ nb_status nb_hparams_check(const nb_hparams *h, nb_error *err) {
     }
     if (h->n_head % h->n_kv_head != 0)
         return nb_fail(err, NB_ARGUMENT, "n_head %u is not a multiple of n_kv_head %u", h->n_head, h->n_kv_head);
+    if (h->pos != NB_POS_ROPE && h->rope_kinds > 1)
+        return nb_fail(err, NB_ARGUMENT, "rope_kinds is %u, but positions are not rotary", h->rope_kinds);
     if (h->pos == NB_POS_ROPE && h->head_dim % 2 != 0)
         return nb_fail(err, NB_ARGUMENT, "rotary positions need an even head_dim, found %u", h->head_dim);
     if (!(h->norm_eps > 0.0f)) return nb_fail(err, NB_ARGUMENT, "norm_eps must be positive, found %g", (double)h->norm_eps);

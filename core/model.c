@@ -176,13 +176,24 @@ static nb_status load_all(binder *b, const nb_model_options *options, nb_error *
     return st;
 }
 
+static const float *vector(const nb_weight *w) { return (const float *)(const void *)w->data; }
+
 /* What is used as a count must be one. */
 static nb_status check_windows(const nb_model *m, nb_error *err) {
-    const float *windows = (const float *)(const void *)m->shared.windows.data;
+    const float *windows = vector(&m->shared.windows);
     for (uint32_t i = 0; windows && i < m->hparams.n_layer; i++)
         if (!(windows[i] >= 0.0f && windows[i] <= 0x1p24f) || windows[i] != floorf(windows[i]))
             return nb_fail(err, NB_FORMAT, "tensor 'attn.windows': block %u has a window of %g, expected a whole number up to 2^24", i,
                            (double)windows[i]);
+    return NB_OK;
+}
+
+static nb_status check_rope_kinds(const nb_model *m, nb_error *err) {
+    const float *kinds = vector(&m->shared.rope_kinds);
+    for (uint32_t i = 0; kinds && i < m->hparams.n_layer; i++)
+        if (!(kinds[i] >= 0.0f && kinds[i] < (float)m->hparams.rope_kinds) || kinds[i] != floorf(kinds[i]))
+            return nb_fail(err, NB_FORMAT, "tensor 'rope.kinds': block %u is of kind %g, expected a whole number below %u", i,
+                           (double)kinds[i], m->hparams.rope_kinds);
     return NB_OK;
 }
 
@@ -206,7 +217,7 @@ nb_status nb_model_open(nb_model **model, const char *path, const nb_model_optio
         goto out;
     }
     st = load_all(&b, options, err);
-    if (!st && (st = check_windows(m, err))) st = nb_context(err, st, "'%s'", path);
+    if (!st && ((st = check_windows(m, err)) || (st = check_rope_kinds(m, err)))) st = nb_context(err, st, "'%s'", path);
 out:
     nb_free(b.list);
     if (st) nb_model_free(m);
@@ -228,8 +239,16 @@ const nb_model_weights *nb_model_shared(const nb_model *m) { return &m->shared; 
 const nb_layer_weights *nb_model_layer(const nb_model *m, uint32_t layer) { return &m->layers[layer]; }
 const nb_weight *nb_model_head(const nb_model *m) { return m->hparams.tied ? &m->shared.embed : &m->shared.head; }
 uint32_t nb_model_window(const nb_model *m, uint32_t layer) {
-    const float *windows = (const float *)(const void *)m->shared.windows.data;
+    const float *windows = vector(&m->shared.windows);
     return windows ? (uint32_t)windows[layer] : 0;
+}
+uint32_t nb_model_rope_kind(const nb_model *m, uint32_t layer) {
+    const float *kinds = vector(&m->shared.rope_kinds);
+    return kinds ? (uint32_t)kinds[layer] : 0;
+}
+float nb_model_rope_gain(const nb_model *m, uint32_t layer) {
+    const float *gains = vector(&m->shared.rope_gains);
+    return gains ? gains[nb_model_rope_kind(m, layer)] : 1.0f;
 }
 const nb_weight *nb_model_weight(const nb_model *m, int spec, uint32_t layer) {
     const void *base = weight_scope[spec] == NB_SCOPE_MODEL ? (const void *)&m->shared : &m->layers[layer];

@@ -152,7 +152,8 @@ static void windows_that_make_no_sense_are_refused(void **state) {
         {"\"sliding_window\":8,\"layer_types\":[\"full_attention\",\"chunked_attention\"]", "not a list of 2 texts"},
         {"\"sliding_window\":8,\"layer_types\":7", "not a list of 2 texts"},
         {"\"model_type\":\"olmo3\",\"sliding_window\":8", "has no 'layer_types', which say where its windows are"},
-        {"\"model_type\":\"olmo3\",\"rope_scaling\":{\"rope_type\":\"yarn\"}", "says rope_scaling = a dict; olmo3 models are computed with null only"},
+        {"\"model_type\":\"olmo3\",\"rope_scaling\":{\"rope_type\":\"yarn\"}", "has no 'layer_types', which say"},
+        {"\"model_type\":\"olmo3\",\"rope_parameters\":{\"rope_type\":\"yarn\"}", "says rope_parameters/rope_type = yarn; olmo3 models are computed with null only"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char config[200];

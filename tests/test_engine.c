@@ -25,6 +25,7 @@ static const struct {
                       "qk_scale=1.2 residual_mix=1 smear_channels=24 value_every=2 value_channels=12 value_gain=3 backout=1 windows=1"},
     {"olmo", "norm=layer norm_weight=0 glu=1 act=silu clip_qkv=0.7 tied=1"},
     {"olmo2", "post_norm=1 qk_norm=together qk_norm_weight=1 glu=1 act=silu n_kv_head=2"},
+    {"two rotations", "rope_kinds=2 glu=1 act=silu n_kv_head=2 windows=1 n_layer=3"},
     {"rotated", "qk_rotate=1 glu=1 act=silu n_head=4 n_kv_head=2 head_dim=24 qk_norm=after_rope"}, /* the formulas do not rotate */
     {"wide heads", "n_embd=48 n_head=2 n_kv_head=2 head_dim=80 n_ff=40 mlp_bias=1 glu=1"},
 };
@@ -264,23 +265,29 @@ static void test_session_limits(void **state) {
     unit_scratch_free(dir);
 }
 
-static void test_windows_are_counts(void **state) {
-    (void)state;
-    static const float wrong[] = {-1.0f, 2.5f, 0x1p25f, NAN, INFINITY};
+/* Vectors of which each block has a whole number. */
+static void expect_counts(const char *settings, int spec, float beyond, const char *sentence) {
+    const float wrong[] = {-1.0f, 1.5f, beyond, NAN, INFINITY};
     char *dir = unit_scratch_new(), path[UNIT_PATH];
     unit_path(path, dir, "tiny.nbl");
-    nb_hparams h = tiny_hparams("windows=1");
+    nb_hparams h = tiny_hparams(settings);
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
         tiny_model m = tiny_new(&h, 1);
-        m.tensors[NB_SPEC_windows * h.n_layer][1] = wrong[i];
+        m.tensors[(uint32_t)spec * h.n_layer][1] = wrong[i];
         tiny_write(&m, path, NB_TYPE_F32, 0);
         nb_error err;
         nb_model *model = NULL;
         assert_int_equal(nb_model_open(&model, path, NULL, &err), NB_FORMAT);
-        assert_non_null(strstr(err.text, "tensor 'attn.windows': block 1 has a window of"));
+        assert_non_null(strstr(err.text, sentence));
         tiny_free(&m);
     }
     unit_scratch_free(dir);
+}
+
+static void test_counts_per_block(void **state) {
+    (void)state;
+    expect_counts("windows=1", NB_SPEC_windows, 0x1p25f, "tensor 'attn.windows': block 1 has a window of");
+    expect_counts("rope_kinds=3", NB_SPEC_rope_kinds, 3.0f, "tensor 'rope.kinds': block 1 is of kind");
 }
 
 /* Opening with the n-th allocation failing, for all n: an error each time, and nothing leaks (AddressSanitizer). */
@@ -314,7 +321,7 @@ int main(void) {
         cmocka_unit_test(test_formulas),       cmocka_unit_test(test_kv_types),
         cmocka_unit_test(test_same_bits), cmocka_unit_test(test_long_context),
         cmocka_unit_test(test_session_limits), cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_windows_are_counts),
+        cmocka_unit_test(test_counts_per_block),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,7 +23,7 @@ static double number(const json_t *object, const char *key, double fallback) {
 static void check_case(size_t at, const json_t *test) {
     const json_t *config = json_object_get(test, "config"), *freqs = json_object_get(test, "inv_freq"),
                  *parameters = json_object_get(config, "rope_parameters");
-    float inv_freq[NB_ROPE_MAX];
+    nb_rope rope;
     nb_arena arena = {.limit = 1 << 20};
     nb_hparams h;
     nb_error err = {0};
@@ -37,10 +37,10 @@ static void check_case(size_t at, const json_t *test) {
                               .settings = &n_ctx,
                               .n_settings = json_object_get(test, "n_ctx") ? 1 : 0};
     assert_non_null(in.config);
-    if (nb_rope_make(inv_freq, &nb_arch_llama, &in, &h, &err)) fail_msg("case %zu: %s", at, err.text);
+    if (nb_rope_make(&rope, &nb_arch_llama, &in, &h, &err)) fail_msg("case %zu: %s", at, err.text);
     assert_int_equal(json_array_size(freqs), h.head_dim / 2);
     for (size_t i = 0; i < h.head_dim / 2; i++)
-        compare(at, "frequency", i, (double)inv_freq[i], json_number_value(json_array_get(freqs, i)));
+        compare(at, "frequency", i, (double)rope.inv_freq[i], json_number_value(json_array_get(freqs, i)));
     double factor = number(test, "attention_factor", 0), plain = 1 / sqrt((double)h.head_dim);
     double scale = h.attn_scale > 0.0f ? (double)h.attn_scale : plain;
     compare(at, "attention factor", 0, scale, plain * factor * factor);
@@ -62,7 +62,7 @@ static void the_short_factors_limit_the_context(void **state) {
     (void)state;
     json_t *config = json_pack("{s:i, s:{s:s, s:[f,f], s:[f,f]}}", "original_max_position_embeddings", 100,
                                "rope_scaling", "type", "longrope", "short_factor", 1.0, 2.0, "long_factor", 3.0, 4.0);
-    float inv_freq[NB_ROPE_MAX];
+    nb_rope rope;
     nb_arena arena = {.limit = 1 << 20};
     const nb_arch_input in = {.config = nb_value_from_json(config, &arena)};
     nb_hparams h;
@@ -71,32 +71,33 @@ static void the_short_factors_limit_the_context(void **state) {
     h.head_dim = 4;
     h.rope_theta = 10000;
     h.n_ctx = 800;
-    assert_int_equal(nb_rope_make(inv_freq, &nb_arch_llama, &in, &h, &err), NB_OK);
+    assert_int_equal(nb_rope_make(&rope, &nb_arch_llama, &in, &h, &err), NB_OK);
     assert_int_equal(h.n_ctx, 100);
-    assert_true(inv_freq[0] == 1.0f);
+    assert_true(rope.inv_freq[0] == 1.0f);
     json_decref(config);
     nb_arena_free(&arena);
 }
 
-/* The table of a configuration in JSON, for heads of 16 channels, base 10000 and 4096 tokens; the factor on the scores.
- */
-static nb_status make(const char *text, float inv_freq[NB_ROPE_MAX], float *scale, nb_error *err) {
+/* The tables of a configuration in JSON, for 8 blocks, heads of 16 channels, base 10000 and 4096 tokens. */
+static nb_status make(const char *text, const nb_arch *arch, nb_rope *rope, nb_hparams *h, nb_error *err) {
     nb_arena arena = {.limit = 1 << 20};
-    nb_hparams h;
     json_t *config = json_loads(text, 0, NULL);
     assert_non_null(config);
     const nb_arch_input in = {.config = nb_value_from_json(config, &arena)};
-    nb_hparams_default(&h);
-    h.head_dim = 16;
-    h.rope_theta = 10000;
-    h.n_ctx = 4096;
-    nb_status st = nb_rope_make(inv_freq, &nb_arch_llama, &in, &h, err);
-    *scale = h.attn_scale;
+    nb_hparams_default(h);
+    h->n_layer = 8;
+    h->head_dim = 16;
+    h->rope_theta = 10000;
+    h->n_ctx = 4096;
+    nb_status st = nb_rope_make(rope, arch, &in, h, err);
     json_decref(config);
     nb_arena_free(&arena);
     return st;
 }
 
+#define TYPES "\"sliding_window\":9,\"layer_types\":[" SLIDES "," FULL "," SLIDES "," SLIDES "," FULL "," SLIDES "," SLIDES "," SLIDES "]"
+#define SLIDES "\"sliding_attention\""
+#define FULL "\"full_attention\""
 #define LLAMA3(factor) "{\"rope_scaling\":{\"type\":\"llama3\",\"factor\":" factor ",\"low_freq_factor\":1," \
                        "\"high_freq_factor\":4,\"original_max_position_embeddings\":8192}}"
 static const struct {
@@ -116,40 +117,85 @@ static const struct {
 static void other_spellings_mean_the_same(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT_OF(spellings); i++) {
-        float a[NB_ROPE_MAX], b[NB_ROPE_MAX], scale_a, scale_b;
+        nb_rope a, b;
+        nb_hparams of_a, of_b;
         nb_error err = {0};
-        if (make(spellings[i].other, a, &scale_a, &err) || make(spellings[i].hf, b, &scale_b, &err))
+        if (make(spellings[i].other, &nb_arch_llama, &a, &of_a, &err) || make(spellings[i].hf, &nb_arch_llama, &b, &of_b, &err))
             fail_msg("%s", err.text);
-        assert_memory_equal(a, b, 8 * sizeof *a);
-        assert_true(scale_a == scale_b);
+        assert_memory_equal(a.inv_freq, b.inv_freq, 8 * sizeof *a.inv_freq);
+        assert_true(of_a.attn_scale == of_b.attn_scale);
     }
 }
 
 static const struct {
+    const nb_arch *arch;
     const char *config, *sentence;
 } bad[] = {
-    {"{\"rope.dimension_count\":8}", "8 of 16 channels of a head are rotated, expected all"},
-    {"{\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}}",
+    {&nb_arch_llama, "{\"rope.dimension_count\":8}", "8 of 16 channels of a head are rotated, expected all"},
+    {&nb_arch_llama, "{\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}}",
      "'factor' in the scaling of its rotary positions is no positive"},
-    {"{\"rope_scaling\":{\"type\":\"linear\",\"factor\":-1}}",
+    {&nb_arch_llama, "{\"rope_scaling\":{\"type\":\"linear\",\"factor\":-1}}",
      "'factor' in the scaling of its rotary positions is no positive"},
-    {"{\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"beta_fast\":[]}}", "'beta_fast' in the scaling"},
-    {"{\"rope_scaling\":{\"type\":\"llama3\",\"factor\":4,\"low_freq_factor\":1}}", "has no 'high_freq_factor'"},
-    {"{\"rope_scaling\":{\"type\":7}}", "the scaling '?' of its rotary positions is not known; there are default, "},
-    {"{\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"yarn\",\"factor\":8},\"sliding_attention\":{\"rope_type\":\"default\"}}}",
+    {&nb_arch_llama, "{\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"beta_fast\":[]}}", "'beta_fast' in the scaling"},
+    {&nb_arch_llama, "{\"rope_scaling\":{\"type\":\"llama3\",\"factor\":4,\"low_freq_factor\":1}}", "has no 'high_freq_factor'"},
+    {&nb_arch_llama, "{\"rope_scaling\":{\"type\":7}}", "the scaling '?' of its rotary positions is not known; there are default, "},
+    {&nb_arch_llama, "{\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"yarn\",\"factor\":8},\"sliding_attention\":{\"rope_type\":\"default\"}}}",
      "rotated by different frequencies ('rope_parameters/full_attention'"},
-    {"{\"rope_parameters\":{\"full_attention\":{\"rope_theta\":10000},\"sliding_attention\":{\"rope_theta\":500000}}}",
+    {&nb_arch_llama, "{\"rope_parameters\":{\"full_attention\":{\"rope_theta\":10000},\"sliding_attention\":{\"rope_theta\":500000}}}",
      "rotated by different frequencies ('rope_parameters/sliding_attention'"},
-    {"{\"rope.scaling.type\":\"longrope\"}", "has no list 'short_factor' of 8 numbers"},
+    {&nb_arch_smollm3, "{\"no_rope_layers\":[1,1,0]}", "'no_rope_layers' in the checkpoint's configuration is not a list of 8 numbers"},
+    {&nb_arch_smollm3, "{\"no_rope_layers\":[1,1,1,1,1,1,1,2]}", "is not a list of 8 numbers 0 or 1"},
+    {&nb_arch_smollm3, "{\"no_rope_layer_interval\":0}", "'no_rope_layer_interval' in the checkpoint's configuration is no positive"},
+    {&nb_arch_olmo3, "{\"layer_types\":[\"full_attention\"],\"sliding_window\":9}", "'layer_types' in the checkpoint's configuration is not a list of 8"},
+    {&nb_arch_olmo3, "{\"rope_parameters\":{\"sliding_attention\":{\"rope_theta\":-1}}}", "rope_theta is -1, expected a positive number"},
+    {&nb_arch_llama, "{\"rope.scaling.type\":\"longrope\"}", "has no list 'short_factor' of 8 numbers"},
 };
 
 static void bad_scalings_have_their_sentences(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
-        float inv_freq[NB_ROPE_MAX], scale;
+        nb_rope rope;
+        nb_hparams h;
         nb_error err = {0};
-        if (!make(bad[i].config, inv_freq, &scale, &err)) fail_msg("%s was taken", bad[i].config);
+        if (!make(bad[i].config, bad[i].arch, &rope, &h, &err)) fail_msg("%s was taken", bad[i].config);
         if (!strstr(err.text, bad[i].sentence)) fail_msg("\"%s\", expected \"%s\"", err.text, bad[i].sentence);
+    }
+}
+
+/* Which table each of 8 blocks has, and what the tables are: '-' is zeros, 'p' plain, 's' scaled, 't' of another base. */
+static const struct {
+    const nb_arch *arch;
+    const char *config, *kinds, *tables;
+} kinds[] = {
+    {&nb_arch_smollm3, "{}", "00010001", "p-"},
+    {&nb_arch_smollm3, "{\"no_rope_layers\":null,\"no_rope_layer_interval\":3}", "00100100", "p-"},
+    {&nb_arch_smollm3, "{\"no_rope_layer_interval\":9}", "", "p"},
+    {&nb_arch_smollm3, "{\"no_rope_layers\":[0,1,1,0,1,1,1,1]}", "10010000", "p-"},
+    {&nb_arch_smollm3, "{\"no_rope_layers\":[0,0,0,0,0,0,0,0]}", "", "-"},
+    {&nb_arch_smollm3, "{\"rope_scaling\":{\"type\":\"linear\",\"factor\":4}}", "00010001", "s-"},
+    {&nb_arch_olmo3, "{" TYPES ",\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":4}}", "10110111", "sp"},
+    {&nb_arch_olmo3, "{" TYPES ",\"rope_parameters\":{\"sliding_attention\":{\"rope_type\":\"linear\",\"factor\":4}}}", "10110111", "ps"},
+    {&nb_arch_olmo3, "{" TYPES ",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":500000}}}", "10110111", "tp"},
+    {&nb_arch_olmo3, "{" TYPES "}", "", "p"},
+    {&nb_arch_olmo3, "{\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":4}}", "", "s"}, /* no windows: all are full */
+};
+
+static void blocks_have_their_kinds(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+        nb_rope r;
+        nb_hparams h;
+        nb_error err = {0};
+        if (make(kinds[i].config, kinds[i].arch, &r, &h, &err)) fail_msg("%s", err.text);
+        assert_int_equal(h.rope_kinds, strlen(kinds[i].tables));
+        for (size_t b = 0; kinds[i].kinds[b]; b++) assert_true(r.kinds[b] == (float)(kinds[i].kinds[b] - '0'));
+        for (size_t k = 0; k < h.rope_kinds; k++) {
+            char table = kinds[i].tables[k];
+            float first = table == '-' ? 0.0f : table == 's' ? 0.25f : 1.0f; /* of the first pair, and of that in the middle */
+            double base = table == 't' ? 500000 : 10000;
+            assert_true(r.inv_freq[8 * k] == first);
+            assert_true(fabs((double)r.inv_freq[8 * k + 4] - (double)first / sqrt(base)) < 1e-8);
+        }
     }
 }
 
@@ -157,6 +203,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frequencies_are_those_of_transformers),
         cmocka_unit_test(other_spellings_mean_the_same),
+        cmocka_unit_test(blocks_have_their_kinds),
         cmocka_unit_test(bad_scalings_have_their_sentences),
         cmocka_unit_test(the_short_factors_limit_the_context),
     };

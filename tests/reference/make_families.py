@@ -46,6 +46,8 @@ from transformers import (
     Qwen2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
 )
 
 import peft
@@ -68,6 +70,16 @@ LONGROPE = {
     "rope_parameters": {"rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0, 1.25, 1.5, 2.0],
                         "long_factor": [1.0, 2.0, 4.0, 8.0]}}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 128, "rope_theta": 10000.0}
+
+
+def smollm3(**more):
+    return SmolLM3ForCausalLM(SmolLM3Config(**{**BASE, "num_hidden_layers": 4, "tie_word_embeddings": True, "pad_token_id": 0,
+                                               "rope_parameters": YARN, **more}))
+
+
+def olmo3(theta=500000.0):
+    return Olmo3ForCausalLM(Olmo3Config(**{**BASE, "num_hidden_layers": 4, "sliding_window": 70, "pad_token_id": 0,
+                                           "rope_scaling": {**YARN, "rope_theta": theta}}))
 
 
 def llama(**more):
@@ -117,6 +129,11 @@ MODELS = {  # the place in this list is the seed: new ones come last
     "lora-gpt2": (gpt2, torch.float16),
     "hf-olmo3": (lambda: Olmo3ForCausalLM(Olmo3Config(**{**BASE, "sliding_window": 70, "layer_types": [
         "sliding_attention", "full_attention"]})), torch.bfloat16),
+    "hf-smollm3": (lambda: smollm3(use_sliding_window=True, sliding_window=70), torch.bfloat16),
+    "hf-olmo3-yarn": (lambda: olmo3(5000.0), torch.bfloat16),
+    "lora-patterns": (lambda: llama(), torch.bfloat16),
+    "gguf-smollm3": (smollm3, torch.bfloat16),
+    "gguf-olmo3": (olmo3, torch.bfloat16),
 }
 
 
@@ -275,6 +292,10 @@ ADAPTERS = {  # settings of each, and what it is multiplied by
         ({"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj", "o_proj", "down_proj", "embed_tokens"],
           "rank_pattern": {"layers.0.mlp.down_proj": 2}, "alpha_pattern": {"o_proj": 16}, "modules_to_save": ["lm_head"]}, 1.0),
         ({"r": 3, "lora_alpha": 4, "target_modules": ["q_proj", "gate_proj"], "use_rslora": True}, 0.5)],
+    "lora-patterns": [
+        ({"r": 4, "lora_alpha": 8, "target_modules": r"model\.layers\.\d+\.(self_attn\.[qk]_proj|mlp\.(up|down)_proj)",
+          "rank_pattern": {r"self_attn": 7, r"[qk]_proj": 2, r"layers\.1\.mlp\..*": 3, "up.proj": 5},
+          "alpha_pattern": {r"^model\.layers\.0\..*_proj": 12, r"layers.1.(mlp|self_attn).(up_proj|q_proj)": 2}}, 1.0)],
     "lora-gpt2": [
         ({"r": 4, "lora_alpha": 6, "target_modules": ["c_attn", "c_proj", "c_fc"], "fan_in_fan_out": True, "bias": "lora_only"}, 1.0)],
 }
@@ -367,7 +388,14 @@ def gguf_metadata(writer, config, arch: str) -> None:
         writer.add_rope_scaling_orig_ctx_len(config.original_max_position_embeddings)
         stretch = config.max_position_embeddings / config.original_max_position_embeddings
         writer.add_rope_scaling_attn_factors(np.sqrt(1 + np.log(stretch) / np.log(config.original_max_position_embeddings)))
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    if config.model_type == "olmo3":
+        writer.add_sliding_window(config.sliding_window)
+    rope = config.rope_parameters.get("full_attention", config.rope_parameters)
+    writer.add_rope_freq_base(rope["rope_theta"])
+    if rope["rope_type"] == "yarn":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(rope["factor"])
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
     if arch in ("qwen3", "gemma"):
         writer.add_key_length(config.head_dim)
         writer.add_value_length(config.head_dim)
@@ -394,7 +422,7 @@ def gguf_metadata(writer, config, arch: str) -> None:
 
 
 def save_gguf(model, folder: Path, dtype: torch.dtype) -> list[str]:
-    arch = model.config.model_type
+    arch = {"olmo3": "olmo2"}.get(model.config.model_type, model.config.model_type)  # llama.cpp's name of both
     kinds = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
     split = folder.name.endswith("split")
     file = folder / "model.gguf"
@@ -412,7 +440,7 @@ def save_gguf(model, folder: Path, dtype: torch.dtype) -> list[str]:
         weights = tensor.float().numpy()
         if arch == "gpt2" and ".c_" in name and weights.ndim == 2:
             weights = weights.T.copy()
-        rotated = arch in ("llama", "olmo") and (".q_proj." in name or ".k_proj." in name)
+        rotated = arch in ("llama", "olmo", "smollm3") and (".q_proj." in name or ".k_proj." in name)
         heads = model.config.num_key_value_heads if ".k_proj." in name else model.config.num_attention_heads
         offset = 1 if arch == "gemma" and weights.ndim == 1 else 0
         means = store(writer, gguf_name(name, arch), (interleave(weights, heads) if rotated else weights) + offset, kind) - offset

@@ -19,7 +19,10 @@ static float **slot(const tiny_model *m, size_t spec, uint32_t layer) { return &
 const float *tiny_tensor(const tiny_model *m, size_t spec, uint32_t layer) { return *slot(m, spec, layer); }
 
 static float value(const tiny_model *m, size_t spec, const nb_tensor_spec *s, size_t i, uint64_t *seed) {
+    size_t half = m->h.head_dim / 2;
+    if (spec == NB_SPEC_inv_freq && i >= half) return i % half ? 0.5f / (float)(i % half) : 0.0f; /* of other kinds of blocks */
     if (spec == NB_SPEC_inv_freq) return (float)nb_pow(100.0, -2.0 * (double)i / m->h.head_dim) * (i % 2 ? -1.0f : 1.0f);
+    if (spec == NB_SPEC_rope_kinds) return (float)((i + 1) % m->h.rope_kinds);
     if (spec == NB_SPEC_windows) return i % 2 ? 0.0f : 37.0f; /* the last of two blocks sees everything */
     double r = normal(seed);
     if (s->kind == NB_KIND_MATRIX) return (float)(r * 1.5 / sqrt((double)s->cols));
@@ -162,9 +165,14 @@ static double bf16(double x) { /* to nearest, ties to even, by arithmetic on the
     return ldexp(nearbyint(ldexp(fraction, 8)), e - 8);
 }
 
+static size_t rope_kind(const plain *p) {
+    const float *kinds = tiny_tensor(p->m, NB_SPEC_rope_kinds, 0);
+    return kinds ? (size_t)kinds[p->layer] : 0;
+}
+
 static void rotate_head(const plain *p, double *x, size_t position) {
     size_t half = p->h->head_dim / 2;
-    const float *inv = tiny_tensor(p->m, NB_SPEC_inv_freq, 0);
+    const float *inv = tiny_tensor(p->m, NB_SPEC_inv_freq, 0) + rope_kind(p) * half;
     for (size_t i = 0; i < half; i++) {
         double angle = (double)position * (double)inv[i];
         if (p->h->rope_bf16) angle = (double)(float)angle;
@@ -200,6 +208,7 @@ static void attend_head(const plain *p, const double *q, size_t position, size_t
     double scale = h->attn_scale > 0 ? (double)h->attn_scale : 1 / sqrt((double)d), sum = 0, largest = -1e300;
     double *e = nb_calloc(position + 1, sizeof *e);
     scale *= pow((double)h->qk_scale, 2);
+    if (h->rope_kinds > 1) scale *= (double)tiny_tensor(p->m, NB_SPEC_rope_gains, 0)[rope_kind(p)];
     for (size_t j = 0; j <= position; j++) {
         for (size_t i = 0; i < d; i++) e[j] += q[i] * k[j * width + i] * scale;
         if (seen(p, position, j)) largest = fmax(largest, e[j]);
