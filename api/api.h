@@ -32,13 +32,15 @@ struct nibble_session {
     nb_row_state state; /* how the last generation would go on; zeroed when the text has changed since */
 };
 
-/* What the caller knows of its options, over the defaults in *to. NB_ARGUMENT for a struct that does not say its size,
- * NB_UNSUPPORTED for one of a newer version of which more is used than is known here. */
+/* What the caller knows of its options, over the defaults in *to. NB_ARGUMENT for a struct that does not say its size (no version
+ * ends within a pointer, half of which would be followed), NB_UNSUPPORTED for one of a newer version of which more is used than
+ * is known here. */
 static inline nb_status read_options(void *to, size_t size, const void *from, nb_error *err) {
     size_t given = 0;
     if (!from) return NB_OK;
     memcpy(&given, from, sizeof given);
-    if (given < sizeof given) return nb_fail(err, NB_ARGUMENT, "options whose size is %zu: begin with their _INIT", given);
+    if (given < sizeof given || given % _Alignof(size_t))
+        return nb_fail(err, NB_ARGUMENT, "options whose size is %zu: begin with their _INIT", given);
     for (size_t i = size; i < given; i++)
         if (((const char *)from)[i])
             return nb_fail(err, NB_UNSUPPORTED, "options of %zu bytes, of which byte %zu is set; this version knows %zu", given, i, size);

@@ -142,8 +142,10 @@ static bool listen(void *user, const nb_step *step) {
     return l->column(l->user, &item, 1) == 0;
 }
 
-static void keep_state(nibble_session *s, nb_generated *g) {
+/* How the text would go on; after a failure within it nobody knows. */
+static void keep_state(nibble_session *s, nb_generated *g, nb_status st) {
     nb_row_state_free(&s->state);
+    if (st) return;
     s->state = g->state;
     g->state = (nb_row_state){0};
 }
@@ -157,6 +159,7 @@ nibble_status nibble_generate(nibble_session *session, const nibble_generate_opt
     if (!session->has_logits) return status_of(nb_fail(err, NB_ARGUMENT, "nothing to continue: the session has no logits"));
     nibble_texts *found = texts_create(1, err);
     if (!found) return NIBBLE_MEMORY;
+    uint32_t length = nibble_session_length(session);
     listener l = {.column = column, .user = user, .g = &found->t[0].g};
     nb_status st = read_request(session->model, options, &r, err);
     if (!st && r.resume) {
@@ -170,7 +173,7 @@ nibble_status nibble_generate(nibble_session *session, const nibble_generate_opt
     if (!st) st = nb_ids_append(&prompt, nibble_session_ids(session), nibble_session_length(session), err);
     if (!st) st = nb_generate(session->s, prompt.data, prompt.size, &r.core, &found->t[0].g, err);
     if (!st) st = complete(&found->t[0], prompt.data, prompt.size, err);
-    if (!st) keep_state(session, &found->t[0].g);
+    if (!st || nibble_session_length(session) != length) keep_state(session, &found->t[0].g, st);
     request_free(&r);
     nb_ids_free(&prompt);
     if (!st && texts) *texts = found;
@@ -226,6 +229,17 @@ static nb_status open_engine(work *w, const nibble_model *model, const nibble_ba
     w->room = w->n_rows + nb_batch_logit_rows(nb_engine_batch(w->engine));
     w->items = nb_calloc(w->room, sizeof *w->items);
     return w->items ? NB_OK : nb_oom(err, "items", w->room * sizeof *w->items);
+}
+
+/* A prompt that cannot be continued is found before the others are. */
+static nb_status check_prompts(const work *w, nb_error *err) {
+    nb_status st = NB_OK;
+    for (size_t i = 0; !st && i < w->n_prompts; i++) {
+        if (!w->prompts[i].n_texts) continue;
+        st = nb_engine_check(w->engine, w->prompts[i].ids, w->prompts[i].n, err);
+        if (st) return nb_context(err, st, "prompt %zu", i);
+    }
+    return st;
 }
 
 /* Texts take the rows that are free. */
@@ -296,6 +310,7 @@ nibble_status nibble_generate_batch(const nibble_model *model, const nibble_prom
     if (!st && w.request.resume) st = nb_fail(err, NB_ARGUMENT, "resume is for nibble_generate: a batch has nothing to resume");
     if (!st && !(w.texts = texts_create(n, err))) st = NB_MEMORY;
     if (!st) st = open_engine(&w, model, batch, longest, err);
+    if (!st) st = check_prompts(&w, err);
     if (!st) st = join(&w, err);
     while (!st && nb_engine_busy(w.engine)) {
         st = step(&w, err);

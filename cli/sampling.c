@@ -49,6 +49,8 @@ nb_status sampling_read(sampling *s, const options *o, nb_error *err) {
     nb_status st = read_biases(s, o, err);
     for (size_t i = 0; !st && i < o->stop_tokens.n; i++)
         st = parse_ids(o->stop_tokens.v[i], strlen(o->stop_tokens.v[i]), "--stop-token", &s->stop_tokens, err);
+    for (size_t i = 0; !st && i < o->stops.n; i++)
+        if (!*o->stops.v[i]) st = nb_fail(err, NB_ARGUMENT, "--stop takes a text, which may not be empty");
     return st ? st : nb_sampler_params_check(&s->params, err);
 }
 

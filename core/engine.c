@@ -114,16 +114,20 @@ static nb_status start(nb_engine *e, engine_row *r, const int32_t *ids, size_t n
     return st;
 }
 
+nb_status nb_engine_check(const nb_engine *e, const int32_t *ids, size_t n, nb_error *err) {
+    if (!n) return nb_fail(err, NB_ARGUMENT, "nothing to continue: the prompt holds no tokens");
+    if (n > nb_batch_room(e->batch))
+        return nb_fail(err, NB_LIMIT, "%zu tokens do not fit: a row has room for %u", n, nb_batch_room(e->batch));
+    return nb_batch_check_ids(e->batch, ids, n, err);
+}
+
 nb_status nb_engine_join(nb_engine *e, const int32_t *ids, size_t n, const nb_generate_options *options, uint32_t n_texts,
                          nb_generated *const *generated, uint32_t *rows, nb_error *err) {
     uint32_t joined = 0, row = 0;
     if (!n_texts) return NB_OK;
     if (n_texts > nb_engine_free_rows(e))
         return nb_fail(err, NB_LIMIT, "%u texts want to join, and %u rows are free", n_texts, nb_engine_free_rows(e));
-    if (!n) return nb_fail(err, NB_ARGUMENT, "nothing to continue: the prompt holds no tokens");
-    if (n > nb_batch_room(e->batch))
-        return nb_fail(err, NB_LIMIT, "%zu tokens do not fit: a row has room for %u", n, nb_batch_room(e->batch));
-    nb_status st = nb_batch_check_ids(e->batch, ids, n, err);
+    nb_status st = nb_engine_check(e, ids, n, err);
     for (; !st && joined < n_texts; joined++) {
         while (e->rows[row].state != FREE) row++;
         engine_row *r = &e->rows[row];

@@ -24,11 +24,15 @@ uint32_t nb_engine_free_rows(const nb_engine *e);
 bool nb_engine_busy(const nb_engine *e); /* rows are waiting, reading or speaking */
 const nb_batch *nb_engine_batch(const nb_engine *e);
 
+/* What nb_engine_join asks of a prompt: NB_ARGUMENT when it is empty or has an id outside the vocabulary, NB_LIMIT when no row has
+ * room for it. */
+nb_status nb_engine_check(const nb_engine *e, const int32_t *ids, size_t n, nb_error *err);
+
 /* n_texts texts continue the prompt ids[n], n >= 1, each in a row of its own: text i by options[i] into *generated[i], which
  * is zeroed, and belongs to the caller as in nb_generate. The prompt and the options are copied; generated[i] and the
  * options' stop texts must live until text i has ended. `step` of the options is not called: columns tell. rows[i] becomes
- * the row's number. NB_LIMIT when there are fewer free rows or no room for the prompt, NB_ARGUMENT for an id outside the
- * vocabulary; nothing joins then. A prompt is read when those before it have been. */
+ * the row's number. NB_LIMIT when there are fewer free rows, and what nb_engine_check says; nothing joins
+ * then. A prompt is read when those before it have been. */
 nb_status nb_engine_join(nb_engine *e, const int32_t *ids, size_t n, const nb_generate_options *options, uint32_t n_texts,
                          nb_generated *const *generated, uint32_t *rows, nb_error *err);
 

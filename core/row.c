@@ -168,6 +168,7 @@ static nb_status resume(nb_row *row, const nb_row_state *s, nb_error *err) {
     row->utf8 = s->utf8;
     row->call_tokens = s->call_tokens;
     nb_buf_append(&row->call, s->call.data, s->call.size);
+    if (s->tool.failed || s->call.failed || row->call.failed) return nb_oom(err, "a tool call", s->call.size);
     return nb_ids_append(&row->forced, s->forced.data, s->forced.size, err);
 }
 
@@ -186,7 +187,7 @@ nb_status nb_row_start(nb_row *row, const nb_tokenizer *t, uint32_t vocab_size, 
     return o->resume ? resume(row, o->resume, err) : NB_OK;
 }
 
-/* Memory that runs out shows in the buffers, when the state is written. */
+/* Memory that runs out shows in the buffers, when the state is written or gone on from. */
 void nb_row_leave(nb_row *row, const nb_sampler *sampler) {
     nb_row_state *s = &row->g->state;
     s->rng = nb_sampler_rng(sampler);

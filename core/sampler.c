@@ -448,5 +448,6 @@ int32_t nb_sampler_next(nb_sampler *s, nb_sampler_room *r, const float *logits) 
         change_logits(s, r->d, r->key);
         logits = r->d;
     }
-    return (int32_t)s->k->argmax(logits, s->vocab_size);
+    size_t best = s->k->argmax(logits, s->vocab_size);
+    return logits[best] > -HUGE_VALF ? (int32_t)best : 0; /* NaN and -infinity are equals, of which the first id is taken */
 }

@@ -337,7 +337,8 @@ typedef struct nibble_batch_options {
 #define NIBBLE_BATCH_OPTIONS_INIT { sizeof(nibble_batch_options), NULL, 0 }
 
 /* Texts side by side: each prompt is read once, prompts that begin alike share that, and all texts' tokens go through the model
- * together. Texts are numbered by prompt, then by sample. Each is what nibble_generate would give it. */
+ * together. Texts are numbered by prompt, then by sample. Each is what nibble_generate would give it. All prompts are checked before
+ * the first is read: NIBBLE_ARGUMENT for an empty one or an id outside the vocabulary, NIBBLE_LIMIT when one does not fit. */
 NIBBLE_API nibble_status nibble_generate_batch(const nibble_model *model, const nibble_prompt *prompts, size_t n_prompts,
                                                const nibble_batch_options *batch, const nibble_generate_options *options,
                                                nibble_column_fn column, void *user, nibble_texts **texts,

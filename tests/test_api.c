@@ -68,8 +68,10 @@ static void versions_and_models(void **state) {
     options = (nibble_model_options)NIBBLE_MODEL_OPTIONS_INIT;
     options.threads = 257;
     refused(nibble_model_open(&other, model_path, &options, error), NIBBLE_ARGUMENT, "257");
-    options.size = 0;
-    refused(nibble_model_open(&other, model_path, &options, error), NIBBLE_ARGUMENT, "_INIT");
+    for (size_t size = 0; size < 2 * sizeof(size_t); size++) { /* one that says nothing, or ends within a member */
+        options.size = size == sizeof(size_t) ? 0 : size;
+        refused(nibble_model_open(&other, model_path, &options, error), NIBBLE_ARGUMENT, "_INIT");
+    }
     /* A caller that knows less, and one that knows more than this version. */
     options = (nibble_model_options)NIBBLE_MODEL_OPTIONS_INIT;
     options.size = offsetof(nibble_model_options, isa);
@@ -560,6 +562,14 @@ static void batches(void **state) {
     refused(nibble_generate_batch(model, &(nibble_prompt){a, 0, 1}, 1, NULL, NULL, NULL, NULL, &none, error), NIBBLE_ARGUMENT,
             "no tokens");
     assert_null(none);
+    /* What is wrong with the last prompt is said before the first is continued. */
+    const nibble_prompt late[] = {{a, n_a, 1}, {(const int32_t[]){1, -1}, 2, 1}};
+    const nibble_batch_options one_row = {sizeof one_row, NULL, 1};
+    heard *h = calloc(1, sizeof *h);
+    assert_non_null(h);
+    refused(nibble_generate_batch(model, late, 2, &one_row, &options, listen, h, &none, error), NIBBLE_ARGUMENT, "prompt 1: token 1");
+    assert_int_equal(h->items, 0);
+    free(h);
 }
 
 /* Data that should be there, and is not. */
@@ -638,12 +648,44 @@ static void memory_runs_out(void **state) {
     }
 }
 
+/* A text that a failure has cut goes on from no state that it had before. */
+static void failure_within_a_text(void **state) {
+    (void)state;
+    int32_t ids[100];
+    size_t n = conversation(ids, "Hi"), cut = 0;
+    nibble_generate_options options = NIBBLE_GENERATE_OPTIONS_INIT;
+    for (long at = 0;; at++) {
+        nibble_session *s;
+        ok(nibble_session_create(&s, model, NULL, error));
+        ok(nibble_session_append(s, ids, n, NULL, NULL, error));
+        options.max_tokens = 1;
+        options.resume = 0;
+        ok(nibble_generate(s, &options, NULL, NULL, NULL, error));
+        options.max_tokens = 12;
+        options.resume = 1;
+        uint32_t length = nibble_session_length(s);
+        nb_mem_fail_at(at);
+        nibble_status st = nibble_generate(s, &options, NULL, NULL, NULL, error);
+        bool done = nb_mem_fail_at(-1) <= at;
+        assert_int_equal(st, done ? NIBBLE_OK : NIBBLE_MEMORY);
+        if (st && nibble_session_length(s) > length) {
+            refused(nibble_generate(s, &options, NULL, NULL, NULL, error), NIBBLE_ARGUMENT, "nothing to resume");
+            cut++;
+        } else if (st) {
+            ok(nibble_generate(s, &options, NULL, NULL, NULL, error));
+        }
+        nibble_session_free(s);
+        if (done) break;
+    }
+    assert_true(cut > 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(versions_and_models), cmocka_unit_test(text_and_tokens), cmocka_unit_test(conversations),
         cmocka_unit_test(sessions),            cmocka_unit_test(generation),      cmocka_unit_test(own_tools),
         cmocka_unit_test(samplers),            cmocka_unit_test(saved_sessions),  cmocka_unit_test(batches),
-        cmocka_unit_test(nothing_given),       cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(nothing_given),       cmocka_unit_test(memory_runs_out), cmocka_unit_test(failure_within_a_text),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -242,6 +242,7 @@ static void greedy(void **state) {
     assert_int_equal(nb_sampler_next(s, room, (const float[]){1, 3, 2, 3, -1}), 1);
     assert_int_equal(nb_sampler_next(s, room, (const float[]){2, 2, 2, 2, 2}), 0);
     assert_int_equal(nb_sampler_next(s, room, (const float[]){NAN, -HUGE_VALF, -5, NAN, -6}), 2);
+    assert_int_equal(nb_sampler_next(s, room, (const float[]){NAN, -HUGE_VALF, NAN, -HUGE_VALF, NAN}), 0);
     nb_sampler_free(s);
     s = make((nb_sampler_params){.temperature = 1, .top_k = 1, .top_p = 1, .repeat_penalty = 1}, 0, 5);
     for (int i = 0; i < 20; i++) assert_int_equal(nb_sampler_next(s, room, (const float[]){1, 3, 2, 3, -1}), 1);

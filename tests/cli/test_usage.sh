@@ -48,6 +48,7 @@ done <<'TABLE'
 2|--logit-bias takes ID=B|run m -p x --logit-bias 5=inf
 2|--logit-bias takes ID=B|chat m --logit-bias =1
 2|is not a token id|run m -p x --stop-token x
+2|--stop takes a text|run m -p x --stop=
 2|--samples takes a whole number from 1|run m -p x --samples 0
 2|--threads takes a whole number from 1 to 256, not '257'|run m -p x --threads=257
 2|--threads takes a whole number from 1 to 256, not '0'|logits m --tokens 1 --threads 0
