@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/mem.h"
-#include "convert/source_flat.h"
+#include "convert/scratch.h"
 
 enum {
     BATCH_BYTES = 8 << 20, /* of f32 rows of a plain tensor that are read at once */

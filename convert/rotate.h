@@ -23,7 +23,7 @@
 #include <stdint.h>
 #include "base/status.h"
 #include "convert/plan.h"
-#include "convert/source_flat.h"
+#include "convert/scratch.h"
 #include "core/hparams.h"
 #include "simd/kernels.h"
 

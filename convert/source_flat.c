@@ -9,15 +9,6 @@ enum {
     SPAN_FACTOR = 4       /* whole rows are read while at most this much of them is not asked for */
 };
 
-nb_status nb_scratch_reserve(nb_scratch *s, size_t n, nb_error *err) {
-    if (n <= s->size) return NB_OK;
-    nb_free(s->data);
-    *s = (nb_scratch){.data = nb_alloc(n)};
-    if (!s->data) return nb_oom(err, "a block of a tensor", n);
-    s->size = n;
-    return NB_OK;
-}
-
 /* Blocks of a row that hold what is asked for. */
 typedef struct window {
     const nb_dtype_info *type;

@@ -6,12 +6,8 @@
 #define NB_CONVERT_SOURCE_FLAT_H
 
 #include "base/file.h"
+#include "convert/scratch.h"
 #include "convert/source.h"
-
-typedef struct nb_scratch { /* grows as needed; owned */
-    void *data;
-    size_t size;
-} nb_scratch;
 
 typedef struct nb_flat {
     nb_source base;
@@ -27,8 +23,6 @@ nb_status nb_flat_create(nb_flat **flat, const char *path, size_t arena_limit, n
 nb_status nb_flat_read(nb_source *source, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint64_t col,
                        uint64_t n_cols, float *dst, nb_error *err);
 void nb_flat_close(nb_source *source);
-/* At least n bytes of scratch. */
-nb_status nb_scratch_reserve(nb_scratch *s, size_t n, nb_error *err);
 /* The offset of the tensor's first byte. The caller has checked that all of it lies in the file, and that rows are
  * whole blocks. */
 nb_status nb_flat_place(nb_flat *flat, nb_source_tensor *t, uint64_t offset, nb_error *err);
