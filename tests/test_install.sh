@@ -75,6 +75,17 @@ diff one.txt two.txt || fail 'the two programs say different things'
 "$build/nibble" run model.nbl -p 'Once there was a girl' --temp 0.5 -n 40 >run.txt
 sed '$d' one.txt | diff - run.txt || fail 'the defaults of the interface are not those of nibble run'
 
+# The other example: two texts of each prompt, of which the first is what `run` gives.
+[ "$(wc -l <"$source/docs/example_batch.c")" -lt 60 ] || fail 'the example of a batch has 60 lines'
+# shellcheck disable=SC2046
+"$cc" -std=c11 "${warnings[@]}" "$source/docs/example_batch.c" -o batch $(pkg-config --cflags --libs nibble)
+LD_LIBRARY_PATH=$libdir DYLD_LIBRARY_PATH=$libdir ./batch model.nbl 'Once there was a girl' 'One day' >batch.txt || fail 'the batch failed'
+grep -c ' \.\.\.' batch.txt | grep -qx 4 || fail "the batch printed: $(cat batch.txt)"
+for prompt in 'Once there was a girl' 'One day'; do
+    said=$("$build/nibble" run model.nbl -p "$prompt" -n 40)
+    grep -qxF "$prompt ...${said%%$'\n'*}" batch.txt || fail "a batch and nibble run differ: $(cat batch.txt)"
+done
+
 # Errors are sentences.
 ! LD_LIBRARY_PATH=$libdir DYLD_LIBRARY_PATH=$libdir ./by_pkgconfig none.nbl x 2>error.txt || fail 'a missing file is no error'
 grep -q 'none.nbl' error.txt || fail "the error does not name the file: $(cat error.txt)"

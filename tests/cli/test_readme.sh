@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every command that README.md and docs/sessions.md show must work: lines of ```sh blocks that begin with `nibble ` or `./`, with the lines
+# Every command that README.md, docs/sessions.md and docs/guide.md show must work: lines of ```sh blocks that begin with `nibble ` or `./`, with the lines
 # that continue them, run in their order, in a folder where everything of the project is in its place.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -11,7 +11,7 @@ commands() {
         !inside { next }
         { line = joined $0; joined = "" }
         line ~ /\\$/ { joined = substr(line, 1, length(line) - 1); next }
-        line ~ /^(\$ )?(nibble |\.\/)/ {
+        line ~ /^(\$ )?([A-Z_]+=[^ ]+ )?(nibble |\.\/)/ {
             sub(/^\$ /, "", line)
             if (line !~ /^\.\/(demo|check)( |$)/) print line
         }' "$1"
@@ -23,7 +23,7 @@ nibble not in a block
 ./demo
 $ nibble help
 # a comment
-nibble run m.nbl \
+NIBBLE_THREADS=1 nibble run m.nbl \
     -p "x"
 ./check --quick
 cmake -B build
@@ -36,7 +36,7 @@ nibble not shell
 ```
 SAMPLE
 check_same 'finding commands' "$(commands sample.md)" 'nibble help
-nibble run m.nbl     -p "x"
+NIBBLE_THREADS=1 nibble run m.nbl     -p "x"
 ./build/release/nibble --version | cat'
 
 readme=$source_dir/README.md
@@ -51,6 +51,7 @@ if [ -f "$readme" ]; then
     PATH=$(realpath ../bin):$PATH
     commands "$readme" >../commands.txt
     commands docs/sessions.md >>../commands.txt
+    commands docs/guide.md >>../commands.txt
     check 'README.md shows commands' test -s ../commands.txt
     while IFS= read -r line; do
         check "README.md: $line" bash -c "$line" </dev/null
