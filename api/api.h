@@ -32,9 +32,9 @@ struct nibble_session {
     nb_row_state state; /* how the last generation would go on; zeroed when the text has changed since */
 };
 
-/* What the caller knows of its options, over the defaults in *to. NB_ARGUMENT for a struct that does not say its size (no version
- * ends within a pointer, half of which would be followed), NB_UNSUPPORTED for one of a newer version of which more is used than
- * is known here. */
+/* What the caller knows of its options, over the defaults in *to. NB_ARGUMENT for a struct that does not say its size
+ * (no version ends within a pointer, half of which would be followed), NB_UNSUPPORTED for one of a newer version of
+ * which more is used than is known here. */
 static inline nb_status read_options(void *to, size_t size, const void *from, nb_error *err) {
     size_t given = 0;
     if (!from) return NB_OK;
@@ -43,7 +43,8 @@ static inline nb_status read_options(void *to, size_t size, const void *from, nb
         return nb_fail(err, NB_ARGUMENT, "options whose size is %zu: begin with their _INIT", given);
     for (size_t i = size; i < given; i++)
         if (((const char *)from)[i])
-            return nb_fail(err, NB_UNSUPPORTED, "options of %zu bytes, of which byte %zu is set; this version knows %zu", given, i, size);
+            return nb_fail(err, NB_UNSUPPORTED,
+                           "options of %zu bytes, of which byte %zu is set; this version knows %zu", given, i, size);
     memcpy(to, from, nb_min_size(given, size));
     return NB_OK;
 }

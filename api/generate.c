@@ -69,14 +69,17 @@ const char *nibble_texts_text(const nibble_texts *texts, size_t i, size_t *n) {
 int32_t nibble_texts_end_token(const nibble_texts *texts, size_t i) { return texts->t[i].g.end_token; }
 
 static nibble_finish finish_of(nb_finish f) {
-    static const nibble_finish finishes[] = {
-        [NB_FINISH_STOP] = NIBBLE_STOP, [NB_FINISH_LENGTH] = NIBBLE_LENGTH, [NB_FINISH_CANCELLED] = NIBBLE_FINISH_CANCELLED};
+    static const nibble_finish finishes[] = {[NB_FINISH_STOP] = NIBBLE_STOP,
+                                             [NB_FINISH_LENGTH] = NIBBLE_LENGTH,
+                                             [NB_FINISH_CANCELLED] = NIBBLE_FINISH_CANCELLED};
     return finishes[f];
 }
 nibble_finish nibble_texts_finish(const nibble_texts *texts, size_t i) { return finish_of(texts->t[i].g.finish); }
 const char *nibble_finish_name(nibble_finish finish) {
-    static const char *const names[] = {
-        [NIBBLE_UNFINISHED] = "", [NIBBLE_STOP] = "stop", [NIBBLE_LENGTH] = "length", [NIBBLE_FINISH_CANCELLED] = "cancelled"};
+    static const char *const names[] = {[NIBBLE_UNFINISHED] = "",
+                                        [NIBBLE_STOP] = "stop",
+                                        [NIBBLE_LENGTH] = "length",
+                                        [NIBBLE_FINISH_CANCELLED] = "cancelled"};
     return (unsigned)finish < sizeof names / sizeof *names ? names[finish] : "";
 }
 
@@ -156,7 +159,8 @@ nibble_status nibble_generate(nibble_session *session, const nibble_generate_opt
     request r = {0};
     nb_ids prompt = {0};
     if (texts) *texts = NULL;
-    if (!session->has_logits) return status_of(nb_fail(err, NB_ARGUMENT, "nothing to continue: the session has no logits"));
+    if (!session->has_logits)
+        return status_of(nb_fail(err, NB_ARGUMENT, "nothing to continue: the session has no logits"));
     nibble_texts *found = texts_create(1, err);
     if (!found) return NIBBLE_MEMORY;
     uint32_t length = nibble_session_length(session);
@@ -200,7 +204,8 @@ typedef struct work {
     void *user;
 } work;
 
-static nb_status count_texts(const nibble_prompt *prompts, size_t n_prompts, size_t *n, size_t *longest, nb_error *err) {
+static nb_status count_texts(const nibble_prompt *prompts, size_t n_prompts, size_t *n, size_t *longest,
+                             nb_error *err) {
     nb_status st = need(prompts, n_prompts, "prompts", err);
     *n = *longest = 0;
     for (size_t i = 0; !st && i < n_prompts; i++) {
@@ -307,7 +312,8 @@ nibble_status nibble_generate_batch(const nibble_model *model, const nibble_prom
     if (texts) *texts = NULL;
     nb_status st = count_texts(prompts, n_prompts, &n, &longest, err);
     if (!st) st = read_request(model, options, &w.request, err);
-    if (!st && w.request.resume) st = nb_fail(err, NB_ARGUMENT, "resume is for nibble_generate: a batch has nothing to resume");
+    if (!st && w.request.resume)
+        st = nb_fail(err, NB_ARGUMENT, "resume is for nibble_generate: a batch has nothing to resume");
     if (!st && !(w.texts = texts_create(n, err))) st = NB_MEMORY;
     if (!st) st = open_engine(&w, model, batch, longest, err);
     if (!st) st = check_prompts(&w, err);

@@ -5,7 +5,8 @@
 #include "core/saved.h"
 
 static nb_status kv_type(nibble_kv given, nb_kv_type *type, nb_error *err) {
-    static const nb_kv_type types[] = {[NIBBLE_KV_F32] = NB_KV_F32, [NIBBLE_KV_F16] = NB_KV_F16, [NIBBLE_KV_Q8] = NB_KV_Q8};
+    static const nb_kv_type types[] = {
+        [NIBBLE_KV_F32] = NB_KV_F32, [NIBBLE_KV_F16] = NB_KV_F16, [NIBBLE_KV_Q8] = NB_KV_Q8};
     if ((unsigned)given >= sizeof types / sizeof *types)
         return nb_fail(err, NB_ARGUMENT, "%d is no type of the KV cache", (int)given);
     *type = types[given];
@@ -29,8 +30,8 @@ nb_status api_session_options(const nibble_model *model, const nibble_session_op
     return st;
 }
 
-nibble_status nibble_session_create(nibble_session **session, const nibble_model *model, const nibble_session_options *options,
-                                    nibble_error *error) {
+nibble_status nibble_session_create(nibble_session **session, const nibble_model *model,
+                                    const nibble_session_options *options, nibble_error *error) {
     nb_error *err = err_of(error);
     nb_session_options how = {0};
     *session = NULL;
@@ -59,8 +60,8 @@ static void forget_state(nibble_session *s) {
     s->state = (nb_row_state){0};
 }
 
-nibble_status nibble_session_append(nibble_session *session, const int32_t *ids, size_t n, nibble_logits_fn each, void *user,
-                                    nibble_error *error) {
+nibble_status nibble_session_append(nibble_session *session, const int32_t *ids, size_t n, nibble_logits_fn each,
+                                    void *user, nibble_error *error) {
     uint32_t before = nb_session_length(session->s);
     nb_status st = need(ids, n, "tokens to append", err_of(error));
     if (!st) st = nb_session_append(session->s, ids, n, each, user, err_of(error));
@@ -75,7 +76,9 @@ const float *nibble_session_logits(const nibble_session *session) {
 }
 uint32_t nibble_session_length(const nibble_session *session) { return nb_session_length(session->s); }
 uint32_t nibble_session_room(const nibble_session *session) { return nb_session_room(session->s); }
-const int32_t *nibble_session_ids(const nibble_session *session) { return nb_batch_ids(nb_session_batch(session->s), 0); }
+const int32_t *nibble_session_ids(const nibble_session *session) {
+    return nb_batch_ids(nb_session_batch(session->s), 0);
+}
 
 uint32_t nibble_session_rewind(nibble_session *session, uint32_t length) {
     if (length >= nb_session_length(session->s)) return nb_session_length(session->s);
@@ -141,8 +144,8 @@ struct nibble_sampler {
     nb_sampler_room *room;
 };
 
-nibble_status nibble_sampler_create(nibble_sampler **sampler, const nibble_model *model, const nibble_sampling *sampling,
-                                    uint64_t stream, nibble_error *error) {
+nibble_status nibble_sampler_create(nibble_sampler **sampler, const nibble_model *model,
+                                    const nibble_sampling *sampling, uint64_t stream, nibble_error *error) {
     nb_error *err = err_of(error);
     nb_sampler_params p;
     nb_logit_bias *bias;

@@ -32,8 +32,8 @@ nibble_status nibble_tokenize(const nibble_model *model, const char *text, size_
     return status_of(st);
 }
 
-nibble_status nibble_detokenize(const nibble_model *model, const int32_t *ids, size_t n_ids, char *text, size_t capacity,
-                                size_t *n, nibble_error *error) {
+nibble_status nibble_detokenize(const nibble_model *model, const int32_t *ids, size_t n_ids, char *text,
+                                size_t capacity, size_t *n, nibble_error *error) {
     nb_error *err = err_of(error);
     const nb_tokenizer *t = api_tokenizer(model, err);
     if (!t) return NIBBLE_MISSING;
@@ -94,7 +94,8 @@ static nibble_status give_text(nibble_decoder *d, const char **text, size_t *n, 
     return NIBBLE_OK;
 }
 
-nibble_status nibble_decoder_add(nibble_decoder *decoder, int32_t id, const char **text, size_t *n, nibble_error *error) {
+nibble_status nibble_decoder_add(nibble_decoder *decoder, int32_t id, const char **text, size_t *n,
+                                 nibble_error *error) {
     nb_error *err = err_of(error);
     nb_status st = check_id(decoder->model, id, err);
     if (st) return status_of(st);
@@ -131,8 +132,8 @@ static nb_status check_order(const nibble_message *messages, size_t n, nb_error 
     return NB_OK;
 }
 
-static nb_status render(const nb_chat_style *style, const nb_tokenizer *t, const nibble_message *messages, size_t n, nb_ids *ids,
-                        nb_error *err) {
+static nb_status render(const nb_chat_style *style, const nb_tokenizer *t, const nibble_message *messages, size_t n,
+                        nb_ids *ids, nb_error *err) {
     size_t first = messages[0].role == NIBBLE_SYSTEM;
     nb_status st = nb_chat_begin(style, t, ids, err);
     for (size_t i = first; !st && i < n; i++) {
@@ -147,8 +148,8 @@ static nb_status render(const nb_chat_style *style, const nb_tokenizer *t, const
     return st;
 }
 
-nibble_status nibble_chat_render(const nibble_model *model, const char *style, const nibble_message *messages, size_t n_messages,
-                                 int32_t *ids, size_t capacity, size_t *n_ids, nibble_error *error) {
+nibble_status nibble_chat_render(const nibble_model *model, const char *style, const nibble_message *messages,
+                                 size_t n_messages, int32_t *ids, size_t capacity, size_t *n_ids, nibble_error *error) {
     nb_error *err = err_of(error);
     const nb_tokenizer *t = api_tokenizer(model, err);
     if (!t) return NIBBLE_MISSING;

@@ -24,8 +24,13 @@ static bool complete(const nibble_tool *t) {
 }
 
 static nb_tool row_of(const nibble_tool *t) {
-    return (nb_tool){.name = t->name, .call_start = t->call_start, .call_end = t->call_end, .output_start = t->output_start,
-                     .output_end = t->output_end, .call = call, .user = (void *)(uintptr_t)t}; /* which `call` only reads */
+    return (nb_tool){.name = t->name,
+                     .call_start = t->call_start,
+                     .call_end = t->call_end,
+                     .output_start = t->output_start,
+                     .output_end = t->output_end,
+                     .call = call,
+                     .user = (void *)(uintptr_t)t}; /* which `call` only reads */
 }
 
 /* The i-th tool can be called, and told apart from those before it. */
@@ -34,11 +39,13 @@ static nb_status check(const nibble_tool *tools, size_t i, const nb_tool *row, c
     if (!complete(t))
         return nb_fail(err, NB_ARGUMENT, "tool %zu lacks its name, a control token's text or its function", i + 1);
     const char *lacks = nb_tool_lacks(row, v);
-    if (lacks) return nb_fail(err, NB_MISSING, "the tool '%s' needs the control token '%s', which the vocabulary lacks", t->name, lacks);
+    if (lacks)
+        return nb_fail(err, NB_MISSING, "the tool '%s' needs the control token '%s', which the vocabulary lacks",
+                       t->name, lacks);
     for (size_t k = 0; k < i; k++)
         if (!strcmp(tools[k].name, t->name) || !strcmp(tools[k].call_start, t->call_start))
-            return nb_fail(err, NB_ARGUMENT, "tools %zu and %zu, '%s' and '%s', have the same name or call_start", k + 1, i + 1,
-                           tools[k].name, t->name);
+            return nb_fail(err, NB_ARGUMENT, "tools %zu and %zu, '%s' and '%s', have the same name or call_start",
+                           k + 1, i + 1, tools[k].name, t->name);
     return NB_OK;
 }
 

@@ -221,8 +221,8 @@ static int print_results(job *j) {
                   "decode_seconds", json_number(j->speed.decode_seconds), "rows", (json_int_t)j->n_rows, "kv_bytes",
                   (json_int_t)j->kv_bytes, "drafted", (json_int_t)j->speed.drafted, "accepted",
                   (json_int_t)j->speed.accepted);
-    return print_json(json_pack("{so,so,so}", "prompt_ids", json_ids(j->prompt.data, j->prompt.size), "samples", samples,
-                                "stats", stats));
+    return print_json(json_pack("{so,so,so}", "prompt_ids", json_ids(j->prompt.data, j->prompt.size), "samples",
+                                samples, "stats", stats));
 }
 
 static void print_stats(const job *j) {
@@ -235,9 +235,11 @@ static void print_stats(const job *j) {
 int cmd_run(const options *o) {
     int prompts = (o->prompt != NULL) + (o->tokens != NULL) + (o->tokens_file != NULL);
     if (prompts > 1 || (!prompts && !o->load))
-        return usage_error("run: give either a prompt with -p or token ids with --tokens or --tokens-file, or a saved text with --load");
+        return usage_error("run: give either a prompt with -p or token ids with --tokens or --tokens-file, or a saved "
+                           "text with --load");
     if (o->samples > 1 && (o->save || !prompts))
-        return usage_error("run: --samples takes a prompt; one text is saved with --save, and goes on with --load alone");
+        return usage_error("run: --samples takes a prompt; one text is saved with --save, and goes on with --load "
+                           "alone");
     nb_error err = {0};
     job j = {.o = o};
     int code = EXIT_SUCCESS;

@@ -45,8 +45,8 @@ struct nb_engine {
     nb_column_item *items;
 };
 
-nb_status nb_engine_create(nb_engine **engine, const nb_model *model, uint32_t n_rows, const nb_session_options *options,
-                           nb_error *err) {
+nb_status nb_engine_create(nb_engine **engine, const nb_model *model, uint32_t n_rows,
+                           const nb_session_options *options, nb_error *err) {
     *engine = NULL;
     nb_engine *e = nb_calloc(1, sizeof *e);
     if (!e) return nb_oom(err, "an engine", sizeof *e);
@@ -102,8 +102,8 @@ const nb_batch *nb_engine_batch(const nb_engine *e) { return e->batch; }
 
 /* ---- joining and leaving */
 
-static nb_status start(nb_engine *e, engine_row *r, const int32_t *ids, size_t n, const nb_generate_options *o, nb_generated *g,
-                       nb_error *err) {
+static nb_status start(nb_engine *e, engine_row *r, const int32_t *ids, size_t n, const nb_generate_options *o,
+                       nb_generated *g, nb_error *err) {
     const nb_model *m = nb_batch_model(e->batch);
     r->options = *o;
     uint32_t vocab_size = nb_model_hparams(m)->vocab_size;
@@ -121,8 +121,8 @@ nb_status nb_engine_check(const nb_engine *e, const int32_t *ids, size_t n, nb_e
     return nb_batch_check_ids(e->batch, ids, n, err);
 }
 
-nb_status nb_engine_join(nb_engine *e, const int32_t *ids, size_t n, const nb_generate_options *options, uint32_t n_texts,
-                         nb_generated *const *generated, uint32_t *rows, nb_error *err) {
+nb_status nb_engine_join(nb_engine *e, const int32_t *ids, size_t n, const nb_generate_options *options,
+                         uint32_t n_texts, nb_generated *const *generated, uint32_t *rows, nb_error *err) {
     uint32_t joined = 0, row = 0;
     if (!n_texts) return NB_OK;
     if (n_texts > nb_engine_free_rows(e))
@@ -188,7 +188,8 @@ nb_status nb_engine_cancel(nb_engine *e, uint32_t row, nb_error *err) {
 static void sort_speaking(nb_engine *e) {
     for (uint32_t i = 1; e->unsorted && i < e->n_speaking; i++) {
         uint32_t row = e->speaking[i], at = i;
-        for (; at > 0 && nb_batch_compare(e->batch, row, e->speaking[at - 1]) < 0; at--) e->speaking[at] = e->speaking[at - 1];
+        for (; at > 0 && nb_batch_compare(e->batch, row,
+                                          e->speaking[at - 1]) < 0; at--) e->speaking[at] = e->speaking[at - 1];
         e->speaking[at] = row;
     }
     e->unsorted = false;
@@ -226,8 +227,8 @@ static bool better_known_after_step(const nb_engine *e, const engine_row *r) {
     return false;
 }
 
-/* As much of the waiting prompts as there is room for. What a prompt has in common with others is looked up when its reading
- * begins; the last token is always read, for its logits. */
+/* As much of the waiting prompts as there is room for. What a prompt has in common with others is looked up when its
+ * reading begins; the last token is always read, for its logits. */
 static void add_readers(nb_engine *e, nb_column *column) {
     for (engine_row *r = next_reader(e, 0); r && e->n_tokens < nb_batch_chunk(e->batch); r = next_reader(e, r->turn)) {
         uint32_t row = (uint32_t)(r - e->rows);
@@ -273,10 +274,12 @@ static void choose_share(void *arg, size_t begin, size_t end, int member) {
     for (size_t i = begin; i < end; i++) choose(e, &e->rows[e->speaking[i]], e->rows[e->speaking[i]].logits, member);
 }
 
-/* As many tokens behind the next one as the options say, and as there is room for: logits for all other rows come first. */
+/* As many tokens behind the next one as the options say, and as there is room for: logits for all other rows come
+ * first. */
 static void draft(nb_engine *e, uint32_t row) {
     engine_row *r = &e->rows[row];
-    size_t most = nb_min_size(r->options.lookup, NB_LOOKUP_MAX), length = nb_batch_length(e->batch, row), drafts = e->n_draft;
+    size_t most = nb_min_size(r->options.lookup, NB_LOOKUP_MAX), length = nb_batch_length(e->batch,
+                                                                                          row), drafts = e->n_draft;
     most = nb_min_size(most, nb_batch_logit_rows(e->batch) - e->n_rows - drafts);
     most = nb_min_size(most, nb_batch_chunk(e->batch) - nb_min_size(nb_batch_chunk(e->batch), e->n_rows + drafts));
     most = nb_min_size(most, nb_batch_room(e->batch) - length - 1);
@@ -285,7 +288,8 @@ static void draft(nb_engine *e, uint32_t row) {
     e->n_draft += r->n_draft;
 }
 
-/* A row takes the token that is chosen, and goes on as long as that is what its draft has. The rest of the draft is forgotten. */
+/* A row takes the token that is chosen, and goes on as long as that is what its draft has. The rest of the draft is
+ * forgotten. */
 static nb_status take_row(nb_engine *e, uint32_t row, nb_column *column, nb_error *err) {
     engine_row *r = &e->rows[row];
     nb_generated *g = r->row.g;

@@ -17,10 +17,10 @@ enum {
     NB_LOOKUP_LONGEST = 8 /* tokens at the end of the text that are looked for */
 };
 
-/* The text is text[n] and then `next`. Fills draft with up to `most` tokens, those that followed where the text's end stood
- * before: the place that agrees with most of its last tokens counts, up to NB_LOOKUP_LONGEST, of equal ones the latest.
- * Returns how many: 0 when nothing of NB_LOOKUP_SHORTEST tokens is there. What follows so late that it runs into the end
- * goes on with itself. */
+/* The text is text[n] and then `next`. Fills draft with up to `most` tokens, those that followed where the text's end
+ * stood before: the place that agrees with most of its last tokens counts, up to NB_LOOKUP_LONGEST, of equal ones the
+ * latest. Returns how many: 0 when nothing of NB_LOOKUP_SHORTEST tokens is there. What follows so late that it runs
+ * into the end goes on with itself. */
 uint32_t nb_lookup(const int32_t *text, size_t n, int32_t next, int32_t *draft, uint32_t most);
 
 #endif

@@ -160,10 +160,10 @@ nb_status nb_row_take(nb_row *row, int32_t id, bool last, nb_step *step, nb_erro
 
 static nb_status resume(nb_row *row, const nb_row_state *s, nb_error *err) {
     const nb_tool *tool = NULL;
-    for (size_t i = 0; s->tool.size && (tool = tool_at(row, i)) != NULL && strcmp(tool->name, nb_buf_str(&s->tool)) != 0; i++)
-        continue;
-    if (s->tool.size && (!tool || !row->t))
-        return nb_fail(err, NB_ARGUMENT, "the row stopped in a call of the tool '%s', which is not there now", nb_buf_str(&s->tool));
+    const char *name = nb_buf_str(&s->tool);
+    for (size_t i = 0; *name && (tool = tool_at(row, i)) != NULL && strcmp(tool->name, name) != 0; i++) continue;
+    if (*name && (!tool || !row->t))
+        return nb_fail(err, NB_ARGUMENT, "the row stopped in a call of the tool '%s', which is not there now", name);
     row->tool = tool;
     row->utf8 = s->utf8;
     row->call_tokens = s->call_tokens;
@@ -199,7 +199,8 @@ void nb_row_leave(nb_row *row, const nb_sampler *sampler) {
     }
     s->forced = row->forced;
     s->forced.size -= row->n_forced;
-    if (s->forced.size) memmove(s->forced.data, s->forced.data + row->n_forced, s->forced.size * sizeof *s->forced.data);
+    if (s->forced.size)
+        memmove(s->forced.data, s->forced.data + row->n_forced, s->forced.size * sizeof *s->forced.data);
     row->forced = (nb_ids){0};
     row->n_forced = 0;
 }
@@ -216,7 +217,8 @@ nb_status nb_row_follow(nb_row *row, nb_sampler *sampler, int32_t id, size_t roo
     return st;
 }
 
-nb_status nb_row_run(nb_row *row, nb_sampler *sampler, nb_sampler_room *room, const nb_decoder *decoder, nb_error *err) {
+nb_status nb_row_run(nb_row *row, nb_sampler *sampler, nb_sampler_room *room, const nb_decoder *decoder,
+                     nb_error *err) {
     const nb_generate_options *o = row->o;
     nb_status st = NB_OK;
     if (decoder->room(decoder->self) == 0) st = nb_row_end(row, NB_FINISH_LENGTH, err);

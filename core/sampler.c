@@ -26,8 +26,8 @@ struct nb_sampler {
     uint32_t ring_size, n_ring, next_slot;
 };
 
-/* Candidates, in the order of their ids. What a stage leaves out is marked, d = NaN and w = 0, or, when little is left, the
- * rest moves to the front. Until then id[i] is i: only the first `moved` need restoring for the next token. */
+/* Candidates, in the order of their ids. What a stage leaves out is marked, d = NaN and w = 0, or, when little is left,
+ * the rest moves to the front. Until then id[i] is i: only the first `moved` need restoring for the next token. */
 struct nb_sampler_room {
     const nb_sampler_params *p; /* of the sampler at work */
     const nb_kernels *k;
@@ -120,8 +120,8 @@ nb_status nb_sampler_create(nb_sampler **sampler, const nb_sampler_params *param
         return nb_fail(err, NB_ARGUMENT, "a vocabulary of %u tokens cannot be sampled from", (unsigned)vocab_size);
     for (size_t i = 0; i < params->n_bias; i++)
         if (params->bias[i].id < 0 || (uint32_t)params->bias[i].id >= vocab_size)
-            return nb_fail(err, NB_ARGUMENT, "the bias of token %d: expected an id from 0 to %u", (int)params->bias[i].id,
-                           (unsigned)vocab_size - 1);
+            return nb_fail(err, NB_ARGUMENT, "the bias of token %d: expected an id from 0 to %u",
+                           (int)params->bias[i].id, (unsigned)vocab_size - 1);
     nb_sampler *s = nb_calloc(1, sizeof *s);
     if (!s) return nb_oom(err, "sampler", sizeof *s);
     s->params = *params;
@@ -207,8 +207,8 @@ static size_t move_up(nb_sampler_room *r, size_t n) {
 /* When so many of n stay, marking the others is faster than moving. */
 static bool many(size_t staying, size_t n) { return staying > n / 4; }
 
-/* The loops over all candidates have no branches, as which are kept is hard to foresee, and are such that compilers make
- * vectors of them. */
+/* The loops over all candidates have no branches, as which are kept is hard to foresee, and are such that compilers
+ * make vectors of them. */
 
 /* `out` has all bits set when candidate i goes, else none: d becomes NaN, w zero. */
 static void mark(float *d, float *w, size_t i, uint32_t out) {
@@ -241,7 +241,8 @@ static size_t find_up_to(nb_sampler_room *r, size_t begin, size_t end, uint32_t 
     return to;
 }
 
-/* Up to cut.before, keys that equal the cut's stay too; behind it smaller ones only, of which there are none when it is 0. */
+/* Up to cut.before, keys that equal the cut's stay too; behind it smaller ones only, of which there are none when it is
+ * 0. */
 static size_t keep_cut(nb_sampler_room *r, size_t n, nb_cut cut, enum moving moving) {
     size_t ties = nb_min_size(cut.before, n);
     uint32_t key = cut.key, below = key - 1;
@@ -261,8 +262,8 @@ static uint32_t count_heavy(const float *w, size_t n, float least) {
     return count;
 }
 
-/* Those with a weight of at least `least`, which is above 0, move to the front. Where they are few, most of the way is the find
- * kernel's. */
+/* Those with a weight of at least `least`, which is above 0, move to the front. Where they are few, most of the way is
+ * the find kernel's. */
 static size_t gather_heavy(nb_sampler_room *r, size_t n, float least) {
     enum { STRETCH = 64 }; /* to look through where one is found */
     size_t to = 0;
@@ -294,8 +295,8 @@ static void sift_down(ranked *heap, size_t n, size_t i) {
     heap[i] = moving;
 }
 
-/* The k best of the n logits in r->d, k small. One comparison decides for most: a later one has the higher id, so only a greater
- * logit can be better than the worst that is kept. */
+/* The k best of the n logits in r->d, k small. One comparison decides for most: a later one has the higher id, so only
+ * a greater logit can be better than the worst that is kept. */
 static size_t keep_best(nb_sampler_room *r, size_t n, size_t k) {
     ranked heap[HEAP_MAX];
     for (size_t i = 0; i < k; i++) heap[i] = (ranked){r->d[i], (int32_t)i};
@@ -388,8 +389,8 @@ static void rank_by_distance(nb_sampler_room *r, size_t n) {
     for (size_t i = 0; i < n; i++) r->key[i] = bits(r->d[i]);
 }
 
-/* Tokens of less than (1 - p) / n each have together less than 1 - p, so the nucleus is without them; a thousandth of that is
- * left for roundings. */
+/* Tokens of less than (1 - p) / n each have together less than 1 - p, so the nucleus is without them; a thousandth of
+ * that is left for roundings. */
 static size_t keep_nucleus(nb_sampler_room *r, size_t n) {
     double all = sum(r->w, n), target = (double)r->p->top_p * all;
     float least = (float)(0.999 * (all - target) / (double)n);
@@ -422,7 +423,8 @@ nb_candidates nb_sampler_candidates(const nb_sampler *s, nb_sampler_room *r, con
     return (nb_candidates){.id = r->id, .weight = r->w, .n = n};
 }
 
-/* The first candidate at which the weights, added up, exceed `target` times their sum: first the block, then the candidate. */
+/* The first candidate at which the weights, added up, exceed `target` times their sum: first the block, then the
+ * candidate. */
 static int32_t draw(nb_sampler_room *r, nb_candidates c, double target) {
     size_t n_blocks = (c.n + DRAW_BLOCK - 1) / DRAW_BLOCK, b = 0;
     double total = 0, reached = 0;
@@ -449,5 +451,5 @@ int32_t nb_sampler_next(nb_sampler *s, nb_sampler_room *r, const float *logits) 
         logits = r->d;
     }
     size_t best = s->k->argmax(logits, s->vocab_size);
-    return logits[best] > -HUGE_VALF ? (int32_t)best : 0; /* NaN and -infinity are equals, of which the first id is taken */
+    return logits[best] > -HUGE_VALF ? (int32_t)best : 0; /* NaN and -infinity are equals: the lowest id */
 }

@@ -1,21 +1,23 @@
 /* Choosing the next token. Deterministic: same logits, parameters, seed and stream give the same token on every
- * machine. One sampler belongs to one row of generation and one thread at a time. What is as large as the vocabulary, 20 bytes
- * for each token, is in a room, of which a thread needs only one, whatever the number of its samplers.
+ * machine. One sampler belongs to one row of generation and one thread at a time. What is as large as the vocabulary,
+ * 20 bytes for each token, is in a room, of which a thread needs only one, whatever the number of its samplers.
  *
  * A sampler goes through these stages, in this order; each sees what the one before it left.
  *   1. bias         logit += bias of the token; -infinity bans it
- *   2. penalties    over the last repeat_last_n tokens of the text, prompt included, in which token t occurs c(t) > 0 times:
- *                   repetition (CTRL, Keskar et al. 2019): a logit above 0 is divided by the penalty, others multiplied by it;
- *                   frequency and presence (OpenAI's API reference): logit -= c(t) * frequency + presence
+ *   2. penalties    over the last repeat_last_n tokens of the text, prompt included, in which token t occurs c(t) > 0
+ *                   times: repetition (CTRL, Keskar et al. 2019): a logit above 0 is divided by the penalty, others
+ *                   multiplied by it; frequency and presence (OpenAI's API reference):
+ *                   logit -= c(t) * frequency + presence
  *   3. temperature below 1e-6: the best logit, the lowest id among equals. Nothing below happens.
  *   4. top-k        the k best logits (Fan et al. 2018), the lower ids among equals
  *   5. temperature  weights w = exp((logit - best) / temperature); a token's chance is its share of all weights
- *   6. typical      the fewest tokens whose surprisals -log(share) lie closest to their expected value, the entropy, that
- *                   together have a share of typical_p (Meister et al. 2023)
+ *   6. typical      the fewest tokens whose surprisals -log(share) lie closest to their expected value, the entropy,
+ *                   that together have a share of typical_p (Meister et al. 2023)
  *   7. top-p        the fewest best tokens that together have a share of top_p (nucleus: Holtzman et al. 2020)
  *   8. min-p        the tokens of at least min_p times the best one's share (Nguyen et al. 2024)
  *   9. a draw by what is left
- * Stages 6 to 8 leave at least min_keep tokens, those that they rank first. Shares are always of what the stage is given. */
+ * Stages 6 to 8 leave at least min_keep tokens, those that they rank first. Shares are always of what the stage is
+ * given. */
 #ifndef NB_CORE_SAMPLER_H
 #define NB_CORE_SAMPLER_H
 
@@ -52,8 +54,8 @@ extern const nb_sampler_params nb_sampler_defaults;
 nb_status nb_sampler_params_check(const nb_sampler_params *p, nb_error *err);
 
 typedef struct nb_sampler nb_sampler;
-/* `stream` tells rows with the same seed apart: row i of a batch draws from stream i. NB_ARGUMENT also for a bias of an id
- * outside the vocabulary. */
+/* `stream` tells rows with the same seed apart: row i of a batch draws from stream i. NB_ARGUMENT also for a bias of an
+ * id outside the vocabulary. */
 nb_status nb_sampler_create(nb_sampler **sampler, const nb_sampler_params *params, uint64_t stream, uint32_t vocab_size,
                             const nb_kernels *k, nb_error *err);
 void nb_sampler_free(nb_sampler *s);
@@ -68,16 +70,17 @@ nb_rng nb_sampler_rng(const nb_sampler *s);
 void nb_sampler_resume(nb_sampler *s, const nb_rng *rng);
 /* The next token; logits [vocab_size] are not changed. With a temperature it takes one uniform number from the stream.
  *
- * NaN counts as -infinity; when the best logit is infinite, all that equal it have the same chance. Weights are f32 of the
- * exp kernel, shares are sums of them in double. */
+ * NaN counts as -infinity; when the best logit is infinite, all that equal it have the same chance. Weights are f32 of
+ * the exp kernel, shares are sums of them in double. */
 int32_t nb_sampler_next(nb_sampler *s, nb_sampler_room *room, const float *logits);
 /* Tell the sampler a token that is now part of the text (prompt, forced or sampled): penalties count it. */
 void nb_sampler_accept(nb_sampler *s, int32_t id);
 
-/* What nb_sampler_next chooses among, for temperatures above 0. The arrays are the room's and live until its next use. */
+/* What nb_sampler_next chooses among, for temperatures above 0. The arrays are the room's and live until its next
+ * use. */
 typedef struct nb_candidates {
     const int32_t *id;   /* [n], ascending */
-    const float *weight; /* [n]: the chance of each is its part of their sum; 0: it was left out, as are ids that are not there */
+    const float *weight; /* [n]: the chance of each is its part of their sum; 0, or no id here: it was left out */
     size_t n;            /* with top_k and nothing else: top_k, also where weights are 0 */
 } nb_candidates;
 nb_candidates nb_sampler_candidates(const nb_sampler *s, nb_sampler_room *room, const float *logits);

@@ -1,5 +1,6 @@
 #include "core/saved.h"
 
+#include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
 #include <xxhash.h>
@@ -43,12 +44,13 @@ void nb_saved_free(nb_saved *s) {
     nb_buf_free(&s->more);
 }
 
-/* ---- the leaves of a file: of each layer in order, the pages in order that a token at position `held` sees, and the sinks */
+/* ---- the leaves of a file: of each layer in order, the pages in order that a token at position `held` sees, and the
+ * sinks */
 
 typedef nb_status (*leaf_fn)(void *user, uint8_t *leaf, size_t bytes, nb_error *err);
 
-static nb_status each_leaf(const nb_batch *b, const nb_kv *kv, const nb_kv_text *t, uint32_t held, leaf_fn fn, void *user,
-                           nb_error *err) {
+static nb_status each_leaf(const nb_batch *b, const nb_kv *kv, const nb_kv_text *t, uint32_t held, leaf_fn fn,
+                           void *user, nb_error *err) {
     nb_status st = NB_OK;
     for (uint32_t layer = 0; layer < kv->n_layer; layer++) {
         uint32_t first = nb_batch_first_page(b, layer, held), leaf;
@@ -117,7 +119,8 @@ static nb_status make_body(const nb_saved *saved, nb_buf *body, uint32_t *state_
     nb_buf_append(body, saved->more.data, saved->more.size);
     if (body->failed || saved->more.failed) return nb_oom(err, "a session to be saved", body->size);
     if (state > STATE_MAX || saved->more.size > NB_SAVED_MORE_MAX)
-        return nb_fail(err, NB_LIMIT, "a session with %zu bytes of state and %zu of more cannot be saved", state, saved->more.size);
+        return nb_fail(err, NB_LIMIT, "a session with %zu bytes of state and %zu of more cannot be saved", state,
+                       saved->more.size);
     *state_bytes = (uint32_t)state;
     return NB_OK;
 }
@@ -171,57 +174,69 @@ static bool sees_all(uint64_t n_sink, uint64_t n_recent, uint32_t position) {
 /* The file is of this model, and its pages are what this batch would have computed. */
 static nb_status check_kind(const nb_batch *b, const nb_kv *kv, const uint8_t *header, nb_error *err) {
     uint8_t own[HEADER_BYTES];
-    uint32_t held = nb_get_u32(header + H_HELD), n_sink = nb_get_u32(header + H_SINK), n_recent = nb_get_u32(header + H_RECENT);
+    uint32_t held = nb_get_u32(header + H_HELD);
+    uint64_t n_sink = nb_get_u32(header + H_SINK), n_recent = nb_get_u32(header + H_RECENT);
     fill_header(b, kv, held, own);
     if (memcmp(header + H_IDENTITY, own + H_IDENTITY, sizeof(uint64_t)) != 0)
-        return nb_fail(err, NB_ARGUMENT, "it was saved with another model (identity %016llx), not with this one (%016llx)",
-                       (unsigned long long)nb_get_u64(header + H_IDENTITY), (unsigned long long)nb_get_u64(own + H_IDENTITY));
+        return nb_fail(err, NB_ARGUMENT,
+                       "it was saved with another model (identity %016" PRIx64 "), not with this one (%016" PRIx64 ")",
+                       nb_get_u64(header + H_IDENTITY), nb_get_u64(own + H_IDENTITY));
     if (memcmp(header + H_KEYS, own + H_KEYS, (size_t)H_LEAF_BYTES - H_KEYS) != 0) /* and the values' */
-        return nb_fail(err, NB_ARGUMENT, "it was saved with keys in %.8s and values in %.8s (--kv-k, --kv-v), not in %.8s and %.8s",
+        return nb_fail(err, NB_ARGUMENT,
+                       "it was saved with keys in %.8s and values in %.8s (--kv-k, --kv-v), not in %.8s and %.8s",
                        (const char *)header + H_KEYS, (const char *)header + H_VALUES, (const char *)own + H_KEYS,
                        (const char *)own + H_VALUES);
     bool same = n_sink == kv->n_sink && n_recent == kv->n_recent;
     bool alike = sees_all(n_sink, n_recent, held) && sees_all(kv->n_sink, kv->n_recent, held) && !has_windows(b, kv);
     if (!same && !alike)
-        return nb_fail(err, NB_ARGUMENT, "its text slid over %llu tokens (--overflow, --ctx; 0: it did not slide), this one over %llu",
-                       ((unsigned long long)n_sink + n_recent) * NB_KV_PAGE, ((unsigned long long)kv->n_sink + kv->n_recent) * NB_KV_PAGE);
+        return nb_fail(err, NB_ARGUMENT,
+                       "its text slid over %" PRIu64 " tokens (--overflow, --ctx; 0: it did not slide), this one over "
+                       "%" PRIu64,
+                       (n_sink + n_recent) * NB_KV_PAGE, ((uint64_t)kv->n_sink + kv->n_recent) * NB_KV_PAGE);
     if (nb_get_u64(header + H_LEAF_BYTES) != nb_get_u64(own + H_LEAF_BYTES) ||
         nb_get_u64(header + H_LEAVES) != nb_get_u64(own + H_LEAVES))
-        return nb_fail(err, NB_FORMAT, "it has %llu pages of %llu bytes, expected %llu of %llu",
-                       (unsigned long long)nb_get_u64(header + H_LEAVES), (unsigned long long)nb_get_u64(header + H_LEAF_BYTES),
-                       (unsigned long long)nb_get_u64(own + H_LEAVES), (unsigned long long)nb_get_u64(own + H_LEAF_BYTES));
+        return nb_fail(err, NB_FORMAT,
+                       "it has %" PRIu64 " pages of %" PRIu64 " bytes, expected %" PRIu64 " of %" PRIu64,
+                       nb_get_u64(header + H_LEAVES), nb_get_u64(header + H_LEAF_BYTES), nb_get_u64(own + H_LEAVES),
+                       nb_get_u64(own + H_LEAF_BYTES));
     return NB_OK;
 }
 
 static nb_status read_header(const nb_file *f, uint8_t header[HEADER_BYTES], nb_error *err) {
     if (f->size < HEADER_BYTES)
-        return nb_fail(err, NB_TRUNCATED, "it has %llu bytes, a saved session has %d at least", (unsigned long long)f->size, HEADER_BYTES);
+        return nb_fail(err, NB_TRUNCATED, "it has %" PRIu64 " bytes, a saved session has %d at least",
+                       f->size, HEADER_BYTES);
     nb_status st = nb_file_read(f, 0, HEADER_BYTES, header, err);
     if (st) return st;
     if (memcmp(header, MAGIC, MAGIC_BYTES) != 0) return nb_fail(err, NB_FORMAT, "it is no saved session");
     if (nb_get_u32(header + H_MAJOR) != FILE_MAJOR)
-        return nb_fail(err, NB_UNSUPPORTED, "it is a saved session of version %u, expected %d", nb_get_u32(header + H_MAJOR), FILE_MAJOR);
-    if (nb_get_u64(header + H_HASH) != XXH3_64bits(header, H_HASH)) return nb_fail(err, NB_CHECKSUM, "its header is damaged");
+        return nb_fail(err, NB_UNSUPPORTED, "it is a saved session of version %u, expected %d",
+                       nb_get_u32(header + H_MAJOR), FILE_MAJOR);
+    if (nb_get_u64(header + H_HASH) != XXH3_64bits(header, H_HASH))
+        return nb_fail(err, NB_CHECKSUM, "its header is damaged");
     if (nb_get_u32(header + H_HEADER_BYTES) != HEADER_BYTES || nb_get_u64(header + H_RESERVED) ||
         nb_get_u64(header + H_RESERVED + 8))
         return nb_fail(err, NB_FORMAT, "its header has fields that this version does not know");
     uint64_t expected = nb_get_u64(header + H_FILE_BYTES);
     if (f->size != expected)
-        return nb_fail(err, f->size < expected ? NB_TRUNCATED : NB_FORMAT, "it has %llu bytes, expected %llu",
-                       (unsigned long long)f->size, (unsigned long long)expected);
+        return nb_fail(err, f->size < expected ? NB_TRUNCATED : NB_FORMAT,
+                       "it has %" PRIu64 " bytes, expected %" PRIu64, f->size, expected);
     return NB_OK;
 }
 
 /* All lengths, before anything is allocated: tokens fit the row, and the parts fill the file. */
-static nb_status check_sizes(const nb_batch *b, const nb_kv *kv, const uint8_t *header, uint64_t *body_bytes, nb_error *err) {
-    uint64_t tokens = nb_get_u32(header + H_TOKENS), held = nb_get_u32(header + H_HELD), state = nb_get_u32(header + H_STATE_BYTES);
-    uint64_t more = nb_get_u32(header + H_MORE_BYTES), leaves = 0, all = 0;
+static nb_status check_sizes(const nb_batch *b, const nb_kv *kv, const uint8_t *header, uint64_t *body_bytes,
+                             nb_error *err) {
+    uint64_t tokens = nb_get_u32(header + H_TOKENS), held = nb_get_u32(header + H_HELD);
+    uint64_t state = nb_get_u32(header + H_STATE_BYTES), more = nb_get_u32(header + H_MORE_BYTES), leaves = 0, all = 0;
     if (tokens > nb_batch_room(b))
-        return nb_fail(err, NB_LIMIT, "its text has %llu tokens, but the context has room for %u: give a larger --ctx",
-                       (unsigned long long)tokens, nb_batch_room(b));
+        return nb_fail(err, NB_LIMIT, "its text has %" PRIu64 " tokens, but the context has room for %u: give a "
+                       "larger --ctx", tokens, nb_batch_room(b));
     if (!tokens || held >= tokens || state > STATE_MAX || more > NB_SAVED_MORE_MAX)
-        return nb_fail(err, NB_FORMAT, "it has %llu tokens, of which %llu have pages, %llu bytes of state and %llu of more",
-                       (unsigned long long)tokens, (unsigned long long)held, (unsigned long long)state, (unsigned long long)more);
+        return nb_fail(err, NB_FORMAT,
+                       "it has %" PRIu64 " tokens, of which %" PRIu64 " have pages, %" PRIu64 " bytes of state and "
+                       "%" PRIu64 " of more",
+                       tokens, held, state, more);
     nb_status st = check_kind(b, kv, header, err);
     if (st) return st;
     *body_bytes = tokens * sizeof(uint32_t) + state + more;
@@ -231,7 +246,8 @@ static nb_status check_sizes(const nb_batch *b, const nb_kv *kv, const uint8_t *
     return NB_OK;
 }
 
-static nb_status parse_body(const nb_batch *b, const uint8_t *header, const nb_buf *body, nb_saved *saved, nb_error *err) {
+static nb_status parse_body(const nb_batch *b, const uint8_t *header, const nb_buf *body, nb_saved *saved,
+                            nb_error *err) {
     nb_cursor c = nb_cursor_over(body->data, body->size);
     size_t tokens = nb_get_u32(header + H_TOKENS), state = nb_get_u32(header + H_STATE_BYTES);
     uint32_t vocab_size = nb_model_hparams(nb_batch_model(b))->vocab_size;
@@ -240,7 +256,8 @@ static nb_status parse_body(const nb_batch *b, const uint8_t *header, const nb_b
         return nb_fail(err, NB_CHECKSUM, "its tokens or its state are damaged");
     for (size_t i = 0; !st && i < tokens; i++) {
         uint32_t id = nb_take_u32(&c);
-        if (id >= vocab_size) st = nb_fail(err, NB_FORMAT, "token %zu: expected an id from 0 to %u, found %u", i, vocab_size - 1, id);
+        if (id >= vocab_size)
+            st = nb_fail(err, NB_FORMAT, "token %zu: expected an id from 0 to %u, found %u", i, vocab_size - 1, id);
         else st = nb_ids_push(&saved->ids, (int32_t)id, err);
     }
     const uint8_t *at = st ? NULL : nb_take(&c, state);
@@ -262,8 +279,8 @@ static nb_status read_leaf(void *user, uint8_t *leaf, size_t bytes, nb_error *er
     return st;
 }
 
-static nb_status read_leaves(const nb_file *f, const nb_batch *b, const nb_kv *kv, const nb_kv_text *t, const uint8_t *header,
-                             uint64_t at, nb_error *err) {
+static nb_status read_leaves(const nb_file *f, const nb_batch *b, const nb_kv *kv, const nb_kv_text *t,
+                             const uint8_t *header, uint64_t at, nb_error *err) {
     leaf_reader reader = {.file = f, .at = at};
     uint64_t hash = 0;
     nb_status st = each_leaf(b, kv, t, t->length, read_leaf, &reader, err);
@@ -285,7 +302,8 @@ nb_status nb_saved_read(nb_batch *b, uint32_t row, const char *path, nb_saved *s
     if (!st) st = check_sizes(b, kv, header, &body_bytes, err);
     if (st) goto out;
     uint8_t *bytes = nb_buf_extend(&body, (size_t)body_bytes);
-    st = bytes ? nb_file_read(&f, HEADER_BYTES, (size_t)body_bytes, bytes, err) : nb_oom(err, "a saved session", (size_t)body_bytes);
+    if (bytes) st = nb_file_read(&f, HEADER_BYTES, (size_t)body_bytes, bytes, err);
+    else st = nb_oom(err, "a saved session", (size_t)body_bytes);
     if (!st) st = parse_body(b, header, &body, saved, err);
     if (!st) st = nb_batch_restore(b, row, saved->ids.data, nb_get_u32(header + H_HELD), err);
     if (!st) st = read_leaves(&f, b, kv, &kv->texts[row], header, HEADER_BYTES + body_bytes, err);

@@ -1,9 +1,9 @@
 /* The best of many, without sorting or moving them.
  *
- * Items rank by key, the smaller first, and those with equal keys by position. nb_select finds where the shortest beginning
- * of that ranking ends whose masses together reach a target: with a mass of 1 each, these are the k smallest; with
- * probabilities, a nucleus. Radix selection from the highest bits down: one pass over all items, then over those that agree
- * with the cut in the bits so far. Linear in n, whatever the keys. */
+ * Items rank by key, the smaller first, and those with equal keys by position. nb_select finds where the shortest
+ * beginning of that ranking ends whose masses together reach a target: with a mass of 1 each, these are the k smallest;
+ * with probabilities, a nucleus. Radix selection from the highest bits down: one pass over all items, then over those
+ * that agree with the cut in the bits so far. Linear in n, whatever the keys. */
 #ifndef NB_CORE_SELECT_H
 #define NB_CORE_SELECT_H
 
@@ -21,8 +21,8 @@ typedef struct nb_select_room {
     uint32_t *place; /* [n] */
 } nb_select_room;
 
-/* `mass` [n] is not negative; NULL: 1 each. When all masses together do not reach the target, all items are before the cut.
- * Masses are added in double in an order that depends on keys and positions only: the same on every machine. */
+/* `mass` [n] is not negative; NULL: 1 each. When all masses together do not reach the target, all items are before the
+ * cut. Masses are added in double in an order that depends on keys and positions only: the same on every machine. */
 nb_cut nb_select(const uint32_t *key, const float *mass, size_t n, double target, nb_select_room room);
 
 /* Of two cuts through the same items, the one with more before it. */
