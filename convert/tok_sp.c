@@ -6,7 +6,6 @@
 #include "base/mem.h"
 #include "convert/arena.h"
 #include "convert/tok.h"
-#include "core/normalize.h"
 
 nb_status nb_sp_piece(nb_pieces *pieces, uint64_t id, const char *text, size_t n, double score, int64_t kind,
                       uint32_t user_flags, nb_error *err) {
@@ -61,17 +60,18 @@ static void drop(void *user, void *p) {
 static nb_status add_rules(nb_vocab *v, const Nb__Sp__NormalizerSpec *n, nb_error *err) {
     const ProtobufCBinaryData *map = &n->precompiled_charsmap;
     nb_text_rules *r = &v->normalize;
-    nb_status st = nb_text_rules_add(r, map->len ? NB_TEXT_CHARSMAP : NB_TEXT_VALID, 0, NULL, NULL, err);
+    nb_status st = nb_text_rules_add(r, map->len ? NB_TEXT_CHARSMAP : NB_TEXT_VALID, map->len ? NB_TEXT_USER : 0, NULL, NULL, err);
     nb_buf_append(&v->charsmap, map->data, map->len);
     if (!st && v->charsmap.failed) st = nb_oom(err, "charsmap", map->len);
     if (!st && map->len > NB_MAX_CHARSMAP) st = nb_fail(err, NB_LIMIT, "its charsmap has %zu bytes", map->len);
     const char *space = n->escape_whitespaces ? NB_SP_SPACE : " ";
     if (!st && n->remove_extra_whitespaces) st = nb_text_rules_add(r, NB_TEXT_COLLAPSE, 0, NULL, NULL, err);
-    if (!st && n->add_dummy_prefix) st = nb_text_rules_add(r, NB_TEXT_PREPEND, NB_TEXT_IF_FIRST, NULL, " ", err);
+    if (!st && n->add_dummy_prefix) st = nb_text_rules_add(r, NB_TEXT_PREPEND, NB_TEXT_IF_FIRST | NB_TEXT_ANY, NULL, " ", err);
     if (!st && n->escape_whitespaces) st = nb_text_rules_add(r, NB_TEXT_REPLACE, 0, " ", space, err);
     if (!st && n->remove_extra_whitespaces) st = nb_text_rules_add(r, NB_TEXT_TRIM, 0, space, NULL, err);
     if (!st && !(v->space = nb_strdup(space))) st = nb_oom(err, "vocabulary", 0);
     if (n->add_dummy_prefix || n->remove_extra_whitespaces) v->flags |= NB_VOCAB_STRIP;
+    if (n->remove_extra_whitespaces) v->flags |= NB_VOCAB_STRIP_EACH;
     return st;
 }
 
@@ -87,34 +87,15 @@ static nb_status add_pieces(nb_pieces *pieces, const Nb__Sp__Model *m, uint32_t 
     return st;
 }
 
-/* SentencePiece leaves user-defined pieces as they stand in the text and changes what lies around; here all is changed
- * before pieces are looked for, which is the same as long as they do not change. */
-static nb_status check_user_pieces(const nb_vocab *v, const Nb__Sp__Model *m, nb_error *err) {
-    nb_text_rules rules = {0};
-    nb_normalizer *z = NULL;
-    nb_normal scratch = {0};
-    nb_buf raw = {0};
-    if (!v->charsmap.size) return NB_OK;
-    nb_status st = nb_text_rules_add(&rules, NB_TEXT_CHARSMAP, 0, NULL, NULL, err);
-    if (!st) st = nb_normalizer_create(&z, &rules, &v->charsmap, err);
-    for (size_t i = 0; !st && i < m->n_pieces; i++) {
+/* SentencePiece keeps the spaces of user-defined pieces; here runs of spaces go, whoever they belong to. */
+static nb_status check_user_pieces(const Nb__Sp__Model *m, const Nb__Sp__NormalizerSpec *n, nb_error *err) {
+    for (size_t i = 0; n->remove_extra_whitespaces && i < m->n_pieces; i++) {
         const char *text = m->pieces[i]->piece;
-        const uint8_t *changed = NULL;
-        size_t n = 0;
-        if (m->pieces[i]->type != NB_SP_USER || !text) continue;
-        nb_buf_clear(&raw);
-        for (const char *p = text; *p; p += !strncmp(p, NB_SP_SPACE, 3) ? 3 : 1)
-            nb_buf_byte(&raw, !strncmp(p, NB_SP_SPACE, 3) ? ' ' : (uint8_t)*p);
-        if (raw.failed) st = nb_oom(err, "a piece", raw.size);
-        else st = nb_normalize(z, raw.data, raw.size, true, &scratch, &changed, &n, err);
-        if (!st && (n != raw.size || (n && memcmp(changed, raw.data, n) != 0)))
-            st = nb_fail(err, NB_UNSUPPORTED, "its user-defined piece %zu, '%.40s', is changed by its normalization", i, text);
+        if (m->pieces[i]->type == NB_SP_USER && text && strstr(text, "  "))
+            return nb_fail(err, NB_UNSUPPORTED, "its user-defined piece %zu, '%.40s', has spaces that its normalization takes out", i,
+                           text);
     }
-    nb_normalizer_free(z);
-    nb_normal_free(&scratch);
-    nb_text_rules_free(&rules);
-    nb_buf_free(&raw);
-    return st;
+    return NB_OK;
 }
 
 /* Control tokens that are put around a text: Llama's tokenizers put BOS before and nothing behind. */
@@ -139,10 +120,10 @@ static nb_status import(nb_vocab *v, const Nb__Sp__Model *m, nb_error *err) {
     nb_vocab_init(v, bpe ? NB_VOCAB_BPE_SCORES : NB_VOCAB_UNIGRAM);
     v->flags = NB_VOCAB_FUSE_UNK | (t->byte_fallback ? NB_VOCAB_BYTE_FALLBACK : 0u) | (bpe ? 0u : NB_VOCAB_F32);
     /* BPE takes user-defined pieces out of the changed text before it merges, Unigram gives them the best score. */
-    nb_status st = add_pieces(&pieces, m, bpe ? NB_SPECIAL_TEXT | NB_SPECIAL_LATE : 0, err);
+    nb_status st = check_user_pieces(m, n, err);
+    if (!st) st = add_pieces(&pieces, m, bpe ? NB_SPECIAL_TEXT | NB_SPECIAL_LATE : 0, err);
     if (!st) st = nb_pieces_put(&pieces, v, false, true, err);
     if (!st) st = add_rules(v, n, err);
-    if (!st) st = check_user_pieces(v, m, err);
     if (!st) add_ends(v, t);
     nb_pieces_free(&pieces);
     return st;

@@ -49,18 +49,22 @@ static const char *find(const nb_charsmap *m, const uint8_t *text, size_t n, boo
     return found;
 }
 
-void nb_charsmap_apply(const nb_charsmap *m, const uint8_t *text, size_t n, nb_buf *out) {
-    for (size_t i = 0, length = 0; i < n; i += length) {
-        const char *found = find(m, text + i, n - i, false, &length);
-        if (found) {
-            nb_buf_text(out, found);
-        } else if (nb_utf8_next(text + i, n - i, &length) == NB_UTF8_VALID) {
-            nb_buf_append(out, text + i, length);
-        } else {
-            nb_buf_append(out, "\xef\xbf\xbd", 3);
-            length = 1;
-        }
+size_t nb_charsmap_step(const nb_charsmap *m, const uint8_t *text, size_t n, nb_buf *out) {
+    size_t length = 1;
+    const char *found = find(m, text, n, false, &length);
+    if (found) {
+        nb_buf_text(out, found);
+    } else if (nb_utf8_next(text, n, &length) == NB_UTF8_VALID) {
+        nb_buf_append(out, text, length);
+    } else {
+        nb_buf_append(out, "\xef\xbf\xbd", 3);
+        length = 1;
     }
+    return length;
+}
+
+void nb_charsmap_apply(const nb_charsmap *m, const uint8_t *text, size_t n, nb_buf *out) {
+    for (size_t i = 0; i < n;) i += nb_charsmap_step(m, text + i, n - i, out);
 }
 
 static bool put_shortest(const nb_charsmap *m, const uint8_t *text, size_t n, nb_buf *out) {

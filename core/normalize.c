@@ -7,27 +7,46 @@
 #include "base/mem.h"
 #include "core/charsmap.h"
 #include "core/regex.h"
+#include "core/trie.h"
 #include "core/unicode.h"
 #include "core/utf8.h"
 
 struct nb_normalizer {
     const nb_text_rules *rules;
     nb_charsmap charsmap;
+    nb_trie user; /* tokens that somebody defined, where a rule asks for them */
     nb_regex **regexes; /* [rules->n]; NULL for rules without one */
 };
 
-nb_status nb_normalizer_create(nb_normalizer **normalizer, const nb_text_rules *rules, const nb_buf *charsmap,
-                               nb_error *err) {
+/* Tokens that somebody defined, as they stand in text: pieces of a unigram vocabulary, special ones of others. */
+static nb_status build_user(nb_normalizer *z, const nb_vocab *v, nb_error *err) {
+    size_t bytes = ((size_t)v->n_tokens + v->n_specials + 1) * sizeof(nb_trie_key), n = 0, length = 0;
+    nb_trie_key *keys = nb_alloc(bytes);
+    if (!keys) return nb_oom(err, "tokens of a vocabulary", bytes);
+    for (uint32_t id = 0; id < v->n_tokens; id++) {
+        if (nb_vocab_type(v, id) != NB_TOKEN_USER) continue;
+        const uint8_t *text = nb_vocab_bytes(v, id, &length);
+        if (length) keys[n++] = (nb_trie_key){text, (uint32_t)length, (int32_t)id};
+    }
+    for (const nb_special *s = v->specials; s < v->specials + v->n_specials; s++)
+        if (s->flags & NB_SPECIAL_LATE) keys[n++] = (nb_trie_key){(const uint8_t *)s->text, (uint32_t)strlen(s->text), s->id};
+    nb_status st = nb_trie_build(&z->user, keys, n, err);
+    nb_free(keys);
+    return st;
+}
+
+nb_status nb_normalizer_create(nb_normalizer **normalizer, const nb_text_rules *rules, const nb_vocab *v, nb_error *err) {
     *normalizer = NULL;
     nb_normalizer *z = nb_calloc(1, sizeof *z);
     if (!z) return nb_oom(err, "normalizer", sizeof *z);
     *z = (nb_normalizer){.rules = rules};
-    nb_status st = nb_charsmap_open(&z->charsmap, charsmap->data, charsmap->size, err);
+    nb_status st = nb_charsmap_open(&z->charsmap, v->charsmap.data, v->charsmap.size, err);
     if (!st && !(z->regexes = nb_calloc(rules->n + 1, sizeof *z->regexes))) st = nb_oom(err, "normalizer", rules->n);
     for (size_t i = 0; !st && i < rules->n; i++) {
         if (rules->v[i].flags & NB_TEXT_REGEX) st = nb_regex_create(&z->regexes[i], rules->v[i].find, true, err);
         if (rules->v[i].how == NB_TEXT_CHARSMAP && !z->charsmap.n_units)
             st = nb_fail(err, NB_MISSING, "vocabulary: a rule needs the charsmap, and there is none");
+        if (!st && rules->v[i].flags & NB_TEXT_USER && !z->user.nodes) st = build_user(z, v, err);
     }
     if (st) nb_normalizer_free(z);
     else *normalizer = z;
@@ -38,6 +57,7 @@ void nb_normalizer_free(nb_normalizer *z) {
     if (!z) return;
     for (size_t i = 0; z->regexes && i < z->rules->n; i++) nb_regex_free(z->regexes[i]);
     nb_free(z->regexes);
+    nb_trie_free(&z->user);
     nb_free(z);
 }
 
@@ -53,6 +73,7 @@ typedef struct change {
     nb_regex *regex;
     const uint8_t *text;
     size_t n;
+    size_t before; /* bytes of the text before all rules */
     bool first;
     nb_buf *out;
     bool changed;
@@ -215,7 +236,8 @@ static nb_status prepend(change *c, nb_error *err) {
     (void)err;
     size_t n = strlen(c->rule->text);
     bool there = c->n >= n && !memcmp(c->text, c->rule->text, n);
-    if (!c->n || (c->rule->flags & NB_TEXT_IF_FIRST && !c->first) || (c->rule->flags & NB_TEXT_UNLESS && there))
+    size_t had = c->rule->flags & NB_TEXT_ANY ? c->before : c->n;
+    if (!had || (c->rule->flags & NB_TEXT_IF_FIRST && !c->first) || (c->rule->flags & NB_TEXT_UNLESS && there))
         return NB_OK;
     nb_buf_append(c->out, c->rule->text, n);
     keep(c, 0, c->n);
@@ -312,9 +334,14 @@ static nb_status valid(change *c, nb_error *err) {
 
 static nb_status charsmap(change *c, nb_error *err) {
     (void)err;
+    size_t i = 0, length = 0;
     c->changed = true;
-    bool graphemes = c->rule->flags & NB_TEXT_GRAPHEMES;
-    (graphemes ? nb_charsmap_apply_graphemes : nb_charsmap_apply)(&c->z->charsmap, c->text, c->n, c->out);
+    if (c->rule->flags & NB_TEXT_GRAPHEMES) nb_charsmap_apply_graphemes(&c->z->charsmap, c->text, c->n, c->out);
+    else if (c->rule->flags & NB_TEXT_USER && c->z->user.nodes)
+        for (; i < c->n; i += length)
+            if (nb_trie_longest(&c->z->user, c->text + i, c->n - i, &length) >= 0) nb_buf_append(c->out, c->text + i, length);
+            else length = nb_charsmap_step(&c->z->charsmap, c->text + i, c->n - i, c->out);
+    else nb_charsmap_apply(&c->z->charsmap, c->text, c->n, c->out);
     return NB_OK;
 }
 
@@ -333,7 +360,7 @@ nb_status nb_normalize(const nb_normalizer *z, const uint8_t *text, size_t n, bo
     unsigned into = 0;
     for (size_t i = 0; i < z->rules->n; i++) {
         nb_buf *buf = &scratch->bufs[into];
-        change c = {z, &z->rules->v[i], z->regexes[i], *out, *n_out, first, buf, false};
+        change c = {z, &z->rules->v[i], z->regexes[i], *out, *n_out, n, first, buf, false};
         nb_buf_clear(buf);
         nb_status st = changes[c.rule->how](&c, err);
         if (st) return st;

@@ -10,13 +10,13 @@
 #include <stdint.h>
 #include "base/buf.h"
 #include "base/status.h"
-#include "core/vocab_rules.h"
+#include "core/vocab.h"
 
 typedef struct nb_normalizer nb_normalizer;
 
-/* The rules and the charsmap (checked here; may be empty) must outlive it. */
-nb_status nb_normalizer_create(nb_normalizer **normalizer, const nb_text_rules *rules, const nb_buf *charsmap,
-                               nb_error *err);
+/* By one of the vocabulary's lists of rules, with its charsmap (checked here; may be empty) and its tokens. It must outlive the
+ * normalizer. */
+nb_status nb_normalizer_create(nb_normalizer **normalizer, const nb_text_rules *rules, const nb_vocab *v, nb_error *err);
 void nb_normalizer_free(nb_normalizer *z); /* accepts NULL */
 
 /* Where results are put: one per thread, zeroed, used again and again, freed at the end. */

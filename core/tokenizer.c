@@ -97,8 +97,8 @@ static nb_status build(nb_tokenizer *t, nb_error *err) {
     if (st) return st;
     t->kind = nb_tokenizer_kinds[v->kind];
     st = t->kind->build(&t->state, v, err);
-    if (!st) st = nb_normalizer_create(&t->normalize, &v->normalize, &v->charsmap, err);
-    if (!st) st = nb_normalizer_create(&t->prepare, &v->prepare, &v->charsmap, err);
+    if (!st) st = nb_normalizer_create(&t->normalize, &v->normalize, v, err);
+    if (!st) st = nb_normalizer_create(&t->prepare, &v->prepare, v, err);
     if (!st) st = nb_special_finder_build(&t->early, v, t->normalize, false, err);
     if (!st) st = nb_special_finder_build(&t->late, v, t->normalize, true, err);
     if (!st) st = nb_splitter_create(&t->splitter, &v->split, true, err);
@@ -274,15 +274,16 @@ bool nb_token_is_stop(const nb_tokenizer *t, int32_t id) {
 }
 
 void nb_detokenize(const nb_tokenizer *t, const int32_t *ids, size_t n, bool with_specials, bool first, nb_buf *out) {
-    bool strip = first && t->vocab.flags & NB_VOCAB_STRIP;
+    bool strip = first && t->vocab.flags & NB_VOCAB_STRIP, each = t->vocab.flags & NB_VOCAB_STRIP_EACH;
     for (size_t i = 0; i < n; i++) {
         size_t length;
         const uint8_t *bytes = nb_token_bytes(t, ids[i], &length);
         const char *special = length || !with_specials ? NULL : nb_token_special_text(t, ids[i]);
         if (special) nb_buf_text(out, special);
+        if (each && ids[i] == t->vocab.unk) strip = false; /* where SentencePiece prints a sign */
         if (!length) continue;
         bool drop = strip && bytes[0] == ' ';
         nb_buf_append(out, bytes + drop, length - drop);
-        strip = false;
+        strip = drop && length == 1 && each;
     }
 }

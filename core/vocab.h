@@ -43,7 +43,8 @@ enum {
     NB_VOCAB_FUSE_UNK = 4,      /* neighbouring unknown characters are one unk */
     NB_VOCAB_WHOLE = 8,         /* merges: a piece that is a token is that token, whatever the merges say */
     NB_VOCAB_STRIP = 16,        /* decoding from the beginning drops one space there */
-    NB_VOCAB_F32 = 32           /* unigram: scores are summed in f32 (SentencePiece), not f64 (Hugging Face) */
+    NB_VOCAB_F32 = 32,          /* unigram: scores are summed in f32 (SentencePiece), not f64 (Hugging Face) */
+    NB_VOCAB_STRIP_EACH = 64    /* with strip: and one of every further token, until one has printed something */
 };
 
 /* A token with a text of its own, which stands outside of the model's pieces. */

@@ -21,7 +21,9 @@ static const struct {
                   {"left", NB_TEXT_LEFT},
                   {"right", NB_TEXT_RIGHT},
                   {"regex", NB_TEXT_REGEX},
-                  {"graphemes", NB_TEXT_GRAPHEMES}};
+                  {"graphemes", NB_TEXT_GRAPHEMES},
+                  {"user", NB_TEXT_USER},
+                  {"any", NB_TEXT_ANY}};
 enum { N_TEXT_FLAGS = sizeof text_flags / sizeof *text_flags };
 
 static const char *const keep_names[NB_SPLIT_KEEP_COUNT] = {

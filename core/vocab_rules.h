@@ -25,7 +25,9 @@ enum {
     NB_TEXT_LEFT = 4,      /* "left", "right": at which end */
     NB_TEXT_RIGHT = 8,
     NB_TEXT_REGEX = 16,    /* "regex": `find` is a regular expression */
-    NB_TEXT_GRAPHEMES = 32 /* "graphemes": as Hugging Face's Precompiled reads a charsmap */
+    NB_TEXT_GRAPHEMES = 32, /* "graphemes": as Hugging Face's Precompiled reads a charsmap */
+    NB_TEXT_USER = 64,     /* "user": tokens that somebody defined stay as they stand */
+    NB_TEXT_ANY = 128      /* "any": also where other rules have left nothing of the text */
 };
 
 typedef struct nb_text_rule {

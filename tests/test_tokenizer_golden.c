@@ -38,6 +38,7 @@ static const struct {
     {"sp_bpe_user", {"tokenizer.model"}, "sp_bpe_user", false, NULL},
     {"sp_bpe_nfkc", {"tokenizer.model"}, "sp_bpe_nfkc", false, NULL},
     {"sp_unigram", {"tokenizer.model"}, "sp_unigram", false, NULL},
+    {"sp_user", {"tokenizer.model"}, "sp_user", false, NULL},
     {"sp_unigram_bytes", {"tokenizer.model"}, "sp_unigram_bytes", false, NULL},
     {"tiktoken_cl100k", {"tokenizer.pkl"}, "tiktoken_cl100k", true, NULL},
     {"tiktoken_o200k", {"tokenizer.pkl"}, "tiktoken_o200k", true, NULL},

@@ -315,6 +315,9 @@ def main() -> None:
     p = sentencepiece_model("sp_unigram", model_type="unigram", vocab_size=650, character_coverage=0.995)
     golden_sp("sp_unigram", p)
     golden_hf("hf_precompiled", hf_precompiled(p, charsmap_of(p.serialized_model_proto())))
+    # What stands in the text as user-defined pieces are spelled stays as it is; around it U+2581 is a space, and so on.
+    golden_sp("sp_user", sentencepiece_model("sp_user", model_type="unigram", vocab_size=400, character_coverage=0.98, normalization_rule_name="nmt_nfkc_cf",
+        user_defined_symbols=["▁<tool>", "▁▁", "ﬁ", "River", "①"]))  # fmt: skip
     golden_sp("sp_unigram_bytes", sentencepiece_model("sp_unigram_bytes", model_type="unigram", vocab_size=900, byte_fallback=True, normalization_rule_name="identity",
         add_dummy_prefix=False, remove_extra_whitespaces=False, user_defined_symbols=["<tool>", "river"]))  # fmt: skip
 
