@@ -188,7 +188,8 @@ static nb_status yarn_attention(maker *m, double factor) {
 
 static nb_status scale_yarn(maker *m) {
     double factor, fast, slow, original, last = 2.0 * m->half - 1;
-    const nb_value *truncate = find(m, "truncate");
+    /* transformers (5.24) looks for this one where parameters are not told by kind, even when the others are */
+    const nb_value *truncate = m->kind ? nb_value_path(m->in->config, "rope_parameters/truncate") : find(m, "truncate");
     nb_status st = original_context(m, &original);
     if (!st) st = number(m, "factor", trained_context(m) / original, &factor);
     if (!st) st = number(m, "beta_fast", 32, &fast);

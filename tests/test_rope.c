@@ -162,6 +162,19 @@ static void bad_scalings_have_their_sentences(void **state) {
     }
 }
 
+/* What the library does, whatever was meant. */
+#define YARN(more) "{" TYPES ",\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"yarn\",\"factor\":4," \
+                   "\"original_max_position_embeddings\":300" more "}}}"
+static void truncation_is_not_told_by_kind(void **state) {
+    (void)state;
+    nb_rope a, b;
+    nb_hparams h;
+    nb_error err = {0};
+    if (make(YARN(""), &nb_arch_olmo3, &a, &h, &err) || make(YARN(",\"truncate\":false"), &nb_arch_olmo3, &b, &h, &err))
+        fail_msg("%s", err.text);
+    assert_memory_equal(&a, &b, sizeof a);
+}
+
 /* Which table each of 8 blocks has, and what the tables are: '-' is zeros, 'p' plain, 's' scaled, 't' of another base. */
 static const struct {
     const nb_arch *arch;
@@ -204,6 +217,7 @@ int main(void) {
         cmocka_unit_test(frequencies_are_those_of_transformers),
         cmocka_unit_test(other_spellings_mean_the_same),
         cmocka_unit_test(blocks_have_their_kinds),
+        cmocka_unit_test(truncation_is_not_told_by_kind),
         cmocka_unit_test(bad_scalings_have_their_sentences),
         cmocka_unit_test(the_short_factors_limit_the_context),
     };

@@ -20,7 +20,7 @@ const float *tiny_tensor(const tiny_model *m, size_t spec, uint32_t layer) { ret
 
 static float value(const tiny_model *m, size_t spec, const nb_tensor_spec *s, size_t i, uint64_t *seed) {
     size_t half = m->h.head_dim / 2;
-    if (spec == NB_SPEC_inv_freq && i >= half) return i % half ? 0.5f / (float)(i % half) : 0.0f; /* of other kinds of blocks */
+    if (spec == NB_SPEC_inv_freq && half && i >= half) return i % half ? 0.5f / (float)(i % half) : 0.0f; /* of other kinds of blocks */
     if (spec == NB_SPEC_inv_freq) return (float)nb_pow(100.0, -2.0 * (double)i / m->h.head_dim) * (i % 2 ? -1.0f : 1.0f);
     if (spec == NB_SPEC_rope_kinds) return (float)((i + 1) % m->h.rope_kinds);
     if (spec == NB_SPEC_windows) return i % 2 ? 0.0f : 37.0f; /* the last of two blocks sees everything */
