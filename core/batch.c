@@ -78,7 +78,7 @@ static nb_status take_memory(nb_batch *b, const nb_session_options *o, nb_error 
     nb_status st = nb_batch_context(b->model, o, &b->n_positions, err);
     if (!st) st = plan_chunks(b, o, err);
     if (!st) st = plan_pages(b, o, &plan, err);
-    if (!st && !nb_mul_size(b->n_rows, b->n_positions * sizeof(int32_t), &ids))
+    if (!st && !(nb_mul_size(b->n_positions, sizeof(int32_t), &ids) && nb_mul_size(b->n_rows, ids, &ids)))
         st = nb_fail(err, NB_LIMIT, "%u rows of %u tokens are too many", b->n_rows, b->n_positions);
     if (st) return st;
     st = nb_kv_create(&b->kv, nb_model_hparams(b->model), &plan, err);
