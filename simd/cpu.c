@@ -1,45 +1,68 @@
 #include "simd/cpu.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+static bool bit(uint64_t word, int n) { return word >> n & 1; }
+
+/* Skylake-SP, Cascade Lake and Cooper Lake (all model 55h), and Cannon Lake (66h), run dense 512-bit multiplications at the
+ * lowest of three clock licences (Intel 64 and IA-32 Architectures Optimization Reference Manual, section 2.5.3). */
+static bool is_slow512(const nb_cpu_x86 *cpu) {
+    const uint32_t intel = 0x756e6547; /* "Genu" of "GenuineIntel" */
+    uint32_t family = cpu->eax_1 >> 8 & 15, model = (cpu->eax_1 >> 4 & 15) | (cpu->eax_1 >> 12 & 0xf0);
+    return cpu->ebx_0 == intel && family == 6 && (model == 0x55 || model == 0x66);
+}
+
+/* Feature bits: Intel SDM vol. 2, CPUID. */
+uint32_t nb_cpu_features_x86(const nb_cpu_x86 *cpu) {
+    uint32_t found = 0;
+    bool ymm = (cpu->xcr0 & 0x06) == 0x06, zmm = (cpu->xcr0 & 0xe6) == 0xe6;
+    bool avx2 = bit(cpu->ebx_7, 5), fma = bit(cpu->ecx_1, 12), f16c = bit(cpu->ecx_1, 29);
+    if (ymm && avx2 && fma && f16c) found |= NB_CPU_AVX2;
+    bool f = bit(cpu->ebx_7, 16), dq = bit(cpu->ebx_7, 17), bw = bit(cpu->ebx_7, 30), vl = bit(cpu->ebx_7, 31);
+    if (found && zmm && f && dq && bw && vl) found |= NB_CPU_AVX512;
+    if ((found & NB_CPU_AVX512) && bit(cpu->ecx_7, 11)) found |= NB_CPU_AVX512VNNI;
+    if (found && bit(cpu->eax_7_1, 4)) found |= NB_CPU_AVXVNNI;
+    return found | (is_slow512(cpu) ? NB_CPU_SLOW512 : 0);
+}
+
+/* Bits of the Linux kernel's arm64 elf_hwcaps interface (Documentation/arch/arm64/elf_hwcaps). */
+enum { HWCAP_BIT_ASIMDDP = 20, HWCAP2_BIT_I8MM = 13 };
+
+uint32_t nb_cpu_features_arm64(uint64_t hwcap, uint64_t hwcap2) {
+    uint32_t found = NB_CPU_NEON; /* part of every ARMv8-A with an operating system */
+    if (bit(hwcap, HWCAP_BIT_ASIMDDP)) found |= NB_CPU_DOTPROD;
+    if (bit(hwcap2, HWCAP2_BIT_I8MM)) found |= NB_CPU_I8MM;
+    return found;
+}
 
 #if defined(__x86_64__) || defined(__i386__)
 
 #include <cpuid.h>
 
-/* XCR0: which register files the operating system saves on a context switch (Intel SDM vol. 1, section 13.3). */
 static uint64_t xcr0(void) {
     uint32_t lo, hi;
     __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
     return (uint64_t)hi << 32 | lo;
 }
 
-static int bit(uint32_t word, int n) { return (int)(word >> n & 1u); }
-
-/* Skylake-SP, Cascade Lake and Cooper Lake (all model 55h), and Cannon Lake (66h), run dense 512-bit multiplications at the
- * lowest of three clock licences (Intel 64 and IA-32 Architectures Optimization Reference Manual, section 2.5.3). */
-static uint32_t slow512(void) {
-    uint32_t a, b, c, d;
-    if (!__get_cpuid(0, &a, &b, &c, &d) || b != signature_INTEL_ebx || !__get_cpuid(1, &a, &b, &c, &d)) return 0;
-    uint32_t family = a >> 8 & 15, model = (a >> 4 & 15) | (a >> 12 & 0xf0);
-    return family == 6 && (model == 0x55 || model == 0x66) ? NB_CPU_SLOW512 : 0;
-}
-
-/* Feature bits: Intel SDM vol. 2, CPUID. */
 uint32_t nb_cpu_features(void) {
-    uint32_t a, b, c, d, found = 0;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !bit(c, 27)) return 0; /* no OSXSAVE: XCR0 cannot be read */
-    int fma = bit(c, 12), f16c = bit(c, 29);
-    uint64_t saved = xcr0();
-    int ymm = (saved & 0x06) == 0x06, zmm = (saved & 0xe6) == 0xe6;
-    if (!ymm || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
-    uint32_t max_subleaf = a;
-    if (bit(b, 5) && fma && f16c) found |= NB_CPU_AVX2;
-    if (zmm && (found & NB_CPU_AVX2) && bit(b, 16) && bit(b, 17) && bit(b, 30) && bit(b, 31)) found |= NB_CPU_AVX512;
-    if ((found & NB_CPU_AVX512) && bit(c, 11)) found |= NB_CPU_AVX512VNNI;
-    if (max_subleaf >= 1 && (found & NB_CPU_AVX2) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && bit(a, 4))
-        found |= NB_CPU_AVXVNNI;
-    return found | slow512();
+    uint32_t a, b, c, d;
+    nb_cpu_x86 cpu = {0};
+    if (__get_cpuid(0, &a, &b, &c, &d)) cpu.ebx_0 = b;
+    if (__get_cpuid(1, &a, &b, &c, &d)) {
+        cpu.eax_1 = a;
+        cpu.ecx_1 = c;
+    }
+    if (bit(cpu.ecx_1, 27)) cpu.xcr0 = xcr0(); /* OSXSAVE */
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+        uint32_t last = a;
+        cpu.ebx_7 = b;
+        cpu.ecx_7 = c;
+        if (last >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) cpu.eax_7_1 = a;
+    }
+    return nb_cpu_features_x86(&cpu);
 }
 
 void nb_cpu_name(char *buf, unsigned size) {
@@ -62,15 +85,7 @@ void nb_cpu_name(char *buf, unsigned size) {
 
 #include <sys/auxv.h>
 
-/* Bits of the Linux kernel's arm64 elf_hwcaps interface (Documentation/arch/arm64/elf_hwcaps). */
-enum { HWCAP_BIT_ASIMDDP = 20, HWCAP2_BIT_I8MM = 13 };
-
-uint32_t nb_cpu_features(void) {
-    uint32_t found = NB_CPU_NEON; /* part of every ARMv8-A with an operating system */
-    if (getauxval(AT_HWCAP) >> HWCAP_BIT_ASIMDDP & 1) found |= NB_CPU_DOTPROD;
-    if (getauxval(AT_HWCAP2) >> HWCAP2_BIT_I8MM & 1) found |= NB_CPU_I8MM;
-    return found;
-}
+uint32_t nb_cpu_features(void) { return nb_cpu_features_arm64(getauxval(AT_HWCAP), getauxval(AT_HWCAP2)); }
 
 void nb_cpu_name(char *buf, unsigned size) { snprintf(buf, size, "arm64 CPU"); }
 

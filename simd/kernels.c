@@ -36,7 +36,10 @@ static nb_status refuse(const char *isa, int known, uint32_t features, nb_error 
 }
 
 nb_status nb_kernels_choose(nb_kernels *k, const char *isa, nb_error *err) {
-    uint32_t features = nb_cpu_features();
+    return nb_kernels_choose_for(k, isa, nb_cpu_features(), err);
+}
+
+nb_status nb_kernels_choose_for(nb_kernels *k, const char *isa, uint32_t features, nb_error *err) {
     if (!isa) isa = getenv("NIBBLE_ISA");
     size_t chosen = N_ISAS;
     for (size_t i = 0; i < N_ISAS; i++) {

@@ -133,6 +133,8 @@ nb_search nb_kernels_search(const nb_kernels *k); /* its kernels that quantizers
 /* Fill *k for the tier named `isa`, or, when it is NULL, for $NIBBLE_ISA, or, without that, for the best tier of this
  * CPU. NB_ARGUMENT with the list of valid names when the tier is unknown or this CPU lacks it. */
 nb_status nb_kernels_choose(nb_kernels *k, const char *isa, nb_error *err);
+/* The same for a CPU with these features (NB_CPU_* of simd/cpu.h), which is not asked whether it is this one. */
+nb_status nb_kernels_choose_for(nb_kernels *k, const char *isa, uint32_t features, nb_error *err);
 
 /* Tiers of this build, lowest first: the name (NULL past the end) and whether this CPU can run it. */
 const char *nb_isa_name(size_t i);

@@ -6,19 +6,9 @@
 #include "core/attend.h"
 #include "quant/half.h"
 #include "tests/support/guard.h"
+#include "tests/support/tiers.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/unit.h"
-
-typedef void (*tier_test)(const nb_kernels *scalar, const nb_kernels *tier);
-static void each_tier(tier_test body) {
-    nb_kernels scalar, tier;
-    assert_int_equal(nb_kernels_choose(&scalar, "scalar", NULL), NB_OK);
-    for (size_t i = 0; nb_isa_name(i); i++) {
-        if (!nb_isa_supported(i)) continue;
-        assert_int_equal(nb_kernels_choose(&tier, nb_isa_name(i), NULL), NB_OK);
-        body(&scalar, &tier);
-    }
-}
 
 static void fill(float *x, size_t n, double size, uint64_t *seed) {
     for (size_t i = 0; i < n; i++) x[i] = (float)unit_random_between(seed, -size, size);
@@ -72,7 +62,7 @@ static void quantizes(const nb_kernels *scalar, const nb_kernels *tier) {
 }
 static void test_quantize(void **state) {
     (void)state;
-    each_tier(quantizes);
+    tiers_each(quantizes);
 }
 
 /* ---- the kernels of a page ---- */
@@ -240,7 +230,7 @@ static void pages(const nb_kernels *scalar, const nb_kernels *tier) {
 }
 static void test_pages(void **state) {
     (void)state;
-    each_tier(pages);
+    tiers_each(pages);
 }
 
 /* ---- whole attention ---- */

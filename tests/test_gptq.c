@@ -339,7 +339,7 @@ static void every_tier_writes_the_same_bytes(void **state) {
     for (size_t t = 0; t < COUNT_OF(types); t++)
         for (size_t tier = 0; nb_isa_name(tier); tier++) {
             if (!nb_isa_supported(tier)) continue;
-            nb_quantizer q = unit_quantizer_on(nb_isa_name(tier), types[t], nb_q4_codebook);
+            nb_quantizer q = unit_quantizer_on(tier, types[t], nb_q4_codebook);
             assert_true(nb_panel_bytes(types[t], p->n, &bytes) && bytes <= sizeof found);
             nb_gptq_panel(&q, &p->f, NB_GPTQ_PASSES, p->w[0], ROWS - 3, p->n, MOST, scratch, tier ? found : expected, NULL);
             if (tier && memcmp(found, expected, (size_t)bytes) != 0)

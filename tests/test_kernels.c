@@ -7,6 +7,7 @@
 #include "quant/quantize.h"
 #include "simd/kernels.h"
 #include "tests/support/guard.h"
+#include "tests/support/tiers.h"
 #include "tests/support/unit.h"
 
 /* What a vector kernel works on: y is in and out, `value` what it returns. */
@@ -240,31 +241,20 @@ static void vector_case(const nb_kernels *scalar, const nb_kernels *tier, const 
 static const size_t lengths[] = {1,  2,  3,  4,  5,  7,  8,  12, 15, 16, 17,  24,  31,  32,  33,
                                  47, 48, 49, 63, 64, 65, 96, 100, 128, 130, 192, 333, 768, 2048};
 
-/* Run `body` for every tier that this CPU supports, with `tier` and `scalar` in scope. */
-static void each_tier(void (*body)(const nb_kernels *scalar, const nb_kernels *tier)) {
-    nb_kernels scalar, tier;
-    assert_int_equal(nb_kernels_choose(&scalar, "scalar", NULL), NB_OK);
-    for (size_t i = 0; nb_isa_name(i); i++) {
-        if (!nb_isa_supported(i)) continue;
-        assert_int_equal(nb_kernels_choose(&tier, nb_isa_name(i), NULL), NB_OK);
-        body(&scalar, i == 0 ? &scalar : &tier);
-    }
-}
-
-/* Quick runs take every third case of a long list. */
-static bool left_out(size_t i) { return i % 3 != 0 && unit_quick(); }
+/* Quick runs take every third case of a long list, tiers that are emulated every tenth. */
+static bool left_out(const nb_kernels *tier, size_t i) { return i % (tier_emulated(tier) ? 10 : unit_quick() ? 3 : 1) != 0; }
 
 static void vectors(const nb_kernels *scalar, const nb_kernels *tier) {
     for (size_t v = 0; v < COUNT_OF(vector_kernels); v++)
         for (size_t l = 0; l < COUNT_OF(lengths); l++)
             for (int p = 0; p < N_PATTERNS; p++)
                 for (int side = GUARD_AFTER; side <= GUARD_BEFORE; side++)
-                    if (!left_out(v + l + (size_t)p) && (!vector_kernels[v].even || lengths[l] % 2 == 0))
+                    if (!left_out(tier, v + l + (size_t)p) && (!vector_kernels[v].even || lengths[l] % 2 == 0))
                         vector_case(scalar, tier, &vector_kernels[v], lengths[l], (pattern)p, (guard_side)side);
 }
 static void test_vectors(void **state) {
     (void)state;
-    each_tier(vectors);
+    tiers_each(vectors);
 }
 
 /* Ties, infinities and NaN in a choice. */
@@ -296,7 +286,7 @@ static void choices(const nb_kernels *scalar, const nb_kernels *tier) {
 }
 static void test_choices(void **state) {
     (void)state;
-    each_tier(choices);
+    tiers_each(choices);
 }
 
 /* ---- activation quantization: the contract's words, once more and plainly ---- */
@@ -385,7 +375,7 @@ static void quantizers(const nb_kernels *scalar, const nb_kernels *tier) {
 }
 static void test_quantize(void **state) {
     (void)state;
-    each_tier(quantizers);
+    tiers_each(quantizers);
 }
 
 /* ---- matrix products: the contract's formula, plainly, bit for bit ---- */
@@ -436,7 +426,8 @@ static float plain_unscaled(nb_type type, const uint8_t *panel, const nb_acts *x
     return acc;
 }
 
-static void product_case(const nb_kernels *k, nb_type type, size_t n_panels, size_t cols, size_t n_tokens, pattern p) {
+static void product_case(const nb_kernels *k, const nb_search *search, nb_type type, size_t n_panels, size_t cols,
+                         size_t n_tokens, pattern p) {
     uint64_t seed = cols * 7 + n_tokens, bytes;
     assert_true(nb_panel_bytes(type, cols, &bytes));
     guard w = guard_new(n_panels * (size_t)bytes, GUARD_AFTER), x = guard_new(n_tokens * cols * sizeof(float), GUARD_AFTER);
@@ -444,8 +435,7 @@ static void product_case(const nb_kernels *k, nb_type type, size_t n_panels, siz
     guard start = guard_new(n_tokens * (cols / 32) * 4, GUARD_AFTER), y = guard_new(n_tokens * n_panels * 64, GUARD_AFTER);
     float *rows = nb_calloc(16 * cols, sizeof(float));
     nb_quantizer quantizer;
-    nb_search search = nb_kernels_search(k);
-    nb_quantizer_init(&quantizer, type, nb_q4_codebook, &search);
+    nb_quantizer_init(&quantizer, type, nb_q4_codebook, search);
     for (size_t i = 0; i < n_panels; i++) {
         fill(rows, 16 * cols, p, &seed);
         uint8_t *panel = (uint8_t *)w.data + i * bytes;
@@ -477,33 +467,24 @@ static void product_case(const nb_kernels *k, nb_type type, size_t n_panels, siz
 }
 
 static void matmuls(const nb_kernels *scalar, const nb_kernels *tier) {
-    (void)scalar;
+    nb_search search = nb_kernels_search(tier_emulated(tier) ? scalar : tier); /* only makes the weights */
     static const size_t tokens[] = {1, 2, 3, 4, 5, 7, 8, 9, 13, 24};
     for (size_t i = 0; i < COUNT_OF(products); i++)
         for (size_t w = 0; w < COUNT_OF(widths); w++)
             for (size_t t = 0; t < COUNT_OF(tokens); t++)
                 for (int p = 0; p <= DAMAGED; p++)
-                    if (!left_out(i + w + t + (size_t)p) && (widths[w] < 480 || p == RANDOM))
-                        product_case(tier, products[i].type, 1 + (t * 2) % 9, widths[w], tokens[t], (pattern)p);
+                    if (!left_out(tier, i + w + t + (size_t)p) && (widths[w] < 480 || p == RANDOM))
+                        product_case(tier, &search, products[i].type, 1 + (t * 2) % 9, widths[w], tokens[t], (pattern)p);
 }
 static void test_matmul(void **state) {
     (void)state;
-    each_tier(matmuls);
-}
-
-static void test_unknown_isa(void **state) {
-    (void)state;
-    nb_kernels k;
-    nb_error err;
-    assert_int_equal(nb_kernels_choose(&k, "no-such-isa", &err), NB_ARGUMENT);
-    assert_non_null(strstr(err.text, "unknown ISA 'no-such-isa'"));
-    assert_non_null(strstr(err.text, "scalar"));
+    tiers_each(matmuls);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_kernel_has_a_row), cmocka_unit_test(test_vectors), cmocka_unit_test(test_choices),
-        cmocka_unit_test(test_quantize),          cmocka_unit_test(test_matmul),  cmocka_unit_test(test_unknown_isa),
+        cmocka_unit_test(test_quantize),          cmocka_unit_test(test_matmul),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

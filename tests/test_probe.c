@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "simd/probe.h"
+#include "tests/support/tiers.h"
 #include "tests/support/unit.h"
 
 static void every_tier_counts_its_work(void **state) {
@@ -12,10 +13,8 @@ static void every_tier_counts_its_work(void **state) {
     for (size_t i = 0; i < COUNT_OF(data); i++) data[i] = 0.75f + 0.001f * (float)(i % 101);
     for (size_t i = 0; nb_isa_name(i); i++) {
         nb_kernels k;
-        nb_error err;
         float sink[NB_PANEL_ROWS] = {0};
-        if (!nb_isa_supported(i)) continue;
-        assert_int_equal(nb_kernels_choose(&k, nb_isa_name(i), &err), NB_OK);
+        if (!tier_open(i, &k)) continue;
         for (int kind = 0; kind < NB_PROBE_COUNT; kind++) {
             assert_non_null(k.probe[kind]);
             assert_int_equal(k.probe[kind]((const uint8_t *)data, 0, sink), 0);

@@ -8,6 +8,7 @@
 #include "simd/kernels.h"
 #include "tests/support/guard.h"
 #include "tests/support/quantizer.h"
+#include "tests/support/tiers.h"
 #include "tests/support/unit.h"
 
 /* ---- f16 and bf16, exhaustively ---- */
@@ -250,7 +251,7 @@ static void draw(float *w, size_t rows, size_t cols, uint64_t *seed) {
 }
 
 static nb_quantizer quantizer_on(size_t tier, nb_type type, const float *importance) {
-    nb_quantizer q = unit_quantizer_on(nb_isa_name(tier), type, nb_q4_codebook);
+    nb_quantizer q = unit_quantizer_on(tier, type, nb_q4_codebook);
     q.importance = importance;
     return q;
 }
@@ -274,7 +275,7 @@ static void test_tiers(void **state) {
                 nb_quantizer q = quantizer_on(0, (nb_type)t, weighed ? importance : NULL);
                 nb_quantize_panel(&q, w, rows, cols, cols, expected, &e);
                 for (size_t i = 1; nb_isa_name(i); i++) {
-                    if (!nb_isa_supported(i)) continue;
+                    if (!tier_runs(i)) continue;
                     nb_quant_error also = {0};
                     q = quantizer_on(i, (nb_type)t, weighed ? importance : NULL);
                     memset(found, 0xa5, sizeof found);
@@ -302,7 +303,7 @@ static void test_sums(void **state) {
                 expected[i] += product;
             }
         for (size_t tier = 0; nb_isa_name(tier); tier++)
-            for (size_t m = 0; nb_isa_supported(tier) && m <= SUMS; m++) {
+            for (size_t m = 0; tier_runs(tier) && m <= SUMS; m++) {
                 nb_quantizer q = quantizer_on(tier, NB_TYPE_Q4, NULL);
                 memcpy(found, start, sizeof found);
                 q.search.sums(x, n, factor, STRIDE, m, found);
@@ -410,7 +411,7 @@ static void test_learned(void **state) {
         assert_true(nb_codebook_fits(learned));
         assert_true(better || memcmp(learned, nb_q4_codebook, 16) == 0);
         for (size_t t = 1; nb_isa_name(t); t++) {
-            if (!nb_isa_supported(t)) continue;
+            if (!nb_isa_supported(t)) continue; /* not emulated ones: it takes millions of multiplications */
             search = quantizer_on(t, NB_TYPE_Q4, NULL).search;
             nb_codebook_learn(&search, &sample, team, also);
             assert_memory_equal(also, learned, 16);
