@@ -10,6 +10,8 @@ typedef __m512i book;
 
 static INLINE vc load_codes(const uint8_t *p) { return _mm512_loadu_si512(p); }
 static INLINE vc flip_codes(vc c) { return _mm512_xor_si512(c, _mm512_set1_epi8((char)128)); }
+/* gcc would move all prefetches of a block to its beginning. */
+#define FETCH_AFTER(dot, p) __asm__ volatile("prefetcht1 %1" : "+v"(dot) : "m"(*(p)))
 static INLINE void store_codes(uint8_t *p, vc c) { _mm512_storeu_si512(p, c); }
 
 /* The codebook, offset to unsigned, in all four parts of a register. */

@@ -119,10 +119,10 @@ typedef struct nb_kernels {
     nb_probe_fn probe[NB_PROBE_COUNT];
 } nb_kernels;
 
-/* Panels that a product likes to get together: shares of it are multiples of that. Those of scaled types stream by one after
- * the other for up to NB_STREAM_TOKENS tokens. */
+/* Panels that a product likes to get together: shares of it are multiples of that. Those of scaled types stream by, packed, for
+ * up to NB_STREAM_TOKENS tokens, and for one token one after the other. */
 enum { NB_MATMUL_PANELS = 2, NB_STREAM_TOKENS = 8 };
-static inline size_t nb_matmul_share(size_t n_tokens) { return n_tokens <= NB_STREAM_TOKENS ? 1 : NB_MATMUL_PANELS; }
+static inline size_t nb_matmul_share(size_t n_tokens) { return n_tokens == 1 ? 1 : NB_MATMUL_PANELS; }
 
 typedef void (*nb_matmul_fn)(const nb_matmul *m, size_t panel_begin, size_t panel_end);
 /* The product for a weight type; NULL for types that are not multiplied. */

@@ -7,7 +7,7 @@
 
 /* Of 16 registers a tile of one panel x 4 tokens takes 8 for a strip's sums and 2 for codes. */
 enum { OFFSET_Q8 = 0, OFFSET_Q6 = 32, OFFSET_Q4 = 64 };
-enum { STREAM_TOKENS = 2, TILE_PANELS = 1, TILE_TOKENS = 4, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
+enum { STREAM_PANELS = 1, STREAM_TOKENS = 2, TILE_PANELS = 1, TILE_TOKENS = 4, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
 
 static INLINE book make_book(const int8_t *codebook) { return book_of(codebook, OFFSET_Q4); }
 static INLINE void decode_q8(const uint8_t *half, int pair, book b, vc *low, vc *high) {

@@ -7,7 +7,7 @@
 #include "simd/acts_memory.h"
 
 enum { OFFSET_Q8 = 0, OFFSET_Q6 = 32, OFFSET_Q4 = 64 };
-enum { STREAM_TOKENS = 4, TILE_PANELS = 2, TILE_TOKENS = 5, FLOAT_PANELS = 4, FLOAT_TOKENS = 4 };
+enum { STREAM_PANELS = 2, STREAM_TOKENS = 4, TILE_PANELS = 2, TILE_TOKENS = 5, FLOAT_PANELS = 4, FLOAT_TOKENS = 4 };
 
 static INLINE book make_book(const int8_t *codebook) { return book_of(codebook, OFFSET_Q4); }
 static INLINE void decode_q8(const uint8_t *half, int pair, book b, vc *low, vc *high) {

@@ -7,10 +7,10 @@
 #include "simd/acts_memory.h"
 
 /* Of 32 registers a tile of 2 panels x 4 tokens takes 8 for each of dot products, a strip's sums and sums, and 2 for codes: one
- * of 6 tokens would load less, but its sums would go through memory at every strip, which costs more. A stream of one panel
- * x 8 tokens takes as many. */
+ * of 6 tokens would load less, but its sums would go through memory at every strip, which costs more. A stream takes
+ * as many. */
 enum { OFFSET_Q8 = 128, OFFSET_Q6 = 32, OFFSET_Q4 = 128 };
-enum { STREAM_TOKENS = 8, TILE_PANELS = 2, TILE_TOKENS = 4, FLOAT_PANELS = 4, FLOAT_TOKENS = 4 };
+enum { STREAM_PANELS = 2, STREAM_TOKENS = 4, TILE_PANELS = 2, TILE_TOKENS = 4, FLOAT_PANELS = 4, FLOAT_TOKENS = 4 };
 
 static INLINE book make_book(const int8_t *codebook) { return book_of(codebook, OFFSET_Q4); }
 static INLINE void decode_q8(const uint8_t *half, int pair, book b, vc *low, vc *high) {

@@ -12,7 +12,7 @@
 
 /* Of 32 registers a tile of one panel x 2 tokens takes 8 for dot products, 8 for a strip's sums, 2 for activations and 8 for
  * codes. With 4 tokens those sums would wait in the first-level cache, which costs more than the loads it saves. */
-enum { STREAM_TOKENS = 2, TILE_PANELS = 1, TILE_TOKENS = 2, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
+enum { STREAM_PANELS = 1, STREAM_TOKENS = 2, TILE_PANELS = 1, TILE_TOKENS = 2, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
 enum { TILE_UNIT = 2, TILE_GROUPS = 2 };
 
 typedef struct tile_codes {

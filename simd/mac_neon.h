@@ -13,7 +13,7 @@
 
 /* Of 32 registers one token takes 8 for dot products, 4 for a strip's sums and 2 for activations; codes and 16-bit sums take
  * the rest. More tokens would save loads of codes only, and there is one for two multiplications: the loads are free. */
-enum { STREAM_TOKENS = 1, TILE_PANELS = 1, TILE_TOKENS = 1, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
+enum { STREAM_PANELS = 1, STREAM_TOKENS = 1, TILE_PANELS = 1, TILE_TOKENS = 1, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
 
 typedef int8x16_t acts;
 typedef struct vd {

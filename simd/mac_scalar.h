@@ -24,7 +24,7 @@
  *   tile_scales, store_, load_tile_scales       a block's scales, 16 * TILE_UNIT integers, in the order of tile_sum
  *   tile_dot, tile_open, tile_q8, tile_q4       a unit's dot product, started for its first token; add a step
  *   tile_sum, tile_zero, tile_close, tile_token a unit's sums of a strip; the 16 rows of one of its tokens
- *   STREAM_TOKENS                 tokens whose sums stay in registers while packed panels stream by
+ *   STREAM_PANELS, STREAM_TOKENS  register tile of packed panels that stream by; 1, 2 or 4 tokens
  *   TILE_PANELS, TILE_TOKENS      register tile of the unpacked form
  *   FLOAT_PANELS, FLOAT_TOKENS    register tile of f32, f16 and bf16 */
 #ifndef NB_SIMD_MAC_SCALAR_H
@@ -34,7 +34,7 @@
 #include "simd/acts_memory.h"
 
 enum { OFFSET_Q8 = 0, OFFSET_Q6 = 0, OFFSET_Q4 = 0 };
-enum { STREAM_TOKENS = 4, TILE_PANELS = 1, TILE_TOKENS = 4, FLOAT_PANELS = 1, FLOAT_TOKENS = 4 };
+enum { STREAM_PANELS = 1, STREAM_TOKENS = 4, TILE_PANELS = 1, TILE_TOKENS = 4, FLOAT_PANELS = 1, FLOAT_TOKENS = 4 };
 
 typedef struct vc {
     int8_t v[64];
