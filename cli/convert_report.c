@@ -129,7 +129,7 @@ typedef struct axis {
 
 /* Whole steps of 1, 2 or 5 times a power of ten around the values. */
 static axis axis_of(const page *p, const plot *q) {
-    double low = INFINITY, high = -INFINITY;
+    double low = (double)INFINITY, high = -(double)INFINITY;
     for (size_t i = 0; i < p->c->list->n; i++) {
         facts f = facts_of(&p->c->list->tensors[i]);
         double v = p->c->list->tensors[i].matrix ? q->value(p, &f) : no_point;

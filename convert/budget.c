@@ -43,7 +43,7 @@ static size_t units_of(const nb_budget_item *item, nb_type type, uint64_t unit) 
 /* best becomes that of one item more; chosen[u] is its type. From the most units down, so that each counts once. */
 static void add_item(const nb_budget_item *item, uint64_t unit, double *best, uint8_t *chosen) {
     for (size_t u = UNITS + 1; u-- > 0;) {
-        double least = INFINITY;
+        double least = (double)INFINITY;
         for (int t = 0; t < NB_TYPE_COUNT; t++) {
             size_t units = item->bytes[t] ? units_of(item, (nb_type)t, unit) : UNITS + 1;
             if (units > u || !(best[u - units] + item->divergence[t] < least)) continue;

@@ -56,10 +56,10 @@ static nb_status build(void **state, const nb_vocab *v, nb_error *err) {
     if (!u) return nb_oom(err, "tokenizer", sizeof *u);
     u->v = v;
     nb_vocab_byte_ids(v, u->byte_ids);
-    double lowest = INFINITY;
+    double lowest = (double)INFINITY;
     for (uint32_t id = 0; id < v->n_tokens; id++) {
         if (!is_piece(v, id) || nb_vocab_type(v, id) != NB_TOKEN_ORDINARY) continue;
-        lowest = fmin(lowest, v->scores[id]);
+        lowest = fmin(lowest, (double)v->scores[id]);
     }
     u->unknown = lowest - 10.0;
     if (v->flags & NB_VOCAB_F32) u->unknown = (float)lowest - 10.0f;

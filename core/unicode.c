@@ -9,7 +9,7 @@ bool nb_is_white_space(uint32_t c) {
 }
 
 bool nb_is_word(uint32_t c) {
-    int category = utf8proc_category((utf8proc_int32_t)c);
+    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)c);
     return (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NL) ||
            category == UTF8PROC_CATEGORY_PC || c == 0x200c || c == 0x200d;
 }

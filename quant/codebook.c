@@ -127,7 +127,7 @@ static double nearest_integer(double v) { return floor(v + 0.5); }
 
 /* Integers near a multiple of the levels, with the factor whose rounding costs least where weights are. */
 static void round_levels(const sums *s, const float level[NB_CODEBOOK_SIZE], int8_t codebook[NB_CODEBOOK_SIZE]) {
-    double best = INFINITY;
+    double best = (double)INFINITY;
     for (int f = 0; f < FACTORS; f++) {
         double factor = 1.0 - (1.0 - LEAST_FACTOR) * f / FACTORS, cost = 0;
         for (int i = 0; i < NB_CODEBOOK_SIZE; i++) {
