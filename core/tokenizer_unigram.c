@@ -62,7 +62,7 @@ static nb_status build(void **state, const nb_vocab *v, nb_error *err) {
         lowest = fmin(lowest, (double)v->scores[id]);
     }
     u->unknown = lowest - 10.0;
-    if (v->flags & NB_VOCAB_F32) u->unknown = (float)lowest - 10.0f;
+    if (v->flags & NB_VOCAB_F32) u->unknown = (double)((float)lowest - 10.0f);
     nb_status st = build_trie(u, v, err);
     if (!st && !isfinite(u->unknown)) st = nb_fail(err, NB_FORMAT, "vocabulary: it has no ordinary tokens");
     if (st) destroy(u);
