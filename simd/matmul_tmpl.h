@@ -374,10 +374,11 @@ static INLINE void scaled(const nb_matmul *m, const codec c, size_t begin, size_
     else unpacked(m, c, begin, end);
 }
 
+/* Codes of q8 are multiplied as those of q4 are where they have the same offset, those of q6 everywhere. */
 static void matmul_q8(const nb_matmul *m, size_t begin, size_t end) {
-    scaled(m, (codec){decode_q8, pair_q8, tile_q8, OFFSET_Q8, ACT_GROUPS * GROUP_BYTES, 0}, begin, end);
+    const int alike = OFFSET_Q8 == OFFSET_Q4;
+    scaled(m, (codec){decode_q8, alike ? pair_q4 : pair_q8, alike ? tile_q4 : tile_q8, OFFSET_Q8, ACT_GROUPS * GROUP_BYTES, 0}, begin, end);
 }
-/* Codes of q6 are multiplied as those of q4 are. */
 static void matmul_q6(const nb_matmul *m, size_t begin, size_t end) {
     scaled(m, (codec){decode_q6, pair_q4, tile_q4, OFFSET_Q6, ACT_GROUPS * GROUP_BYTES * 3 / 4, 0}, begin, end);
 }
