@@ -60,8 +60,9 @@ static double snr_of(nb_type type, const nb_search *search, const float *w, floa
     nb_codebook_sample sample;
     nb_sample_init(&sample, memory);
     for (size_t i = 0; (p = nb_sample_panel(n_panels, i)) < n_panels; i++)
-        nb_sample_add(&sample, search, w + p * NB_PANEL_ROWS * COLS, NB_PANEL_ROWS, COLS, COLS, NULL);
-    nb_codebook_learn(search, &sample, NULL, codebook);
+        nb_sample_add(&sample, search, &(nb_rows){w + p * NB_PANEL_ROWS * COLS, NB_PANEL_ROWS, COLS, COLS, NB_TYPE_F32},
+                      NULL);
+    nb_codebook_learn(search, &sample, codebook);
     nb_quantizer_init(&q, type, codebook, search);
     for (size_t row = 0; row < ROWS; row += NB_PANEL_ROWS)
         nb_quantize_panel(&q, w + row * COLS, NB_PANEL_ROWS, COLS, COLS, panel, &lost);

@@ -101,7 +101,8 @@ static const struct {
         size_t (*)(const float *, size_t): FIND_INDEX,                               \
         size_t (*)(const float *, size_t, float): FIND_LEAST,                        \
         float (*)(float *, float, size_t): SUM,                                      \
-        void (*)(const float *, size_t, size_t, size_t, const float *, float *): SEARCH,        \
+        float (*)(const uint8_t *, size_t): SEARCH,                                  \
+        void (*)(const uint8_t *, size_t, size_t, size_t, const float *, float *): SEARCH,      \
         void (*)(const nb_grid *, const float *, size_t, const float *, nb_block_fit *): SEARCH, \
         void (*)(const uint8_t *, size_t, float *): SEARCH,                          \
         void (*)(const nb_grid *, const float *, size_t, const float *, const float *, const float *, int8_t *): SEARCH, \

@@ -369,6 +369,7 @@ static nb_status write_all(job *j, const char *source, const char *target, nb_co
     j->emit = (nb_emit){.source = j->input.source,
                         .rotation = &j->rotation,
                         .writer = j->writer,
+                        .plan = &j->plan,
                         .team = o->team,
                         .calibration = j->calibration,
                         .search = nb_kernels_search(&j->kernels),

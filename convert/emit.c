@@ -8,43 +8,20 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/mem.h"
+#include "convert/learn.h"
 #include "convert/scratch.h"
+#include "convert/values.h"
 
 enum {
     BATCH_BYTES = 8 << 20, /* of f32 rows of a plain tensor that are read at once */
     MEMORY_CHUNK = 1 << 20 /* of panels that one member makes at a time when they stay in memory */
 };
 
-/* The least magnitude that rounds to infinity in a type. */
-static float overflow_of(nb_type type) {
-    return type == NB_TYPE_F16 ? 65520.0f : type == NB_TYPE_BF16 ? 0x1.ffp127f : INFINITY;
-}
-
 static bool tell(nb_emit *e, uint64_t elements) {
     e->done += elements;
     double share = (double)e->done / (double)e->total;
     uint64_t bytes = e->done >= e->total ? e->total_bytes : (uint64_t)(share * (double)e->total_bytes);
     return nb_progress_step(e->progress, "converting", NULL, bytes, e->total_bytes);
-}
-
-/* Weights must be finite, and stay so in the type they get. `first` is the index of x[0] in the tensor. */
-static nb_status check_values(const nb_plan_tensor *t, nb_type type, const float *x, size_t n, uint64_t first,
-                              nb_error *err) {
-    size_t at = nb_first_nonfinite(x, n);
-    uint64_t cols = t->spec.cols;
-    float limit = overflow_of(type);
-    if (at < n)
-        return nb_fail(err, NB_FORMAT, "tensor '%s' (from '%s') holds %s at row %" PRIu64 ", column %" PRIu64, t->name,
-                       t->n_parts ? t->parts[0].tensor->name : "the converter",
-                       isnan(x[at]) ? "not a number" : "an infinity (or a number beyond f32)", (first + at) / cols,
-                       (first + at) % cols);
-    for (at = 0; limit < INFINITY && at < n; at++)
-        if (fabsf(x[at]) >= limit)
-            return nb_fail(err, NB_UNSUPPORTED,
-                           "tensor '%s' holds %g at row %" PRIu64 ", column %" PRIu64
-                           ", too large for %s; choose another --type",
-                           t->name, (double)x[at], (first + at) / cols, (first + at) % cols, nb_types[type].name);
-    return NB_OK;
 }
 
 /* ---- panels ---- */
@@ -104,8 +81,8 @@ static bool read_chunk(line *l, worker *w, size_t *chunk) {
     return any;
 }
 
-/* Rows [row, row + n) of a chunk. */
-static const float *rows_of(const line *l, const worker *w, size_t row, size_t n) {
+/* Rows [row, row + n) of a chunk, widened. */
+static const float *widened(const line *l, const worker *w, size_t row, size_t n) {
     float *rows = w->rows.data;
     if (!l->stored) return rows + row * l->cols;
     size_t blocks = l->cols / l->stored->values, bytes = l->stored->bytes;
@@ -113,13 +90,23 @@ static const float *rows_of(const line *l, const worker *w, size_t row, size_t n
     return rows;
 }
 
+/* The same as a quantizer takes them: bf16 as it is stored. */
+static nb_rows rows_of(const line *l, const worker *w, size_t row, size_t n) {
+    bool bf16 = l->stored == &nb_dtypes[NB_DTYPE_BF16];
+    const void *src = bf16 ? (const void *)((const uint8_t *)w->stored.data + row * l->cols * l->stored->bytes)
+                           : (const void *)widened(l, w, row, n);
+    return (nb_rows){src, n, l->cols, l->cols, bf16 ? NB_TYPE_BF16 : NB_TYPE_F32};
+}
+
 /* Rows [row, row + n) of the chunk that begins at the tensor's row `first`, as a panel. */
 static nb_status make_panel(const line *l, worker *w, uint64_t first, size_t row, size_t n, uint8_t *panel) {
     nb_quant_error *lost = l->t->type == NB_TYPE_F32 ? NULL : &w->lost; /* f32 loses nothing */
-    const float *src = rows_of(l, w, row, n);
-    bool checks = !l->feedback && nb_types[l->t->type].scaled; /* the quantizer, while it looks at every value anyway */
-    if (checks && nb_quantize_panel(&l->quantizer, src, n, l->cols, l->cols, panel, lost)) return NB_OK;
-    nb_status st = check_values(l->t, l->t->type, src, n * l->cols, (first + row) * l->cols, &w->err);
+    if (!l->feedback && nb_types[l->t->type].scaled) { /* the quantizer checks values, while it looks at every one anyway */
+        nb_rows rows = rows_of(l, w, row, n);
+        if (nb_quantize_rows(&l->quantizer, &rows, panel, lost)) return NB_OK;
+    }
+    const float *src = widened(l, w, row, n);
+    nb_status st = nb_check_values(l->t, l->t->type, src, n * l->cols, (first + row) * l->cols, &w->err);
     if (st) return st;
     if (l->feedback)
         nb_gptq_panel(&l->quantizer, l->feedback, NB_GPTQ_PASSES, src, n, l->cols, l->cols, w->scratch.data, panel, lost);
@@ -170,24 +157,6 @@ static void work(void *arg, int member) {
         if (!w->status) w->status = make_chunk(l, w, chunk, member);
         write_chunk(l, w, chunk, member);
     }
-}
-
-static nb_status learn_codebook(nb_emit *e, const nb_plan_tensor *t, int8_t codebook[NB_CODEBOOK_SIZE], nb_error *err) {
-    nb_codebook_sample sample;
-    size_t n_panels = nb_div_up((size_t)t->spec.rows, NB_PANEL_ROWS), cols = (size_t)t->spec.cols, p;
-    float *memory = nb_alloc(NB_SAMPLE_FLOATS * sizeof *memory), *rows = nb_alloc(NB_PANEL_ROWS * cols * sizeof *rows);
-    nb_status st = memory && rows ? NB_OK : nb_oom(err, "a sample of weights", NB_PANEL_ROWS * cols * sizeof *rows);
-    if (!st) nb_sample_init(&sample, memory);
-    for (size_t i = 0; !st && (p = nb_sample_panel(n_panels, i)) < n_panels; i++) {
-        size_t n = nb_min_size((size_t)t->spec.rows - p * NB_PANEL_ROWS, NB_PANEL_ROWS);
-        st = nb_rotation_read(e->rotation, t, e->source, p * NB_PANEL_ROWS, n, rows, err);
-        if (!st) st = check_values(t, t->type, rows, n * cols, p * NB_PANEL_ROWS * cols, err);
-        if (!st) nb_sample_add(&sample, &e->search, rows, n, cols, cols, NULL);
-    }
-    if (!st) nb_codebook_learn(&e->search, &sample, e->team, codebook);
-    nb_free(memory);
-    nb_free(rows);
-    return st;
 }
 
 static nb_status hire(line *l, nb_error *err) {
@@ -254,10 +223,28 @@ static nb_status emit_panels(nb_emit *e, const nb_plan_tensor *t, const int8_t *
     return st;
 }
 
+static nb_learning learning(const nb_emit *e) { return (nb_learning){e->source, e->rotation, e->team, &e->search}; }
+
+/* The codebook of a tensor of the plan. Those of the tensors that follow are learned with it: a member that waited for others to
+ * finish a matrix would wait at every one. */
+static nb_status find_codebook(nb_emit *e, const nb_plan_tensor *t, int8_t codebook[NB_CODEBOOK_SIZE], nb_error *err) {
+    size_t i = (size_t)(t - e->plan->tensors);
+    nb_status st = NB_OK;
+    if (t->type != NB_TYPE_Q4) return NB_OK;
+    if (i >= e->learned_end) {
+        nb_learning l = learning(e);
+        e->learned_begin = i;
+        e->learned_end = nb_min_size(e->plan->n, i + NB_EMIT_AHEAD);
+        st = nb_learn_codebooks(&l, t, e->learned_end - i, e->codebooks, err);
+    }
+    if (!st) memcpy(codebook, e->codebooks[i - e->learned_begin], NB_CODEBOOK_SIZE);
+    return st;
+}
+
 nb_status nb_emit_quantize(nb_emit *e, const nb_plan_tensor *t, uint8_t *panels, int8_t codebook[NB_CODEBOOK_SIZE],
                            nb_error *err) {
-    memset(codebook, 0, NB_CODEBOOK_SIZE);
-    nb_status st = t->type == NB_TYPE_Q4 ? learn_codebook(e, t, codebook, err) : NB_OK;
+    nb_learning l = learning(e);
+    nb_status st = nb_learn_codebooks(&l, t, 1, (int8_t(*)[NB_CODEBOOK_SIZE])codebook, err);
     return st ? st : emit_panels(e, t, codebook, panels, err);
 }
 
@@ -286,7 +273,7 @@ static nb_status emit_rows(nb_emit *e, const nb_plan_tensor *t, nb_error *err) {
         uint64_t n = t->spec.rows - row < batch_rows ? t->spec.rows - row : batch_rows;
         if (!t->n_parts) memcpy(x, e->made[t->id], (size_t)cols * sizeof *x);
         else st = nb_rotation_read(e->rotation, t, e->source, row, n, x, err);
-        if (!st) st = check_values(t, NB_TYPE_F32, x, (size_t)(n * cols), row * cols, err);
+        if (!st) st = nb_check_values(t, NB_TYPE_F32, x, (size_t)(n * cols), row * cols, err);
         if (!st) st = append_floats(e, x, (size_t)(n * cols), err);
         if (!st && t->n_parts && !tell(e, n * cols)) st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");
     }
@@ -315,7 +302,7 @@ nb_status nb_emit_tensor(nb_emit *e, const nb_plan_tensor *t, nb_error *err) {
         .name = t->name, .type = type, .layout = panels ? NB_LAYOUT_PANELS : NB_LAYOUT_PLAIN, .n_dims = vector ? 1 : 2};
     record.dims[0] = vector ? t->spec.cols : t->spec.rows;
     record.dims[1] = vector ? 0 : t->spec.cols;
-    nb_status st = type == NB_TYPE_Q4 ? learn_codebook(e, t, record.codebook, err) : NB_OK;
+    nb_status st = find_codebook(e, t, record.codebook, err);
     if (!st) st = begin(e, &record, err);
     if (!st) st = panels ? emit_panels(e, t, record.codebook, NULL, err) : emit_rows(e, t, err);
     if (!st) st = nb_writer_tensor_end(e->writer, err);

@@ -14,10 +14,13 @@
 #include "quant/quantize.h"
 #include "quant/types.h"
 
+enum { NB_EMIT_AHEAD = 48 }; /* tensors whose codebooks are learned together: some layers */
+
 typedef struct nb_emit {
     nb_source *source;
     nb_rotation *rotation; /* through which it is read */
     nb_writer *writer;
+    const nb_plan *plan;         /* types may change until the first of its tensors is emitted */
     nb_team *team;               /* may be NULL */
     nb_search search;            /* kernels for the quantizers */
     nb_calibration *calibration; /* may be NULL */
@@ -29,6 +32,8 @@ typedef struct nb_emit {
     uint64_t raw_bytes;
     struct nb_emit_worker *workers; /* [n_workers], owned: what members of the team work with, kept from tensor to tensor */
     size_t n_workers;
+    int8_t codebooks[NB_EMIT_AHEAD][NB_CODEBOOK_SIZE]; /* of the plan's tensors [learned_begin, learned_end) */
+    size_t learned_begin, learned_end;
 } nb_emit;
 void nb_emit_free(nb_emit *e); /* its workers; accepts a zeroed one */
 
@@ -37,6 +42,7 @@ void nb_emit_free(nb_emit *e); /* its workers; accepts a zeroed one */
 nb_status nb_emit_quantize(nb_emit *e, const nb_plan_tensor *t, uint8_t *panels, int8_t codebook[NB_CODEBOOK_SIZE],
                            nb_error *err);
 
+/* Tensors of e->plan, in its order. */
 nb_status nb_emit_tensor(nb_emit *e, const nb_plan_tensor *t, nb_error *err);
 
 /* A plain tensor from memory. */

@@ -24,11 +24,10 @@ size_t nb_sample_panel(size_t n_panels, size_t i) {
     return i < nb_min_size(n_panels, NB_SAMPLE_PANELS) ? evenly(n_panels, NB_SAMPLE_PANELS, i) : n_panels;
 }
 
-void nb_sample_add(nb_codebook_sample *s, const nb_search *search, const float *src, size_t n_rows, size_t cols,
-                   size_t stride, const float *importance) {
+bool nb_sample_add(nb_codebook_sample *s, const nb_search *search, const nb_rows *rows, const float *importance) {
     float factor[NB_PANEL_ROWS];
-    size_t n_blocks = nb_panel_blocks(cols), wanted = nb_min_size(n_blocks, NB_SAMPLE_PANEL_BLOCKS);
-    nb_row_factors(src, n_rows, cols, stride, factor);
+    size_t n_blocks = nb_panel_blocks(rows->cols), wanted = nb_min_size(n_blocks, NB_SAMPLE_PANEL_BLOCKS);
+    if (!nb_row_factors(search, rows, factor)) return false;
     for (size_t r = 0; r < NB_PANEL_ROWS; r++) /* rows of extraordinary numbers would count in other units */
         if (factor[r] != 1.0f) factor[r] = 0.0f;
     s->weighed = s->weighed || importance;
@@ -36,72 +35,58 @@ void nb_sample_add(nb_codebook_sample *s, const nb_search *search, const float *
         size_t block = evenly(n_blocks, wanted, i);
         float *x = s->blocks + s->n * NB_BLOCK_CODES, *weight = s->importance + s->n * NB_BLOCK_COLS;
         memset(x, 0, NB_BLOCK_CODES * sizeof *x);
-        size_t n = nb_block_load(search, src, n_rows, cols, stride, factor, block, x);
+        size_t n = nb_block_load(search, rows, factor, block, x);
         s->cols[s->n] = (uint8_t)n;
         for (size_t c = 0; c < NB_BLOCK_COLS; c++)
             weight[c] = c >= n ? 0.0f : importance ? importance[block * NB_BLOCK_COLS + c] : 1.0f;
     }
+    return true;
 }
 
 /* What chose each level: sums of importance * scale * weight and of importance * scale^2. */
 typedef struct sums {
     double weights[NB_CODEBOOK_SIZE], scales[NB_CODEBOOK_SIZE];
-    double loss;
 } sums;
 
-static void add_block(sums *s, const float *x, const float *importance, const float *scale, const uint8_t *codes,
-                      const float *level) {
-    for (size_t c = 0; c < NB_BLOCK_COLS; c++) {
-        double w = (double)importance[c];
-        for (size_t r = 0; r < NB_PANEL_ROWS; r++) {
+/* Row by row, since the scale is common to a row's weights. */
+static void add_block(sums *s, const float *x, const float *importance, const float *scale, const uint8_t *codes) {
+    for (size_t r = 0; r < NB_PANEL_ROWS; r++) {
+        double weights[NB_CODEBOOK_SIZE] = {0}, counts[NB_CODEBOOK_SIZE] = {0}, a = (double)scale[r];
+        for (size_t c = 0; c < NB_BLOCK_COLS; c++) {
             unsigned code = codes[c / NB_GROUP_COLS * NB_GROUP_CODES + r * NB_GROUP_COLS + c % NB_GROUP_COLS];
-            double a = (double)scale[r], v = (double)x[c * NB_PANEL_ROWS + r], d = v - a * (double)level[code];
-            s->weights[code] += w * a * v;
-            s->scales[code] += w * a * a;
-            s->loss += w * d * d;
+            double w = (double)importance[c];
+            weights[code] += w * (double)x[c * NB_PANEL_ROWS + r];
+            counts[code] += w;
+        }
+        for (int k = 0; k < NB_CODEBOOK_SIZE; k++) {
+            s->weights[k] += a * weights[k];
+            s->scales[k] += a * a * counts[k];
         }
     }
 }
 
-typedef struct assignment {
-    const nb_search *search;
-    const nb_codebook_sample *sample;
-    const float *level;
+static sums assign(const nb_search *search, const nb_codebook_sample *s, const float level[NB_CODEBOOK_SIZE]) {
+    sums all = {{0}, {0}};
     nb_grid grid;
-    sums of[NB_SAMPLE_BLOCKS]; /* blocks */
-} assignment;
-
-static void assign_blocks(void *arg, size_t begin, size_t end, int member) {
-    assignment *t = arg;
-    (void)member;
-    for (size_t i = begin; i < end; i++) {
-        const nb_codebook_sample *s = t->sample;
+    nb_grid_of_levels(&grid, level);
+    for (size_t i = 0; i < s->n; i++) {
         const float *x = s->blocks + i * NB_BLOCK_CODES, *importance = s->importance + i * NB_BLOCK_COLS;
         nb_block_fit fit;
         nb_block_error lost;
         uint8_t codes[NB_BLOCK_CODES];
-        t->search->scales(&t->grid, x, s->cols[i], s->weighed ? importance : NULL, &fit);
-        t->search->codes(&t->grid, x, s->cols[i], fit.scale, codes, &lost);
-        t->of[i] = (sums){{0}, {0}, 0};
-        add_block(&t->of[i], x, importance, fit.scale, codes, t->level);
-    }
-}
-
-static sums assign(const nb_search *search, const nb_codebook_sample *sample, nb_team *team,
-                   const float level[NB_CODEBOOK_SIZE]) {
-    enum { SHARE = 8 };
-    assignment t = {.search = search, .sample = sample, .level = level};
-    sums all = {{0}, {0}, 0};
-    nb_grid_of_levels(&t.grid, level);
-    nb_team_for(team, sample->n, SHARE, assign_blocks, &t);
-    for (size_t i = 0; i < sample->n; i++) {
-        all.loss += t.of[i].loss;
-        for (int k = 0; k < NB_CODEBOOK_SIZE; k++) {
-            all.weights[k] += t.of[i].weights[k];
-            all.scales[k] += t.of[i].scales[k];
-        }
+        search->scales(&grid, x, s->cols[i], s->weighed ? importance : NULL, &fit);
+        search->codes(&grid, x, s->cols[i], fit.scale, codes, &lost);
+        add_block(&all, x, importance, fit.scale, codes);
     }
     return all;
+}
+
+/* The squared error of an assignment to these levels, less the energy of the sample: the sum of (w - scale * level)^2 - w^2. */
+static double loss_of(const sums *s, const float level[NB_CODEBOOK_SIZE]) {
+    double loss = 0;
+    for (int k = 0; k < NB_CODEBOOK_SIZE; k++)
+        loss += ((double)level[k] * s->scales[k] - 2 * s->weights[k]) * (double)level[k];
+    return loss;
 }
 
 /* The largest factor that keeps levels of both signs within [-64, 63]. */
@@ -147,22 +132,22 @@ static void as_floats(const int8_t codebook[NB_CODEBOOK_SIZE], float level[NB_CO
     for (int i = 0; i < NB_CODEBOOK_SIZE; i++) level[i] = (float)codebook[i];
 }
 
-bool nb_codebook_learn(const nb_search *search, const nb_codebook_sample *sample, nb_team *team,
-                       int8_t codebook[NB_CODEBOOK_SIZE]) {
+bool nb_codebook_learn(const nb_search *search, const nb_codebook_sample *sample, int8_t codebook[NB_CODEBOOK_SIZE]) {
     float level[NB_CODEBOOK_SIZE], next[NB_CODEBOOK_SIZE];
     int8_t learned[NB_CODEBOOK_SIZE];
     memcpy(codebook, nb_q4_codebook, NB_CODEBOOK_SIZE);
     memcpy(learned, nb_q4_codebook, sizeof learned);
     as_floats(nb_q4_codebook, level);
-    sums s = assign(search, sample, team, level);
-    double fixed = s.loss;
+    sums s = assign(search, sample, level);
+    double fixed = loss_of(&s, level);
     for (int i = 0; i < ROUNDS && next_levels(&s, level, next); i++) {
         memcpy(level, next, sizeof level);
-        s = assign(search, sample, team, level);
+        s = assign(search, sample, level);
     }
     round_levels(&s, level, learned);
     as_floats(learned, level);
-    if (!(assign(search, sample, team, level).loss < fixed)) return false;
+    s = assign(search, sample, level);
+    if (!(loss_of(&s, level) < fixed)) return false;
     memcpy(codebook, learned, sizeof learned);
     return true;
 }

@@ -2,14 +2,14 @@
  *
  * In turns, every block gets its best scale and codes, and every level becomes the weighted mean of the weights that
  * chose it, in units of their scales. Levels are real numbers until the end, when they are rounded to integers with the
- * common factor that costs least. Sums are doubles, of blocks and then in the order of the sample, so the result is the same everywhere. */
+ * common factor that costs least. Sums are doubles, of rows of blocks and then in the order of the sample, so the result is the same
+ * everywhere. */
 #ifndef NB_QUANT_CODEBOOK_H
 #define NB_QUANT_CODEBOOK_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "base/team.h"
 #include "quant/search.h"
 
 /* The fixed q4 codebook: where learning begins, and what is kept when that does not lower the error. */
@@ -39,13 +39,10 @@ void nb_sample_init(nb_codebook_sample *s, float *memory);
 /* The i-th panel of a matrix of n_panels that belongs into a sample, evenly spread; n_panels: there are no more. */
 size_t nb_sample_panel(size_t n_panels, size_t i);
 
-/* Up to 8 blocks of a panel, evenly spread. src: as for nb_quantize_panel; importance [cols]; NULL: all 1. */
-void nb_sample_add(nb_codebook_sample *s, const nb_search *search, const float *src, size_t n_rows, size_t cols,
-                   size_t stride, const float *importance);
+/* Up to 8 blocks of a panel, evenly spread. importance [cols]; NULL: all 1. false: a row holds a NaN or an infinity. */
+bool nb_sample_add(nb_codebook_sample *s, const nb_search *search, const nb_rows *rows, const float *importance);
 
-/* A codebook for weights like these. Returns whether it is better for them than the fixed one, which it is otherwise.
- * team: shares the work; may be NULL. */
-bool nb_codebook_learn(const nb_search *search, const nb_codebook_sample *sample, nb_team *team,
-                       int8_t codebook[NB_CODEBOOK_SIZE]);
+/* A codebook for weights like these. Returns whether it is better for them than the fixed one, which it is otherwise. */
+bool nb_codebook_learn(const nb_search *search, const nb_codebook_sample *sample, int8_t codebook[NB_CODEBOOK_SIZE]);
 
 #endif

@@ -305,9 +305,10 @@ void nb_gptq_panel(const nb_quantizer *q, const nb_feedback *f, int passes, cons
     size_t floats = cols * LANES;
     panel_job p = {.q = q, .f = f, .cols = cols, .exact = scratch, .target = scratch + floats, .lost = scratch + 2 * floats,
                    .scale = (int8_t *)(scratch + 3 * floats)};
-    nb_row_factors(src, n_rows, cols, stride, p.factor);
+    const nb_rows rows = {src, n_rows, cols, stride, NB_TYPE_F32};
+    nb_row_factors(&q->search, &rows, p.factor);
     for (size_t b = 0; b < nb_panel_blocks(cols); b++)
-        nb_block_load(&q->search, src, n_rows, cols, stride, p.factor, b, p.exact + b * NB_BLOCK_COLS * LANES);
+        nb_block_load(&q->search, &rows, p.factor, b, p.exact + b * NB_BLOCK_COLS * LANES);
     nb_drift_correct(&q->search, f, p.exact, scratch + floats);
     fix_rows(&p, panel);
     memcpy(p.target, p.exact, floats * sizeof *p.target);

@@ -19,21 +19,19 @@ void nb_quantizer_init(nb_quantizer *q, nb_type type, const int8_t codebook[NB_C
 
 /* ---- scaled types ---- */
 
-/* Magnitudes are ordered as their bits are, and a maximum of integers is one that compilers vectorize. */
-static float absmax(const float *w, size_t n) {
-    uint32_t largest = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits = nb_f32_bits(w[i]) & 0x7fffffffu;
-        largest = bits > largest ? bits : largest;
-    }
-    return nb_f32_from_bits(largest);
+static const uint8_t *row_of(const nb_rows *rows, size_t r) {
+    return (const uint8_t *)rows->src + r * rows->stride * nb_types[rows->type].plain_bytes;
 }
 
-bool nb_row_factors(const float *src, size_t n_rows, size_t cols, size_t stride, float factor[NB_PANEL_ROWS]) {
+static const nb_search_reads *reads_of(const nb_search *search, const nb_rows *rows) {
+    return rows->type == NB_TYPE_BF16 ? &search->bf16 : &search->f32;
+}
+
+bool nb_row_factors(const nb_search *search, const nb_rows *rows, float factor[NB_PANEL_ROWS]) {
     enum { EXPONENT_BITS = 0xff, ORDINARY = 30, BIAS = 127, LARGEST = 126 };
     bool finite = true;
     for (size_t r = 0; r < NB_PANEL_ROWS; r++) {
-        float largest = r < n_rows ? absmax(src + r * stride, cols) : 0.0f;
+        float largest = r < rows->n_rows ? reads_of(search, rows)->largest(row_of(rows, r), rows->cols) : 0.0f;
         int exponent = (int)(nb_f32_bits(largest) >> 23 & EXPONENT_BITS) - BIAS; /* -127: zero or subnormal */
         int up = exponent < -ORDINARY || exponent > ORDINARY ? -exponent : 0;
         up = up > LARGEST ? LARGEST : up < -LARGEST ? -LARGEST : up;
@@ -43,10 +41,11 @@ bool nb_row_factors(const float *src, size_t n_rows, size_t cols, size_t stride,
     return finite;
 }
 
-size_t nb_block_load(const nb_search *search, const float *src, size_t n_rows, size_t cols, size_t stride,
-                     const float factor[NB_PANEL_ROWS], size_t block, float x[NB_BLOCK_COLS * NB_PANEL_ROWS]) {
-    size_t n = nb_block_cols(cols, block);
-    search->load(src + block * NB_BLOCK_COLS, n_rows, n, stride, factor, x);
+size_t nb_block_load(const nb_search *search, const nb_rows *rows, const float factor[NB_PANEL_ROWS], size_t block,
+                     float x[NB_BLOCK_COLS * NB_PANEL_ROWS]) {
+    size_t n = nb_block_cols(rows->cols, block), bytes = nb_types[rows->type].plain_bytes;
+    reads_of(search, rows)->load((const uint8_t *)rows->src + block * NB_BLOCK_COLS * bytes, rows->n_rows, n,
+                                 rows->stride * bytes, factor, x);
     return n;
 }
 
@@ -100,16 +99,15 @@ static void add_rows_error(nb_quant_error *to, const rows_error *e, const float 
 /* Pass 1 fits every block, for the rows' scales; pass 2 chooses block scales and codes. Between them the fits wait at the
  * end of the panel: a block's 128 bytes are fewer than those of its codes, so what pass 2 writes never reaches the
  * fits of blocks to come. */
-static bool quantize_scaled(const nb_quantizer *q, const float *src, size_t n_rows, size_t cols, size_t stride,
-                            uint8_t *panel, size_t panel_bytes, nb_quant_error *error) {
-    float factor[NB_PANEL_ROWS], row_scale[NB_PANEL_ROWS], x[NB_BLOCK_COLS * NB_PANEL_ROWS];
-    size_t n_blocks = nb_panel_blocks(cols);
+static void quantize_scaled(const nb_quantizer *q, const nb_rows *src, const float factor[NB_PANEL_ROWS], uint8_t *panel,
+                            size_t panel_bytes, nb_quant_error *error) {
+    float row_scale[NB_PANEL_ROWS], x[NB_BLOCK_COLS * NB_PANEL_ROWS];
+    size_t n_blocks = nb_panel_blocks(src->cols);
     uint8_t *fits = panel + panel_bytes - n_blocks * sizeof(nb_block_fit);
     nb_block_fit fit;
     rows_error rows = {{0}, {0}, {0}};
-    if (!nb_row_factors(src, n_rows, cols, stride, factor)) return false;
     for (size_t b = 0; b < n_blocks; b++) {
-        size_t n = nb_block_load(&q->search, src, n_rows, cols, stride, factor, b, x);
+        size_t n = nb_block_load(&q->search, src, factor, b, x);
         q->search.scales(&q->grid, x, n, q->importance ? q->importance + b * NB_BLOCK_COLS : NULL, &fit);
         memcpy(fits + b * sizeof fit, &fit, sizeof fit);
     }
@@ -117,14 +115,13 @@ static bool quantize_scaled(const nb_quantizer *q, const float *src, size_t n_ro
     for (size_t b = 0; b < n_blocks; b++) {
         int8_t scale[NB_PANEL_ROWS];
         nb_block_error lost;
-        size_t n = nb_block_load(&q->search, src, n_rows, cols, stride, factor, b, x);
+        size_t n = nb_block_load(&q->search, src, factor, b, x);
         memcpy(&fit, fits + b * sizeof fit, sizeof fit);
         q->search.blocks(&q->grid, x, n, q->importance ? q->importance + b * NB_BLOCK_COLS : NULL, row_scale, fit.scale, scale);
         nb_block_put(q, x, n, row_scale, scale, b, panel, &lost);
         add_block_error(&rows, &lost);
     }
-    if (error) add_rows_error(error, &rows, factor, n_rows, cols);
-    return true;
+    if (error) add_rows_error(error, &rows, factor, src->n_rows, src->cols);
 }
 
 /* ---- floats ---- */
@@ -163,11 +160,19 @@ static void quantize_floats(nb_type type, const float *src, size_t n_rows, size_
         }
 }
 
+bool nb_quantize_rows(const nb_quantizer *q, const nb_rows *rows, uint8_t *panel, nb_quant_error *error) {
+    uint64_t bytes;
+    float factor[NB_PANEL_ROWS];
+    if (!nb_panel_bytes(q->type, rows->cols, &bytes) || !nb_row_factors(&q->search, rows, factor)) return false;
+    quantize_scaled(q, rows, factor, panel, (size_t)bytes, error);
+    return true;
+}
+
 bool nb_quantize_panel(const nb_quantizer *q, const float *src, size_t n_rows, size_t cols, size_t stride,
                        uint8_t *panel, nb_quant_error *error) {
     uint64_t bytes;
     if (!nb_panel_bytes(q->type, cols, &bytes)) return false; /* a type without panels: the caller has checked */
-    if (nb_types[q->type].scaled) return quantize_scaled(q, src, n_rows, cols, stride, panel, (size_t)bytes, error);
+    if (nb_types[q->type].scaled) return nb_quantize_rows(q, &(nb_rows){src, n_rows, cols, stride, NB_TYPE_F32}, panel, error);
     quantize_floats(q->type, src, n_rows, cols, stride, panel, (size_t)bytes, error);
     return true;
 }
@@ -203,6 +208,16 @@ void nb_dequantize_row(nb_type type, const int8_t codebook[NB_CODEBOOK_SIZE], co
     uint64_t bytes;
     if (!nb_panel_bytes(type, cols, &bytes)) return;
     dequantize(type, codebook, panels + row / NB_PANEL_ROWS * (size_t)bytes, row % NB_PANEL_ROWS, cols, dst);
+}
+
+/* Magnitudes are ordered as their bits are, and a maximum of integers is one that compilers vectorize. */
+static float absmax(const float *w, size_t n) {
+    uint32_t largest = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = nb_f32_bits(w[i]) & 0x7fffffffu;
+        largest = bits > largest ? bits : largest;
+    }
+    return nb_f32_from_bits(largest);
 }
 
 size_t nb_first_nonfinite(const float *x, size_t n) {

@@ -35,25 +35,26 @@ typedef struct nb_quantizer {
 /* codebook: for q4, else not looked at. Without importance. */
 void nb_quantizer_init(nb_quantizer *q, nb_type type, const int8_t codebook[NB_CODEBOOK_SIZE], const nb_search *search);
 
-/* Write one panel.
- * src: [n_rows][stride] f32, n_rows 1..16, of which the first `cols` columns count; rows and columns beyond are zero.
+/* Write one panel of a scaled type; rows and columns beyond those of `rows` are zero.
  * panel: nb_panel_bytes(type, cols) bytes, all of them written. error: what was lost is added; may be NULL.
- * false, and the panel is worth nothing: src
- * holds a NaN or an infinity (nb_first_nonfinite tells where), which scaled types notice; others want finite input. */
+ * false, and the panel is worth nothing: a row holds a NaN or an infinity (nb_first_nonfinite tells where). */
+bool nb_quantize_rows(const nb_quantizer *q, const nb_rows *rows, uint8_t *panel, nb_quant_error *error);
+
+/* The same of any type, from src [n_rows][stride] f32; types that are not scaled want finite input. */
 bool nb_quantize_panel(const nb_quantizer *q, const float *src, size_t n_rows, size_t cols, size_t stride,
                        uint8_t *panel, nb_quant_error *error);
 
-/* The steps of nb_quantize_panel for scaled types, for those who change weights between them (columns that make up for the
+/* The steps of nb_quantize_rows, for those who change weights between them (columns that make up for the
  * errors of others): rows' factors; blocks' fits (search.scales); row scales (nb_row_scales); for each block
  * search.blocks and nb_block_put. */
 
 /* Powers of two that bring rows whose numbers are very large or small into the range of a search: 1 for ordinary rows, 0
  * for rows that are zero. Everything a search sees is multiplied by them. false: a row holds a NaN or an infinity. */
-bool nb_row_factors(const float *src, size_t n_rows, size_t cols, size_t stride, float factor[NB_PANEL_ROWS]);
+bool nb_row_factors(const nb_search *search, const nb_rows *rows, float factor[NB_PANEL_ROWS]);
 
 /* Block `block` of a panel's rows times their factors, as a search wants it: x[n][16]. Returns n, its columns. */
-size_t nb_block_load(const nb_search *search, const float *src, size_t n_rows, size_t cols, size_t stride,
-                     const float factor[NB_PANEL_ROWS], size_t block, float x[NB_BLOCK_COLS * NB_PANEL_ROWS]);
+size_t nb_block_load(const nb_search *search, const nb_rows *rows, const float factor[NB_PANEL_ROWS], size_t block,
+                     float x[NB_BLOCK_COLS * NB_PANEL_ROWS]);
 
 /* Row scales (times the factors) for blocks with these fits, written to the panel; rows whose scale would be too small
  * for its products to be normal numbers get 0. */

@@ -26,9 +26,24 @@ typedef struct nb_block_error {
     float signal[NB_PANEL_ROWS], noise[NB_PANEL_ROWS], largest[NB_PANEL_ROWS];
 } nb_block_error;
 
+/* A panel's rows: [n_rows][stride] f32, or bf16 as a checkpoint has it (little-endian), n_rows 1..16, of which the first
+ * `cols` columns count. Borrowed. */
+typedef struct nb_rows {
+    const void *src;
+    size_t n_rows, cols, stride; /* in elements */
+    nb_type type;                /* NB_TYPE_F32, which is 0, or NB_TYPE_BF16 */
+} nb_rows;
+
+/* How weights of one type are read. */
+typedef struct nb_search_reads {
+    /* The largest magnitude among w[n]; not finite where there is a NaN or an infinity. */
+    float (*largest)(const uint8_t *w, size_t n);
+    /* n columns, at most 32, of up to 16 rows `stride` bytes apart, times their factors: x[n][16]. */
+    void (*load)(const uint8_t *src, size_t n_rows, size_t n, size_t stride, const float *factor, float *x);
+} nb_search_reads;
+
 typedef struct nb_search {
-    /* n columns of up to 16 rows, times their factors: x[n][16] from src [n_rows][stride]. */
-    void (*load)(const float *src, size_t n_rows, size_t n, size_t stride, const float *factor, float *x);
+    nb_search_reads f32, bf16;
     /* The best scales for a block, of either sign, unrestricted. */
     void (*scales)(const nb_grid *g, const float *x, size_t n, const float *importance, nb_block_fit *fit);
     /* One scale per row for blocks with these fits (n_blocks of them, as bytes), so that rounding the block scales to

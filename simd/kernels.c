@@ -74,7 +74,8 @@ nb_matmul_fn nb_kernels_matmul(const nb_kernels *k, nb_type type) {
 }
 
 nb_search nb_kernels_search(const nb_kernels *k) {
-    return (nb_search){.load = k->search_load,
+    return (nb_search){.f32 = {k->search_largest, k->search_load},
+                       .bf16 = {k->search_largest_bf16, k->search_load_bf16},
                        .scales = k->search_scales,
                        .rows = k->search_rows,
                        .blocks = k->search_blocks,

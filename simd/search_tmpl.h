@@ -44,18 +44,64 @@ static INLINE vf weighed(vf v, const float *importance, size_t c) {
     return importance ? v_mul(v, v_set(importance[c])) : v;
 }
 
-static void search_load(const float *src, size_t n_rows, size_t n, size_t stride, const float *factor, float *x) {
+/* Magnitudes are ordered as their bits are, and a maximum of integers is one that compilers vectorize. */
+static float search_largest(const uint8_t *w, size_t n) {
+    uint32_t most = 0;
+    float largest;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, w + 4 * i, sizeof bits);
+        bits &= 0x7fffffffu;
+        most = bits > most ? bits : most;
+    }
+    memcpy(&largest, &most, sizeof largest);
+    return largest;
+}
+
+static float search_largest_bf16(const uint8_t *w, size_t n) {
+    uint16_t most = 0;
+    float largest;
+    for (size_t i = 0; i < n; i++) {
+        uint16_t bits;
+        memcpy(&bits, w + 2 * i, sizeof bits);
+        bits &= 0x7fff;
+        most = bits > most ? bits : most;
+    }
+    uint32_t wide = (uint32_t)most << 16;
+    memcpy(&largest, &wide, sizeof largest);
+    return largest;
+}
+
+/* The 64 bytes at p, of which n exist; the others are zero. */
+static INLINE vf load_line(const uint8_t *p, size_t n) {
+    uint8_t line[LANES * sizeof(float)] = {0};
+    if (n >= sizeof line) return v_load_f32(p);
+    memcpy(line, p, n);
+    return v_load_f32(line);
+}
+
+/* Element i of row r becomes element r of line i. */
+static INLINE void load_lines(const uint8_t *src, size_t n_rows, size_t bytes, size_t stride, vf line[LANES]) {
+    UNROLL for (size_t r = 0; r < LANES; r++) line[r] = r < n_rows ? load_line(src + r * stride, bytes) : v_set(0.0f);
+    v_turn(line);
+}
+
+static void search_load(const uint8_t *src, size_t n_rows, size_t n, size_t stride, const float *factor, float *x) {
+    vf unit = v_load(factor), column[LANES];
     for (size_t begin = 0; begin < n; begin += LANES) {
-        size_t width = n - begin < LANES ? n - begin : LANES;
-        vf rows[LANES];
-        UNROLL for (size_t r = 0; r < LANES; r++) {
-            const float *w = src + r * stride + begin;
-            rows[r] = r >= n_rows ? v_set(0.0f) : width < LANES ? v_load_part(w, width, 0.0f) : v_load(w);
-        }
-        v_turn(rows);
-        vf unit = v_load(factor);
+        load_lines(src + 4 * begin, n_rows, 4 * (n - begin), stride, column);
         UNROLL for (size_t c = 0; c < LANES; c++)
-            if (c < width) v_store(x + (begin + c) * LANES, v_mul(rows[c], unit));
+            if (begin + c < n) v_store(x + (begin + c) * LANES, v_mul(column[c], unit));
+    }
+}
+
+/* Columns travel in pairs, of which the lower half of an element is the first (weights are little-endian). */
+static void search_load_bf16(const uint8_t *src, size_t n_rows, size_t n, size_t stride, const float *factor, float *x) {
+    vf unit = v_load(factor), pair[LANES];
+    load_lines(src, n_rows, 2 * n, stride, pair);
+    UNROLL for (size_t c = 0; c < LANES; c++) {
+        if (2 * c < n) v_store(x + 2 * c * LANES, v_mul(v_low_bf16(pair[c]), unit));
+        if (2 * c + 1 < n) v_store(x + (2 * c + 1) * LANES, v_mul(v_high_bf16(pair[c]), unit));
     }
 }
 

@@ -182,6 +182,12 @@ static INLINE __m256 bf16_half(const uint8_t *p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_128(p)), 16));
 }
 static INLINE vf v_load_bf16(const uint8_t *p) { return (vf){bf16_half(p), bf16_half(p + 16)}; }
+static INLINE __m256 low_bf16(__m256 pair) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(pair), 16)); }
+static INLINE vf v_low_bf16(vf pair) { return (vf){low_bf16(pair.a), low_bf16(pair.b)}; }
+static INLINE vf v_high_bf16(vf pair) {
+    __m256 high = _mm256_castsi256_ps(_mm256_set1_epi32((int)0xffff0000u));
+    return (vf){_mm256_and_ps(pair.a, high), _mm256_and_ps(pair.b, high)};
+}
 static INLINE vf v_load_f16(const uint8_t *p) { return (vf){_mm256_cvtph_ps(load_128(p)), _mm256_cvtph_ps(load_128(p + 16))}; }
 
 static INLINE __m256i load_256(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }

@@ -119,6 +119,10 @@ static INLINE vf v_load_bf16(const uint8_t *p) {
     vi wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
+static INLINE vf v_low_bf16(vf pair) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(pair), 16)); }
+static INLINE vf v_high_bf16(vf pair) {
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(pair), _mm512_set1_epi32((int)0xffff0000u)));
+}
 static INLINE vf v_load_f16(const uint8_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p)); }
 
 static INLINE vi vi_zero(void) { return _mm512_setzero_si512(); }

@@ -198,6 +198,15 @@ static INLINE vf v_load_bf16(const uint8_t *p) {
     EACH_QUARTER r.v[i] = vreinterpretq_f32_u32(vshll_n_u16(four_halves(p + 8 * i), 16));
     return r;
 }
+static INLINE vf v_low_bf16(vf pair) {
+    EACH_QUARTER pair.v[i] = vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(pair.v[i]), 16));
+    return pair;
+}
+static INLINE vf v_high_bf16(vf pair) {
+    uint32x4_t high = vdupq_n_u32(0xffff0000u);
+    EACH_QUARTER pair.v[i] = vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(pair.v[i]), high));
+    return pair;
+}
 static INLINE vf v_load_f16(const uint8_t *p) {
     vf r;
     EACH_QUARTER r.v[i] = vcvt_f32_f16(vreinterpret_f16_u16(four_halves(p + 8 * i)));

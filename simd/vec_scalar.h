@@ -201,6 +201,25 @@ static INLINE vf v_load_bf16(const uint8_t *p) {
     }
     return r;
 }
+/* An element's lower or upper 16 bits, as a number in bf16. */
+static INLINE vf v_low_bf16(vf pair) {
+    EACH_LANE {
+        uint32_t bits;
+        memcpy(&bits, &pair.v[i], sizeof bits);
+        bits <<= 16;
+        memcpy(&pair.v[i], &bits, sizeof bits);
+    }
+    return pair;
+}
+static INLINE vf v_high_bf16(vf pair) {
+    EACH_LANE {
+        uint32_t bits;
+        memcpy(&bits, &pair.v[i], sizeof bits);
+        bits &= 0xffff0000u;
+        memcpy(&pair.v[i], &bits, sizeof bits);
+    }
+    return pair;
+}
 static INLINE vf v_load_f16(const uint8_t *p) {
     vf r;
     EACH_LANE {

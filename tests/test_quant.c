@@ -286,6 +286,39 @@ static void test_tiers(void **state) {
             }
 }
 
+/* Rows in bf16 give the bytes that they give widened, on every tier, whatever their number and width, and nothing beyond their
+ * end is read. A NaN or an infinity anywhere is noticed. */
+static void test_bf16_rows(void **state) {
+    (void)state;
+    enum { COLS = 70, STRIDE = 71 };
+    float w[16 * STRIDE];
+    uint8_t expected[4096], found[4096];
+    uint64_t seed = 23;
+    draw(w, 16, STRIDE, &seed);
+    for (size_t i = 0; nb_isa_name(i); i++)
+        for (size_t rows = 1; nb_isa_supported(i) && rows <= 16; rows++)
+            for (size_t cols = rows % 2 ? 1 : 25; cols <= COLS; cols += 4) {
+                nb_quantizer q = quantizer_on(i, NB_TYPE_Q4, NULL);
+                guard half = guard_new(((rows - 1) * STRIDE + cols) * 2, GUARD_AFTER);
+                uint64_t bytes;
+                for (size_t j = 0; j < (rows - 1) * STRIDE + cols; j++) {
+                    uint16_t h = nb_f32_to_bf16(w[j]);
+                    memcpy((uint8_t *)half.data + 2 * j, &h, sizeof h);
+                    w[j] = nb_bf16_to_f32(h);
+                }
+                const nb_rows stored = {half.data, rows, cols, STRIDE, NB_TYPE_BF16};
+                assert_true(nb_panel_bytes(NB_TYPE_Q4, cols, &bytes) && bytes <= sizeof found);
+                assert_true(nb_quantize_panel(&q, w, rows, cols, STRIDE, expected, NULL));
+                assert_true(nb_quantize_rows(&q, &stored, found, NULL));
+                if (memcmp(found, expected, (size_t)bytes) != 0)
+                    fail_msg("%zux%zu in bf16 on %s differs from f32", rows, cols, nb_isa_name(i));
+                const uint16_t not_finite[] = {0x7f80, 0xff80, 0x7fc0};
+                memcpy((uint8_t *)half.data + 2 * ((rows - 1) * STRIDE + cols - 1), &not_finite[cols % 3], 2);
+                assert_false(nb_quantize_rows(&q, &stored, found, NULL));
+                guard_free(&half);
+            }
+}
+
 /* Sums are formed in order, one rounded product after the other, on every tier and for every number of sums. */
 static void test_sums(void **state) {
     (void)state;
@@ -385,7 +418,7 @@ static double nothing(uint64_t *seed) {
 }
 static double positive(uint64_t *seed) { return 0.1 + fabs(gaussian(seed)); }
 
-/* Learned codebooks fit a grid, are the same on every tier and team, lose less where weights are not Gaussian, and never more. */
+/* Learned codebooks fit a grid, are the same on every tier, lose less where weights are not Gaussian, and never more. */
 static void test_learned(void **state) {
     (void)state;
     static const struct {
@@ -394,9 +427,6 @@ static void test_learned(void **state) {
     } cases[] = {{{"gaussian", gaussian}, 1.0}, {{"laplace", laplace}, 0.95}, {{"student", student5}, 0.95},
                  {{"uniform", uniform}, 0.95},  {{"few values", few}, 1.0},   {{"zeros", nothing}, 1.0}, {{"positive", positive}, 1.0}};
     enum { COLS = 256, ROWS = 16 * NB_SAMPLE_PANELS };
-    nb_team *team;
-    nb_error err;
-    assert_int_equal(nb_team_create(&team, 4, &err), NB_OK);
     float *w = nb_calloc(ROWS * COLS, sizeof *w), *memory = nb_alloc(NB_SAMPLE_FLOATS * sizeof *memory);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         int8_t learned[16], also[16];
@@ -405,21 +435,23 @@ static void test_learned(void **state) {
         nb_search search = quantizer_on(0, NB_TYPE_Q4, NULL).search;
         for (int j = 0; j < ROWS * COLS; j++) w[j] = (float)cases[i].from.draw(&seed);
         nb_sample_init(&sample, memory);
-        for (int r = 0; r < ROWS; r += 16) nb_sample_add(&sample, &search, w + r * COLS, 16, COLS, COLS, NULL);
+        for (int r = 0; r < ROWS; r += 16) {
+            const nb_rows rows = {w + r * COLS, 16, COLS, COLS, NB_TYPE_F32};
+            assert_true(nb_sample_add(&sample, &search, &rows, NULL));
+        }
         assert_int_equal(sample.n, NB_SAMPLE_BLOCKS);
-        bool better = nb_codebook_learn(&search, &sample, NULL, learned);
+        bool better = nb_codebook_learn(&search, &sample, learned);
         assert_true(nb_codebook_fits(learned));
         assert_true(better || memcmp(learned, nb_q4_codebook, 16) == 0);
         for (size_t t = 1; nb_isa_name(t); t++) {
             if (!nb_isa_supported(t)) continue; /* not emulated ones: it takes millions of multiplications */
             search = quantizer_on(t, NB_TYPE_Q4, NULL).search;
-            nb_codebook_learn(&search, &sample, team, also);
+            nb_codebook_learn(&search, &sample, also);
             assert_memory_equal(also, learned, 16);
         }
         double fixed = q4_noise(nb_q4_codebook, w, ROWS), found = q4_noise(learned, w, ROWS);
         if (!(found <= cases[i].most * fixed)) fail_msg("%s: noise %g, with the fixed codebook %g", cases[i].from.name, found, fixed);
     }
-    nb_team_free(team);
     nb_free(w);
     nb_free(memory);
 }
@@ -466,7 +498,7 @@ int main(void) {
         cmocka_unit_test(test_half_exact), cmocka_unit_test(test_half_rounding), cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_quality),    cmocka_unit_test(test_shapes),        cmocka_unit_test(test_odd_values),
         cmocka_unit_test(test_golden),     cmocka_unit_test(test_nonfinite),
-        cmocka_unit_test(test_tiers),     cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_tiers), cmocka_unit_test(test_bf16_rows),     cmocka_unit_test(test_sums),
         cmocka_unit_test(test_nearest),   cmocka_unit_test(test_importance),
         cmocka_unit_test(test_codebooks), cmocka_unit_test(test_learned),       cmocka_unit_test(test_sample),
     };
