@@ -84,4 +84,10 @@ void nb_grid_init(nb_grid *g, nb_type type, const int8_t codebook[NB_CODEBOOK_SI
     }
     for (int i = 0; i < NB_CODEBOOK_SIZE; i++) level[i] = (float)codebook[i];
     nb_grid_of_levels(g, level);
+    g->integers = true;
+    steps_init(g->halves, level, 0.5f);
+    for (int i = 0; i < NB_CODEBOOK_SIZE; i++) {
+        g->above_64[i] = (uint8_t)(codebook[i] - NB_LEVEL_MIN);
+        g->distance[i] = (uint8_t)(codebook[i] < 0 ? -codebook[i] : codebook[i]);
+    }
 }

@@ -7,9 +7,9 @@
  *
  * Which scale suits a block is asked of bytes, 64 of which fit where 16 floats do: u = 128 + round(127 w / largest), and for
  * scales that put the largest weight near the lowest level the same of -w. With a share given, the level nearest to a weight
- * is a function of u that rises by steps. A table has what it begins with in each of 32 cells of eight values of u: 8 * code,
+ * is a function of u that rises by steps. So is the level of a codebook nearest to t, one of floor(2 t). A table has what it begins with in each of 32 cells of eight values of u: 8 * code,
  * plus so much that adding u's low three bits carries into the next code where that begins. A second border in a cell,
- * which narrow levels can have, is passed over until the next cell. */
+ * which narrow levels can have where shares are tried, is passed over until the next cell. */
 #ifndef NB_QUANT_GRID_H
 #define NB_QUANT_GRID_H
 
@@ -27,6 +27,9 @@ typedef struct nb_grid {
     float step_shares[NB_GRID_STEPS]; /* of a codebook: the shares that bytes are asked of */
     uint8_t steps[2][NB_GRID_STEPS][NB_GRID_CELLS]; /* for the low and the high end, by share */
     uint8_t magnitude[NB_CODEBOOK_SIZE];             /* 127/64 |level|, rounded and at most 127 */
+    bool integers; /* levels are, so borders are multiples of 1/2, and the level nearest to t is one of u = 128 + floor(2 t): */
+    uint8_t halves[NB_GRID_CELLS];                       /* its steps */
+    uint8_t above_64[NB_CODEBOOK_SIZE], distance[NB_CODEBOOK_SIZE]; /* 64 + level, |level| */
     bool linear;                  /* every integer from low to high is a level, and its own code */
     /* Of a codebook: t in [4 i - 64, 4 i - 60) has the level `below` when t < border, else `above`, whose code is the next one. */
     float border[NB_GRID_CELLS], below[NB_GRID_CELLS], above[NB_GRID_CELLS], code_below[NB_GRID_CELLS];

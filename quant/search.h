@@ -53,7 +53,7 @@ typedef struct nb_search {
     void (*blocks)(const nb_grid *g, const float *x, size_t n, const float *importance, const float *row_scale,
                    const float *ideal, int8_t *scale);
     /* The codes nearest to x / scale: codes[8][16][4], groups of four columns as in a q8 block; 0 in absent columns and where
-     * the scale is 0. */
+     * the scale is 0. |x / scale| is below 2^29. */
     void (*codes)(const nb_grid *g, const float *x, size_t n, const float *scale, uint8_t *codes, nb_block_error *error);
     /* The values scale * level nearest to x, value[n][16], for any n. */
     void (*values)(const nb_grid *g, const float *x, size_t n, const float *scale, float *value);

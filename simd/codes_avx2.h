@@ -48,22 +48,42 @@ static INLINE void decode_q6(const uint8_t *half, int pair, book b, vc *low, vc 
     decode_half_q6(raw.b, bits.b, pair, &low->b, &high->b);
 }
 
+static INLINE __m256i floor_half(__m256 a, __m256 b, __m256 c, __m256 d) { /* packing keeps to halves, and so does the shuffle */
+    __m256i low = _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_floor_ps(a)), _mm256_cvtps_epi32(_mm256_floor_ps(b)));
+    __m256i high = _mm256_packs_epi32(_mm256_cvtps_epi32(_mm256_floor_ps(c)), _mm256_cvtps_epi32(_mm256_floor_ps(d)));
+    __m128i rows = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return _mm256_shuffle_epi8(_mm256_packs_epi16(low, high), _mm256_broadcastsi128_si256(rows));
+}
+static INLINE vc floor_codes(vf a, vf b, vf c, vf d) {
+    return (vc){floor_half(a.a, b.a, c.a, d.a), floor_half(a.b, b.b, c.b, d.b)};
+}
+static INLINE __m256 floats_half(__m256i codes, int j) {
+    return _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(codes, 8 * j), _mm256_set1_epi32(255)));
+}
+static INLINE vf code_floats(vc codes, int j) { return (vf){floats_half(codes.a, j), floats_half(codes.b, j)}; }
+static INLINE void split_codes(vc u, vc *cell, vc *rest) {
+    __m256i cells = _mm256_set1_epi8(31), rests = _mm256_set1_epi8(7);
+    *cell = (vc){_mm256_and_si256(_mm256_srli_epi16(u.a, 3), cells), _mm256_and_si256(_mm256_srli_epi16(u.b, 3), cells)};
+    *rest = (vc){_mm256_and_si256(u.a, rests), _mm256_and_si256(u.b, rests)};
+}
+
 typedef struct stairs {
-    __m256i low, high, values;
+    __m256i low, high;
 } stairs;
-static INLINE stairs make_stairs(const uint8_t *cells, const uint8_t *values) {
-    return (stairs){_mm256_broadcastsi128_si256(load_128(cells)), _mm256_broadcastsi128_si256(load_128(cells + 16)),
-                   _mm256_broadcastsi128_si256(load_128(values))};
+typedef __m256i treads;
+static INLINE treads make_treads(const uint8_t *values) { return _mm256_broadcastsi128_si256(load_128(values)); }
+static INLINE stairs make_stairs(const uint8_t *cells) { return (stairs){make_treads(cells), make_treads(cells + 16)}; }
+static INLINE __m256i climb_half(__m256i cell, __m256i rest, stairs s) { /* vpshufb looks at the low four bits, the choice at bit 7 */
+    return _mm256_add_epi8(_mm256_blendv_epi8(_mm256_shuffle_epi8(s.low, cell), _mm256_shuffle_epi8(s.high, cell),
+                                              _mm256_slli_epi16(cell, 3)), rest);
 }
-static INLINE __m256i step_half(__m256i cell, __m256i rest, stairs s) { /* vpshufb looks at the low four bits, the choice at bit 7 */
-    __m256i start = _mm256_blendv_epi8(_mm256_shuffle_epi8(s.low, cell), _mm256_shuffle_epi8(s.high, cell),
-                                       _mm256_slli_epi16(cell, 3));
-    __m256i step = _mm256_srli_epi16(_mm256_add_epi8(start, rest), 3);
-    return _mm256_shuffle_epi8(s.values, _mm256_and_si256(step, _mm256_set1_epi8(15)));
+static INLINE vc climb(vc cell, vc rest, stairs s) {
+    return (vc){climb_half(cell.a, rest.a, s), climb_half(cell.b, rest.b, s)};
 }
-static INLINE vc step_codes(vc cell, vc rest, stairs s) {
-    return (vc){step_half(cell.a, rest.a, s), step_half(cell.b, rest.b, s)};
+static INLINE __m256i values_half(__m256i height, treads values) {
+    return _mm256_shuffle_epi8(values, _mm256_and_si256(_mm256_srli_epi16(height, 3), _mm256_set1_epi8(15)));
 }
+static INLINE vc step_values(vc height, treads s) { return (vc){values_half(height.a, s), values_half(height.b, s)}; }
 
 static INLINE __m256i four_of(const int8_t *x) {
     int32_t four;

@@ -36,20 +36,20 @@ static INLINE void decode_q6(const uint8_t *half, int pair, book b, vc *low, vc 
     *high = join_q6(_mm512_srli_epi16(raw, 4), pair ? _mm512_srli_epi16(bits, 2) : _mm512_slli_epi16(bits, 2));
 }
 
-typedef struct stairs {
-    vc low, high, values;
-} stairs;
-static INLINE vc in_all_parts(const uint8_t *p) {
-    return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)p));
+static INLINE vc floor_codes(vf a, vf b, vf c, vf d) { /* packing keeps to the parts of a register, and so does the shuffle */
+    enum { DOWN = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC };
+    vc low = _mm512_packs_epi32(_mm512_cvt_roundps_epi32(a, DOWN), _mm512_cvt_roundps_epi32(b, DOWN));
+    vc high = _mm512_packs_epi32(_mm512_cvt_roundps_epi32(c, DOWN), _mm512_cvt_roundps_epi32(d, DOWN));
+    __m128i rows = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return _mm512_shuffle_epi8(_mm512_packs_epi16(low, high), _mm512_broadcast_i32x4(rows));
 }
-static INLINE stairs make_stairs(const uint8_t *cells, const uint8_t *values) {
-    return (stairs){in_all_parts(cells), in_all_parts(cells + 16), in_all_parts(values)};
+static INLINE vf code_floats(vc codes, int j) {
+    vc shifted = j ? _mm512_srli_epi32(codes, (unsigned)(8 * j)) : codes;
+    return _mm512_cvtepi32_ps(_mm512_and_si512(shifted, _mm512_set1_epi32(255)));
 }
-static INLINE vc step_codes(vc cell, vc rest, stairs s) { /* vpshufb looks at the low four bits */
-    __mmask64 upper = _mm512_test_epi8_mask(cell, _mm512_set1_epi8(16));
-    vc start = _mm512_mask_shuffle_epi8(_mm512_shuffle_epi8(s.low, cell), upper, s.high, cell);
-    vc step = _mm512_srli_epi16(_mm512_add_epi8(start, rest), 3);
-    return _mm512_shuffle_epi8(s.values, _mm512_and_si512(step, _mm512_set1_epi8(15)));
+static INLINE void split_codes(vc u, vc *cell, vc *rest) {
+    *cell = _mm512_and_si512(_mm512_srli_epi16(u, 3), _mm512_set1_epi8(31));
+    *rest = _mm512_and_si512(u, _mm512_set1_epi8(7));
 }
 
 static INLINE vc four_of(const int8_t *x) {

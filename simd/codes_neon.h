@@ -49,20 +49,47 @@ static INLINE void decode_q4(const uint8_t *half, int pair, book b, vc *low, vc 
     }
 }
 
-typedef struct stairs {
-    uint8x16x2_t cells;
-    uint8x16_t values;
-} stairs;
-static INLINE stairs make_stairs(const uint8_t *cells, const uint8_t *values) {
-    return (stairs){{{vld1q_u8(cells), vld1q_u8(cells + 16)}}, vld1q_u8(values)};
+static INLINE int16x8_t floor_pair(float32x4_t a, float32x4_t b) {
+    return vcombine_s16(vqmovn_s32(vcvtmq_s32_f32(a)), vqmovn_s32(vcvtmq_s32_f32(b)));
 }
-static INLINE vc step_codes(vc cell, vc rest, stairs s) {
+static INLINE vc floor_codes(vf a, vf b, vf c, vf d) {
+    static const uint8_t rows[16] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
+    vc codes;
     EACH_QUARTER {
-        uint8x16_t start = vqtbl2q_u8(s.cells, vreinterpretq_u8_s8(cell.v[i]));
-        uint8x16_t step = vshrq_n_u8(vaddq_u8(start, vreinterpretq_u8_s8(rest.v[i])), 3);
-        cell.v[i] = vreinterpretq_s8_u8(vqtbl1q_u8(s.values, step));
+        int8x8_t low = vqmovn_s16(floor_pair(a.v[i], b.v[i])), high = vqmovn_s16(floor_pair(c.v[i], d.v[i]));
+        codes.v[i] = vqtbl1q_s8(vcombine_s8(low, high), vld1q_u8(rows));
+    }
+    return codes;
+}
+static INLINE vf code_floats(vc codes, int j) {
+    vf r;
+    EACH_QUARTER {
+        uint32x4_t shifted = vshlq_u32(vreinterpretq_u32_s8(codes.v[i]), vdupq_n_s32(-8 * j));
+        r.v[i] = vcvtq_f32_u32(vandq_u32(shifted, vdupq_n_u32(255)));
+    }
+    return r;
+}
+static INLINE void split_codes(vc u, vc *cell, vc *rest) {
+    EACH_QUARTER {
+        cell->v[i] = vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(u.v[i]), 3));
+        rest->v[i] = vandq_s8(u.v[i], vdupq_n_s8(7));
+    }
+}
+
+typedef uint8x16x2_t stairs;
+typedef uint8x16_t treads;
+static INLINE stairs make_stairs(const uint8_t *cells) { return (stairs){{vld1q_u8(cells), vld1q_u8(cells + 16)}}; }
+static INLINE treads make_treads(const uint8_t *values) { return vld1q_u8(values); }
+static INLINE vc climb(vc cell, vc rest, stairs s) {
+    EACH_QUARTER {
+        uint8x16_t start = vqtbl2q_u8(s, vreinterpretq_u8_s8(cell.v[i]));
+        cell.v[i] = vreinterpretq_s8_u8(vaddq_u8(start, vreinterpretq_u8_s8(rest.v[i])));
     }
     return cell;
+}
+static INLINE vc step_values(vc height, treads s) {
+    EACH_QUARTER height.v[i] = vreinterpretq_s8_u8(vqtbl1q_u8(s, vshrq_n_u8(vreinterpretq_u8_s8(height.v[i]), 3)));
+    return height;
 }
 
 #endif

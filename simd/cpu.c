@@ -23,6 +23,7 @@ uint32_t nb_cpu_features_x86(const nb_cpu_x86 *cpu) {
     bool f = bit(cpu->ebx_7, 16), dq = bit(cpu->ebx_7, 17), bw = bit(cpu->ebx_7, 30), vl = bit(cpu->ebx_7, 31);
     if (found && zmm && f && dq && bw && vl) found |= NB_CPU_AVX512;
     if ((found & NB_CPU_AVX512) && bit(cpu->ecx_7, 11)) found |= NB_CPU_AVX512VNNI;
+    if ((found & NB_CPU_AVX512VNNI) && bit(cpu->ecx_7, 1)) found |= NB_CPU_AVX512VBMI;
     if (found && bit(cpu->eax_7_1, 4)) found |= NB_CPU_AVXVNNI;
     return found | (is_slow512(cpu) ? NB_CPU_SLOW512 : 0);
 }

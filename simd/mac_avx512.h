@@ -55,6 +55,23 @@ static INLINE vi mac_weights(vi dot, vc codes, vi scales, acts x, int g) {
     return add_products(dot, four_of(x + 4 * g), scales, codes);
 }
 
+typedef struct stairs {
+    vc low, high;
+} stairs;
+typedef vc treads;
+static INLINE vc in_all_parts(const uint8_t *p) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+static INLINE stairs make_stairs(const uint8_t *cells) { return (stairs){in_all_parts(cells), in_all_parts(cells + 16)}; }
+static INLINE treads make_treads(const uint8_t *values) { return in_all_parts(values); }
+static INLINE vc climb(vc cell, vc rest, stairs s) { /* vpshufb looks at the low four bits */
+    __mmask64 upper = _mm512_test_epi8_mask(cell, _mm512_set1_epi8(16));
+    return _mm512_add_epi8(_mm512_mask_shuffle_epi8(_mm512_shuffle_epi8(s.low, cell), upper, s.high, cell), rest);
+}
+static INLINE vc step_values(vc height, treads values) {
+    return _mm512_shuffle_epi8(values, _mm512_and_si512(_mm512_srli_epi16(height, 3), _mm512_set1_epi8(15)));
+}
+
 /* A pair sums to at most 32258. */
 static INLINE vi mac_bytes(vi sum, vc a, vc b) {
     return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(a, b), _mm512_set1_epi16(1)));

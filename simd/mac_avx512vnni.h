@@ -45,6 +45,23 @@ static INLINE vi mac_weights(vi dot, vc codes, vi scales, acts x, int g) {
     return _mm512_dpbusd_epi32(dot, four_of(x + 4 * g), codes);
 }
 
+/* vpermb has all 32 cells in one register (it looks at the low six bits), vpermi2b all 128 heights in two. */
+typedef vc stairs;
+typedef struct treads {
+    vc low, high; /* values[height >> 3] of heights below 64, and above */
+} treads;
+static INLINE stairs make_stairs(const uint8_t *cells) {
+    return _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(const void *)cells));
+}
+static INLINE treads make_treads(const uint8_t *values) {
+    vc all = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)values));
+    vc eights = _mm512_setr_epi64(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303, 0x0404040404040404,
+                                  0x0505050505050505, 0x0606060606060606, 0x0707070707070707);
+    return (treads){_mm512_shuffle_epi8(all, eights), _mm512_shuffle_epi8(all, _mm512_add_epi8(eights, _mm512_set1_epi8(8)))};
+}
+static INLINE vc climb(vc cell, vc rest, stairs s) { return _mm512_add_epi8(_mm512_permutexvar_epi8(cell, s), rest); }
+static INLINE vc step_values(vc height, treads s) { return _mm512_permutex2var_epi8(s.low, height, s.high); }
+
 static INLINE vi mac_bytes(vi sum, vc a, vc b) { return _mm512_dpbusd_epi32(sum, a, b); }
 
 #include "simd/scale_last.h"

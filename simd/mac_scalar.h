@@ -7,7 +7,11 @@
  *   flip_codes                    codes +- 128
  *   book, make_book               the codebook as decode_q4 wants it
  *   decode_q8, _q6, decode_q4     two groups, `pair` 0 or 1, from half a block: 256 packed bytes (q8), 192 (q6) or 128 (q4)
- *   stairs, make_stairs, step_codes a function of bytes that rises by steps, as nb_grid has it: from u >> 3 and u & 7 to bytes
+ *   floor_codes                   four columns rounded down and clamped to [-128, 127]; magnitudes below 2^30
+ *   code_floats                   column j of a group of bytes from 0 to 127, as floats
+ *   split_codes                   u >> 3 and u & 7 of bytes u
+ *   stairs, treads, make_, climb, step_values   a function of bytes that rises by steps, as nb_grid has it: from u >> 3 and u & 7
+ *                                 to heights, 8 times the step and something below 8, and from these to the steps' values
  *   mac_bytes                     add the products of two groups of bytes from 0 to 127, four to a row
  *   acts, load_acts               sixteen activations of one token, which serve four groups
  *   load_scales                   the block scales of 16 rows, in the form that the next functions take
@@ -74,13 +78,42 @@ static INLINE void decode_q4(const uint8_t *half, int pair, book b, vc *low, vc 
     }
 }
 
-typedef struct stairs {
-    const uint8_t *cells, *values; /* [32], [16] */
-} stairs;
-static INLINE stairs make_stairs(const uint8_t *cells, const uint8_t *values) { return (stairs){cells, values}; }
-static INLINE vc step_codes(vc cell, vc rest, stairs s) {
-    for (int i = 0; i < 64; i++) cell.v[i] = (int8_t)s.values[(s.cells[cell.v[i]] + rest.v[i]) >> 3];
+static INLINE int8_t floor_code(float x) {
+    int whole = (int)(x < -128.0f ? -128.0f : x > 127.0f ? 127.0f : x);
+    return (int8_t)(whole - ((float)whole > x && whole > -128));
+}
+static INLINE vc floor_codes(vf a, vf b, vf c, vf d) {
+    vc codes;
+    EACH_LANE {
+        codes.v[4 * i] = floor_code(a.v[i]);
+        codes.v[4 * i + 1] = floor_code(b.v[i]);
+        codes.v[4 * i + 2] = floor_code(c.v[i]);
+        codes.v[4 * i + 3] = floor_code(d.v[i]);
+    }
+    return codes;
+}
+static INLINE vf code_floats(vc codes, int j) {
+    vf r;
+    EACH_LANE r.v[i] = codes.v[4 * i + j];
+    return r;
+}
+static INLINE void split_codes(vc u, vc *cell, vc *rest) {
+    for (int i = 0; i < 64; i++) {
+        cell->v[i] = (int8_t)((uint8_t)u.v[i] >> 3);
+        rest->v[i] = u.v[i] & 7;
+    }
+}
+
+typedef const uint8_t *stairs, *treads; /* [32], [16] */
+static INLINE stairs make_stairs(const uint8_t *cells) { return cells; }
+static INLINE treads make_treads(const uint8_t *values) { return values; }
+static INLINE vc climb(vc cell, vc rest, stairs s) {
+    for (int i = 0; i < 64; i++) cell.v[i] = (int8_t)(s[cell.v[i]] + rest.v[i]);
     return cell;
+}
+static INLINE vc step_values(vc height, treads s) {
+    for (int i = 0; i < 64; i++) height.v[i] = (int8_t)s[height.v[i] >> 3];
+    return height;
 }
 static INLINE vi mac_bytes(vi sum, vc a, vc b) {
     EACH_LANE {

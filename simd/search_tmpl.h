@@ -155,39 +155,65 @@ static INLINE void scales_form(const nb_grid *g, const float *x, size_t n, const
     v_store(out->weight, best.weight);
 }
 
-/* A block's weights as bytes u (quant/grid.h), in groups of four columns as codes are, and |u - 128|. Absent columns are zero
- * weights, which move the sums of all candidates alike. */
+/* The heights of four columns on the stairs that lead to the levels nearest to w / scale. */
+static INLINE vc heights_of(const float *x, vf twice, stairs halves) {
+    vc cell, rest;
+    vc u = flip_codes(floor_codes(v_mul(v_load(x), twice), v_mul(v_load(x + LANES), twice), v_mul(v_load(x + 2 * LANES), twice),
+                                  v_mul(v_load(x + 3 * LANES), twice)));
+    split_codes(u, &cell, &rest);
+    return climb(cell, rest, halves);
+}
+
+/* refit of a whole block with a codebook of integers: the same operations on the same levels. */
+static INLINE trial refit_bytes(const nb_grid *g, const float *x, vf scale) {
+    vf twice = v_mul(inverse_of(scale), v_set(2.0f)), xq = v_set(0.0f), offset = v_set(-(float)NB_LEVEL_MIN);
+    stairs halves = make_stairs(g->halves);
+    treads above = make_treads(g->above_64), distance = make_treads(g->distance);
+    vi squares = vi_zero();
+    for (size_t c = 0; c < NB_BLOCK_COLS; c += 4) {
+        vc height = heights_of(x + c * LANES, twice, halves), q = step_values(height, above), size = step_values(height, distance);
+        squares = mac_bytes(squares, size, size);
+        UNROLL for (int j = 0; j < 4; j++)
+            xq = v_add(xq, v_mul(v_load(x + (c + (size_t)j) * LANES), v_sub(code_floats(q, j), offset)));
+    }
+    vf qq = v_float(squares), best = v_less(v_set(0.0f), qq, v_div(xq, qq), v_set(0.0f));
+    return (trial){.scale = best, .weight = qq, .explained = v_mul(xq, best)};
+}
+
+/* A block's weights as bytes u (quant/grid.h), those of the negative weights first, in groups of four columns as codes are, and
+ * |u - 128|. Absent columns are zero weights, which move the sums of all candidates alike. */
 typedef struct block_bytes {
-    uint8_t u[NB_BLOCK_CODES], magnitude[NB_BLOCK_CODES];
+    uint8_t u[2][NB_BLOCK_CODES], magnitude[NB_BLOCK_CODES];
 } block_bytes;
 
 static INLINE void bytes_of(const float *x, size_t n, vf largest, block_bytes *b) {
-    vf unit = v_mul(v_set(127.0f), inverse_of(largest)), zero = v_set(128.0f);
+    vf unit = v_mul(v_set(127.0f), inverse_of(largest)), zero = v_set(0.0f);
     for (size_t c = 0; c < NB_BLOCK_COLS; c += 4) {
         vf u[4];
-        UNROLL for (size_t j = 0; j < 4; j++)
-            u[j] = c + j < n ? v_add(v_round(v_mul(v_load(x + (c + j) * LANES), unit)), zero) : zero;
-        v_store_bytes(b->u + c / 4 * 64, u[0], u[1], u[2], u[3]);
+        UNROLL for (size_t j = 0; j < 4; j++) u[j] = c + j < n ? v_round(v_mul(v_load(x + (c + j) * LANES), unit)) : zero;
+        store_codes(b->u[1] + c / 4 * 64, flip_codes(floor_codes(u[0], u[1], u[2], u[3])));
     }
-    for (size_t i = 0; i < NB_BLOCK_CODES; i++) b->magnitude[i] = (uint8_t)(b->u[i] < 128 ? 128 - b->u[i] : b->u[i] - 128);
+    for (size_t i = 0; i < NB_BLOCK_CODES; i++) { /* u is at least 1, at most 255 */
+        uint8_t u = b->u[1][i];
+        b->u[0][i] = (uint8_t)-u;
+        b->magnitude[i] = (uint8_t)(u < 128 ? 128 - u : u - 128);
+    }
 }
 
-/* The best of the scales that put the largest weight near one end, as a share: eight instructions for 64 weights. Signs are left
- * out of products: where a weight and its level differ in theirs, both are next to zero. Sums are below 2^20, so exact as floats. */
+/* The best of the scales that put the largest weight near one end, as a share: five to nine instructions for 64 weights. Signs are
+ * left out of products: where a weight and its level differ in theirs, both are next to zero. Sums are below 2^20, so exact as
+ * floats. */
 static INLINE vf best_share(const nb_grid *g, int end, const block_bytes *b) {
-    uint8_t cell[NB_BLOCK_CODES], rest[NB_BLOCK_CODES];
-    for (size_t i = 0; i < NB_BLOCK_CODES; i++) {
-        unsigned u = end ? b->u[i] : 256u - b->u[i]; /* at least 1, at most 255 */
-        cell[i] = (uint8_t)(u >> 3);
-        rest[i] = u & 7;
-    }
+    vc cell[NB_BLOCK_CODES / 64], rest[NB_BLOCK_CODES / 64];
+    UNROLL for (size_t i = 0; i < NB_BLOCK_CODES / 64; i++) split_codes(load_codes(b->u[end] + 64 * i), &cell[i], &rest[i]);
+    treads magnitude = make_treads(g->magnitude);
     vf best = v_set(0.0f), most = v_set(0.0f);
     for (int s = 0; s < NB_GRID_STEPS; s++) {
-        stairs table = make_stairs(g->steps[end][s], g->magnitude);
+        stairs share = make_stairs(g->steps[end][s]);
         vi xq = vi_zero(), qq = vi_zero();
-        UNROLL for (size_t i = 0; i < NB_BLOCK_CODES; i += 64) {
-            vc q = step_codes(load_codes(cell + i), load_codes(rest + i), table);
-            xq = mac_bytes(xq, load_codes(b->magnitude + i), q);
+        UNROLL for (size_t i = 0; i < NB_BLOCK_CODES / 64; i++) {
+            vc q = step_values(climb(cell[i], rest[i], share), magnitude);
+            xq = mac_bytes(xq, load_codes(b->magnitude + 64 * i), q);
             qq = mac_bytes(qq, q, q);
         }
         vf product = v_float(xq), explained = v_div(v_mul(product, product), v_max(v_float(qq), v_set(1.0f)));
@@ -204,7 +230,9 @@ static INLINE void scales_by_bytes(const nb_grid *g, const float *x, size_t n, n
     bytes_of(x, n, largest, &b);
     vf low = v_mul(largest, v_mul(best_share(g, 0, &b), v_set(1.0f / g->low)));
     vf high = v_mul(largest, v_mul(best_share(g, 1, &b), v_set(1.0f / g->high)));
-    trial best = better(refit(g, x, n, NULL, low, false), refit(g, x, n, NULL, high, false));
+    trial best = g->integers && n == NB_BLOCK_COLS
+                     ? better(refit_bytes(g, x, low), refit_bytes(g, x, high))
+                     : better(refit(g, x, n, NULL, low, false), refit(g, x, n, NULL, high, false));
     v_store(out->scale, best.scale);
     v_store(out->weight, best.weight);
 }
@@ -266,10 +294,10 @@ static INLINE void store_scale_codes(vf codes, int8_t *scale) {
 }
 
 static INLINE vf blocks_form(const nb_grid *g, const float *x, size_t n, const float *importance, vf row, vf middle) {
-    static const float steps[] = {0.0f, 1.0f, -1.0f};
+    static const float offsets[] = {0.0f, 1.0f, -1.0f};
     vf limit = v_set((float)SEARCH_SCALE_MAX), best = middle, least = v_set(INFINITY);
-    for (int i = 0; i < (int)(sizeof steps / sizeof *steps); i++) {
-        vf code = v_max(v_min(v_add(middle, v_set(steps[i])), limit), v_neg(limit));
+    for (int i = 0; i < (int)(sizeof offsets / sizeof *offsets); i++) {
+        vf code = v_max(v_min(v_add(middle, v_set(offsets[i])), limit), v_neg(limit));
         vf loss = block_loss(g, x, n, importance, v_mul(row, code));
         best = v_less(loss, least, code, best);
         least = v_min(loss, least);
@@ -287,31 +315,66 @@ static void search_blocks(const nb_grid *g, const float *x, size_t n, const floa
     store_scale_codes(nearest, scale);
 }
 
+/* What codes lose, column by column. */
+typedef struct lost_sums {
+    vf signal, noise, largest;
+} lost_sums;
+
+static INLINE lost_sums lost_none(void) { return (lost_sums){v_set(0.0f), v_set(0.0f), v_set(0.0f)}; }
+static INLINE lost_sums lost_add(lost_sums s, vf w, vf value) {
+    vf d = v_sub(w, value);
+    return (lost_sums){v_add(s.signal, v_mul(w, w)), v_add(s.noise, v_mul(d, d)), v_max(v_abs(d), s.largest)};
+}
+static INLINE void lost_store(lost_sums s, nb_block_error *error) {
+    v_store(error->signal, s.signal);
+    v_store(error->noise, s.noise);
+    v_store(error->largest, s.largest);
+}
+
 static INLINE void codes_form(const nb_grid *g, const float *x, size_t n, const float *scale, uint8_t *codes,
                               nb_block_error *error, bool linear) {
-    vf s = v_load(scale), inverse = inverse_of(s), zero = v_set(0.0f), signal = zero, noise = zero, largest = zero;
+    vf s = v_load(scale), inverse = inverse_of(s), zero = v_set(0.0f);
+    lost_sums lost = lost_none();
     for (size_t c = 0; c < NB_BLOCK_COLS; c += 4) {
         vf code[4];
         UNROLL for (size_t j = 0; j < 4; j++) {
             code[j] = zero;
             if (c + j >= n) continue;
             vf w = v_load(x + (c + j) * LANES), t = v_mul(w, inverse), level = level_of(g, t, linear);
-            vf d = v_sub(w, v_mul(s, level));
             code[j] = v_less(zero, v_abs(s), code_of(g, t, level, linear), zero);
-            signal = v_add(signal, v_mul(w, w));
-            noise = v_add(noise, v_mul(d, d));
-            largest = v_max(v_abs(d), largest);
+            lost = lost_add(lost, w, v_mul(s, level));
         }
         v_store_bytes(codes + c / 4 * 64, code[0], code[1], code[2], code[3]);
     }
-    v_store(error->signal, signal);
-    v_store(error->noise, noise);
-    v_store(error->largest, largest);
+    lost_store(lost, error);
+}
+
+/* The same of a whole block with a codebook of integers and no scale that is 0. */
+static INLINE void codes_bytes(const nb_grid *g, const float *x, const float *scale, uint8_t *codes, nb_block_error *error) {
+    static const uint8_t numbers[NB_CODEBOOK_SIZE] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    vf s = v_load(scale), twice = v_mul(inverse_of(s), v_set(2.0f)), offset = v_set(-(float)NB_LEVEL_MIN);
+    stairs halves = make_stairs(g->halves);
+    treads above = make_treads(g->above_64), number = make_treads(numbers);
+    lost_sums lost = lost_none();
+    for (size_t c = 0; c < NB_BLOCK_COLS; c += 4) {
+        vc height = heights_of(x + c * LANES, twice, halves), q = step_values(height, above);
+        store_codes(codes + c / 4 * 64, step_values(height, number));
+        UNROLL for (int j = 0; j < 4; j++)
+            lost = lost_add(lost, v_load(x + (c + (size_t)j) * LANES), v_mul(s, v_sub(code_floats(q, j), offset)));
+    }
+    lost_store(lost, error);
+}
+
+static INLINE bool all_scales(const float *scale) {
+    int zeros = 0;
+    for (int r = 0; r < LANES; r++) zeros += scale[r] == 0.0f;
+    return !zeros;
 }
 
 static void search_codes(const nb_grid *g, const float *x, size_t n, const float *scale, uint8_t *codes,
                          nb_block_error *error) {
     if (g->linear) codes_form(g, x, n, scale, codes, error, true);
+    else if (g->integers && n == NB_BLOCK_COLS && all_scales(scale)) codes_bytes(g, x, scale, codes, error);
     else codes_form(g, x, n, scale, codes, error, false);
 }
 

@@ -5,12 +5,14 @@
 
 enum { INTEL = 0x756e6547, AMD = 0x68747541 };
 enum { AVX2 = NB_CPU_AVX2, AVX512 = AVX2 | NB_CPU_AVX512, VNNI512 = AVX512 | NB_CPU_AVX512VNNI };
+enum { VBMI512 = VNNI512 | NB_CPU_AVX512VBMI };
 
-/* Leaf 1: SSE3 to F16C. Leaf 7: AVX2 with BMI and more; AVX-512 F, DQ, CD, BW and VL besides; VNNI. Leaf 7, subleaf 1. */
+/* Leaf 1: SSE3 to F16C. Leaf 7: AVX2 with BMI and more; AVX-512 F, DQ, CD, BW and VL besides; VNNI; VBMI too. Leaf 7, subleaf 1. */
 #define ECX_1 0x7ffafbff
 #define AVX2_CPU .ecx_1 = ECX_1, .ebx_7 = 0x000037ab
 #define AVX512_CPU .ecx_1 = ECX_1, .ebx_7 = 0xd01f37ab
 #define AVX512VNNI_CPU AVX512_CPU, .ecx_7 = 0x00000818
+#define AVX512VBMI_CPU AVX512_CPU, .ecx_7 = 0x0000081a
 #define AVXVNNI .eax_7_1 = 0x00001810
 #define IS_INTEL(eax) .ebx_0 = INTEL, .eax_1 = eax
 #define IS_AMD(eax) .ebx_0 = AMD, .eax_1 = eax
@@ -31,21 +33,21 @@ static const struct {
     {"Skylake-SP", {IS_INTEL(0x50654), AVX512_CPU, .xcr0 = 0xe7}, AVX512 | NB_CPU_SLOW512, "avx2"},
     {"Cascade Lake", {IS_INTEL(0x50657), AVX512VNNI_CPU, .xcr0 = 0xe7}, VNNI512 | NB_CPU_SLOW512, "avx256vnni"},
     {"Cannon Lake", {IS_INTEL(0x60663), AVX512_CPU, .xcr0 = 0xe7}, AVX512 | NB_CPU_SLOW512, "avx2"},
-    {"Ice Lake-SP", {IS_INTEL(0x606a6), AVX512VNNI_CPU, .xcr0 = 0xe7}, VNNI512, "avx512vnni"},
-    {"Ice Lake-SP, ZMM not enabled", {IS_INTEL(0x606a6), AVX512VNNI_CPU, .xcr0 = 7}, AVX2, "avx2"},
-    {"Ice Lake-SP, registers 16 to 31 not enabled", {IS_INTEL(0x606a6), AVX512VNNI_CPU, .xcr0 = 0x67}, AVX2, "avx2"},
-    {"Ice Lake-SP, masks not enabled", {IS_INTEL(0x606a6), AVX512VNNI_CPU, .xcr0 = 0xc7}, AVX2, "avx2"},
+    {"Ice Lake-SP", {IS_INTEL(0x606a6), AVX512VBMI_CPU, .xcr0 = 0xe7}, VBMI512, "avx512vnni"},
+    {"Ice Lake-SP, ZMM not enabled", {IS_INTEL(0x606a6), AVX512VBMI_CPU, .xcr0 = 7}, AVX2, "avx2"},
+    {"Ice Lake-SP, registers 16 to 31 not enabled", {IS_INTEL(0x606a6), AVX512VBMI_CPU, .xcr0 = 0x67}, AVX2, "avx2"},
+    {"Ice Lake-SP, masks not enabled", {IS_INTEL(0x606a6), AVX512VBMI_CPU, .xcr0 = 0xc7}, AVX2, "avx2"},
     {"Knights Mill: AVX-512 without BW, DQ, VL",
      {IS_INTEL(0x80650), .ecx_1 = ECX_1, .ebx_7 = 0x1c0d37ab, .ecx_7 = 0x818, .xcr0 = 0xe7}, AVX2, "avx2"},
     {"Alder Lake", {IS_INTEL(0x90672), AVX2_CPU, AVXVNNI, .xcr0 = 7}, AVX2 | NB_CPU_AVXVNNI, "avxvnni"},
     {"Alder Lake, YMM not enabled", {IS_INTEL(0x90672), AVX2_CPU, AVXVNNI, .xcr0 = 3}, 0, "scalar"},
-    {"Sapphire Rapids", {IS_INTEL(0x806f8), AVX512VNNI_CPU, AVXVNNI, .xcr0 = 0xe7}, VNNI512 | NB_CPU_AVXVNNI, "avx512vnni"},
-    {"Sapphire Rapids, ZMM not enabled", {IS_INTEL(0x806f8), AVX512VNNI_CPU, AVXVNNI, .xcr0 = 7}, AVX2 | NB_CPU_AVXVNNI,
+    {"Sapphire Rapids", {IS_INTEL(0x806f8), AVX512VBMI_CPU, AVXVNNI, .xcr0 = 0xe7}, VBMI512 | NB_CPU_AVXVNNI, "avx512vnni"},
+    {"Sapphire Rapids, ZMM not enabled", {IS_INTEL(0x806f8), AVX512VBMI_CPU, AVXVNNI, .xcr0 = 7}, AVX2 | NB_CPU_AVXVNNI,
      "avxvnni"},
     {"Zen 2", {IS_AMD(0x830f10), .ecx_1 = 0x7ed8320b, .ebx_7 = 0x219c91a9, .xcr0 = 7}, AVX2, "avx2"},
     {"the model number of Skylake-SP, by AMD", {IS_AMD(0x50654), AVX512_CPU, .xcr0 = 0xe7}, AVX512, "avx512"},
     {"Zen 4", {IS_AMD(0xa10f11), .ecx_1 = 0x7efa320b, .ebx_7 = 0xf1bf97a9, .ecx_7 = 0x405fce, .eax_7_1 = 0x20, .xcr0 = 0x2e7},
-     VNNI512, "avx512vnni"},
+     VBMI512, "avx512vnni"},
 };
 
 static bool built(const char *tier) {
