@@ -45,28 +45,30 @@ bool nb_sample_add(nb_codebook_sample *s, const nb_search *search, const nb_rows
 
 /* What chose each level: sums of importance * scale * weight and of importance * scale^2. */
 typedef struct sums {
-    double weights[NB_CODEBOOK_SIZE], scales[NB_CODEBOOK_SIZE];
+    struct {
+        double weights, scales;
+    } of[NB_CODEBOOK_SIZE];
 } sums;
 
-/* Row by row, since the scale is common to a row's weights. */
 static void add_block(sums *s, const float *x, const float *importance, const float *scale, const uint8_t *codes) {
+    double a[NB_PANEL_ROWS], square[NB_PANEL_ROWS];
     for (size_t r = 0; r < NB_PANEL_ROWS; r++) {
-        double weights[NB_CODEBOOK_SIZE] = {0}, counts[NB_CODEBOOK_SIZE] = {0}, a = (double)scale[r];
-        for (size_t c = 0; c < NB_BLOCK_COLS; c++) {
-            unsigned code = codes[c / NB_GROUP_COLS * NB_GROUP_CODES + r * NB_GROUP_COLS + c % NB_GROUP_COLS];
-            double w = (double)importance[c];
-            weights[code] += w * (double)x[c * NB_PANEL_ROWS + r];
-            counts[code] += w;
-        }
-        for (int k = 0; k < NB_CODEBOOK_SIZE; k++) {
-            s->weights[k] += a * weights[k];
-            s->scales[k] += a * a * counts[k];
+        a[r] = (double)scale[r];
+        square[r] = a[r] * a[r];
+    }
+    for (size_t c = 0; c < NB_BLOCK_COLS; c++) {
+        const uint8_t *code = codes + c / NB_GROUP_COLS * NB_GROUP_CODES + c % NB_GROUP_COLS;
+        double w = (double)importance[c];
+        for (size_t r = 0; r < NB_PANEL_ROWS; r++) {
+            unsigned k = code[r * NB_GROUP_COLS];
+            s->of[k].weights += w * a[r] * (double)x[c * NB_PANEL_ROWS + r];
+            s->of[k].scales += w * square[r];
         }
     }
 }
 
 static sums assign(const nb_search *search, const nb_codebook_sample *s, const float level[NB_CODEBOOK_SIZE]) {
-    sums all = {{0}, {0}};
+    sums all = {{{0, 0}}};
     nb_grid grid;
     nb_grid_of_levels(&grid, level);
     for (size_t i = 0; i < s->n; i++) {
@@ -85,7 +87,7 @@ static sums assign(const nb_search *search, const nb_codebook_sample *s, const f
 static double loss_of(const sums *s, const float level[NB_CODEBOOK_SIZE]) {
     double loss = 0;
     for (int k = 0; k < NB_CODEBOOK_SIZE; k++)
-        loss += ((double)level[k] * s->scales[k] - 2 * s->weights[k]) * (double)level[k];
+        loss += ((double)level[k] * s->of[k].scales - 2 * s->of[k].weights) * (double)level[k];
     return loss;
 }
 
@@ -98,7 +100,7 @@ static double range_factor(const double level[NB_CODEBOOK_SIZE]) {
 /* Real levels in the range, ascending and far enough apart for a grid; false: there are none. */
 static bool next_levels(const sums *s, const float level[NB_CODEBOOK_SIZE], float next[NB_CODEBOOK_SIZE]) {
     double mean[NB_CODEBOOK_SIZE];
-    for (int i = 0; i < NB_CODEBOOK_SIZE; i++) mean[i] = s->scales[i] > 0 ? s->weights[i] / s->scales[i] : (double)level[i];
+    for (int i = 0; i < NB_CODEBOOK_SIZE; i++) mean[i] = s->of[i].scales > 0 ? s->of[i].weights / s->of[i].scales : (double)level[i];
     if (!(mean[0] < 0 && mean[NB_CODEBOOK_SIZE - 1] > 0)) return false;
     double factor = range_factor(mean);
     for (int i = 0; i < NB_CODEBOOK_SIZE; i++) {
@@ -117,7 +119,7 @@ static void round_levels(const sums *s, const float level[NB_CODEBOOK_SIZE], int
         double factor = 1.0 - (1.0 - LEAST_FACTOR) * f / FACTORS, cost = 0;
         for (int i = 0; i < NB_CODEBOOK_SIZE; i++) {
             double d = nearest_integer((double)level[i] * factor) / factor - (double)level[i];
-            cost += s->scales[i] * d * d;
+            cost += s->of[i].scales * d * d;
         }
         if (cost >= best) continue;
         int8_t rounded[NB_CODEBOOK_SIZE];

@@ -2,8 +2,7 @@
  *
  * In turns, every block gets its best scale and codes, and every level becomes the weighted mean of the weights that
  * chose it, in units of their scales. Levels are real numbers until the end, when they are rounded to integers with the
- * common factor that costs least. Sums are doubles, of rows of blocks and then in the order of the sample, so the result is the same
- * everywhere. */
+ * common factor that costs least. Sums are doubles, in the order of the sample, so the result is the same everywhere. */
 #ifndef NB_QUANT_CODEBOOK_H
 #define NB_QUANT_CODEBOOK_H
 
