@@ -127,6 +127,21 @@ nb_status nb_file_read(const nb_file *f, uint64_t offset, size_t n, void *dst, n
     return NB_OK;
 }
 
+#if defined(POSIX_FADV_WILLNEED)
+void nb_file_expect(const nb_file *f, uint64_t offset, uint64_t n) {
+    enum { PIECE = 1 << 20 }; /* longer wishes are cut short */
+    uint64_t left = offset < f->size ? f->size - offset : 0;
+    for (n = n < left ? n : left; n;) {
+        uint64_t piece = n < PIECE ? n : PIECE;
+        (void)posix_fadvise(f->fd, (off_t)offset, (off_t)piece, POSIX_FADV_WILLNEED);
+        offset += piece;
+        n -= piece;
+    }
+}
+#else
+void nb_file_expect(const nb_file *f, uint64_t offset, uint64_t n) { (void)f, (void)offset, (void)n; }
+#endif
+
 void nb_file_close(nb_file *f) {
     if (f->path) close(f->fd);
     nb_free(f->path);

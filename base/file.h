@@ -41,6 +41,7 @@ typedef struct nb_file {
 } nb_file;
 nb_status nb_file_open(nb_file *f, const char *path, nb_error *err);
 nb_status nb_file_read(const nb_file *f, uint64_t offset, size_t n, void *dst, nb_error *err); /* exactly n bytes */
+void nb_file_expect(const nb_file *f, uint64_t offset, uint64_t n); /* that will be read soon: the system may begin now; a hint */
 void nb_file_close(nb_file *f);
 
 bool nb_is_directory(const char *path);

@@ -16,7 +16,7 @@
 /* Named temporaries that must not outlive the process. Mutable state, because a signal handler has no other way to
  * find them. Whoever takes a pointer out of its slot (by an atomic exchange) owns it: a handler that took one leaves
  * nothing for the interrupted thread to free. */
-enum { REGISTRY_SLOTS = 64, NAME_ATTEMPTS = 64 };
+enum { REGISTRY_SLOTS = 64, NAME_ATTEMPTS = 64, SYNC_STEP = 32 << 20 };
 static _Atomic(char *) registry[REGISTRY_SLOTS];
 
 static atomic_bool named_only; /* see nb_replace_named_only */
@@ -116,6 +116,15 @@ static int sync_file(int fd) {
 }
 #endif
 
+/* Begin to write [from, to) to the disk, so that the commit need not wait for all of it. A hint. */
+#if defined(SYNC_FILE_RANGE_WRITE)
+static void begin_sync(int fd, uint64_t from, uint64_t to) {
+    (void)sync_file_range(fd, (off_t)from, (off_t)(to - from), SYNC_FILE_RANGE_WRITE);
+}
+#else
+static void begin_sync(int fd, uint64_t from, uint64_t to) { (void)fd, (void)from, (void)to; }
+#endif
+
 static nb_status exists_already(const char *target, nb_error *err) {
     return nb_fail(err, NB_ARGUMENT, "'%s' exists already; --force replaces it", target);
 }
@@ -193,7 +202,10 @@ nb_status nb_replace_write_at(nb_replace *r, uint64_t offset, const void *bytes,
 nb_status nb_replace_write(nb_replace *r, const void *bytes, size_t n, nb_error *err) {
     off_t end = lseek(r->fd, 0, SEEK_END);
     if (end < 0) return nb_fail_errno(err, errno, "cannot write '%s'", r->target);
-    return nb_replace_write_at(r, (uint64_t)end, bytes, n, err);
+    nb_status status = nb_replace_write_at(r, (uint64_t)end, bytes, n, err);
+    uint64_t begun = (uint64_t)end / SYNC_STEP * SYNC_STEP, due = ((uint64_t)end + n) / SYNC_STEP * SYNC_STEP;
+    if (!status && due > begun) begin_sync(r->fd, begun, due);
+    return status;
 }
 
 /* Give a hidden file the target's name when there must be none yet. link() refuses an existing name atomically; file

@@ -9,7 +9,7 @@
 /* Prefixes that torch.compile and DistributedDataParallel put before the names. */
 static const char *const prefixes[] = {"_orig_mod.", "module."};
 
-enum { NAME_BYTES = 512 };
+enum { NAME_BYTES = 512, AHEAD = 8 << 20 };
 static const uint64_t MOST_ELEMENTS = UINT64_C(1) << 48;
 
 void nb_source_close(nb_source *s) {
@@ -125,8 +125,10 @@ nb_status nb_source_fetch(nb_source *s, const nb_source_tensor *t, uint64_t row,
     const nb_file *file = s->ops->place ? s->ops->place(s, t, &offset) : NULL;
     if (!file || !nb_range_ok(row, n_rows, nb_source_rows(t)))
         return nb_fail(err, NB_ARGUMENT, "tensor '%s': rows outside its shape, or not of a file, were asked for", t->name);
-    size_t bytes = nb_source_row_bytes(t);
-    nb_status st = nb_file_read(file, offset + row * bytes, (size_t)n_rows * bytes, dst, err);
+    size_t bytes = nb_source_row_bytes(t), all = (size_t)n_rows * bytes;
+    offset += row * bytes;
+    nb_file_expect(file, offset + AHEAD, all); /* what follows is likely to be next: the disk works while this is worked on */
+    nb_status st = nb_file_read(file, offset, all, dst, err);
     return st ? nb_context(err, st, "tensor '%s'", t->name) : NB_OK;
 }
 
