@@ -1,4 +1,4 @@
-/* nb_physical_cores of base/team.h, once per system. */
+/* nb_physical_cores and nb_usable_cpus of base/team.h, once per system. */
 #include "base/team.h"
 
 #include <unistd.h>
@@ -8,6 +8,8 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
+
+#include "base/quota.h"
 
 enum { CPU_LIMIT = 8192 };
 
@@ -25,32 +27,40 @@ static int core_of(int cpu) {
     return digits && first < CPU_LIMIT ? first : cpu;
 }
 
-int nb_physical_cores(void) {
+/* Those that affinity allows, as cores or as logical CPUs, but no more than there is processor time for. */
+static int count(bool cores) {
     cpu_set_t *allowed = CPU_ALLOC(CPU_LIMIT);
     if (!allowed) return 1;
     size_t bytes = CPU_ALLOC_SIZE(CPU_LIMIT);
     bool counted[CPU_LIMIT] = {false};
-    int cores = 0;
+    int n = 0, quota = nb_cpu_quota("");
     if (sched_getaffinity(0, bytes, allowed) == 0)
         for (int cpu = 0; cpu < CPU_LIMIT; cpu++) {
             if (!CPU_ISSET_S((size_t)cpu, bytes, allowed)) continue;
-            int core = core_of(cpu);
-            if (!counted[core]) cores++;
-            counted[core] = true;
+            int name = cores ? core_of(cpu) : cpu;
+            if (!counted[name]) n++;
+            counted[name] = true;
         }
     CPU_FREE(allowed);
-    return cores > 0 ? cores : 1;
+    if (n > quota) n = quota;
+    return n > 0 ? n : 1;
 }
+
+int nb_physical_cores(void) { return count(true); }
+int nb_usable_cpus(void) { return count(false); }
 
 #elif defined(__APPLE__)
 
 #include <sys/sysctl.h>
 
-int nb_physical_cores(void) {
-    int cores = 0;
-    size_t bytes = sizeof cores;
-    return sysctlbyname("hw.physicalcpu", &cores, &bytes, NULL, 0) == 0 && cores > 0 ? cores : 1;
+static int count(const char *what) {
+    int n = 0;
+    size_t bytes = sizeof n;
+    return sysctlbyname(what, &n, &bytes, NULL, 0) == 0 && n > 0 ? n : 1;
 }
+
+int nb_physical_cores(void) { return count("hw.physicalcpu"); }
+int nb_usable_cpus(void) { return count("hw.logicalcpu"); }
 
 #else
 
@@ -58,5 +68,6 @@ int nb_physical_cores(void) {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     return cores > 0 ? (int)cores : 1;
 }
+int nb_usable_cpus(void) { return nb_physical_cores(); }
 
 #endif

@@ -8,7 +8,6 @@
 #include <stdint.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 #include "base/checked.h"
 #include "base/mem.h"
 
@@ -227,13 +226,12 @@ nb_status nb_team_create(nb_team **team, int n_threads, nb_error *err) {
     size_t bytes = sizeof(nb_team) + sizeof(struct member) * (size_t)size;
     nb_team *t = nb_calloc(1, bytes);
     if (!t) return nb_oom(err, "thread team", bytes);
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
     t->size = size;
     for (int i = 0; i < size; i++) {
         t->members[i].team = t;
         t->members[i].index = i;
     }
-    t->spin_nanoseconds = size <= processors ? SPIN_NANOSECONDS : 0;
+    t->spin_nanoseconds = size <= nb_usable_cpus() ? SPIN_NANOSECONDS : 0;
     pthread_mutex_init(&t->mutex, NULL);
     pthread_cond_init(&t->start, NULL);
     pthread_cond_init(&t->done, NULL);

@@ -33,7 +33,9 @@ void nb_team_for(nb_team *team, size_t n_items, size_t share,
  * the end of the next job until it is said anew; NULL: nothing is expected. A hint, which decides nothing. */
 void nb_team_expect(nb_team *team, const void *data, size_t item_bytes, size_t n_items, size_t share);
 
-/* Physical cores that this process may use (affinity and SMT siblings counted once), at least 1. */
+/* Physical cores, and logical CPUs, of which SMT gives a core several, that this process may use at once: by its affinity and,
+ * on Linux, by the quota of its control group (base/quota.h). At least 1. */
 int nb_physical_cores(void);
+int nb_usable_cpus(void);
 
 #endif
