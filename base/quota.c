@@ -53,10 +53,9 @@ static int quota_above(const char *root, const char *mount, const char *group, b
 
 /* Whether "cpu" is one of the names between commas. */
 static bool names_cpu(const char *list) {
-    for (const char *at = list; *at; at += strcspn(at, ",")) {
+    for (const char *at = list; at; at = strchr(at, ',')) {
         at += *at == ',';
-        if (!strncmp(at, "cpu", 3) && (at[3] == ',' || !at[3])) return true;
-        if (!*at) break;
+        if (strcspn(at, ",") == 3 && !strncmp(at, "cpu", 3)) return true;
     }
     return false;
 }

@@ -238,6 +238,14 @@ def compare(options):
         print(f"| {kind}, {PAIRS[kind]} | {name} | {n} | {depth} | {texts} | {' | '.join(cells)} |")
 
 
+def positive(text):
+    """An argument that counts."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not positive")
+    return value
+
+
 def main():
     if sys.argv[1:2] == ["--low-level"]:
         model, test, *numbers = sys.argv[2:]
@@ -248,9 +256,9 @@ def main():
     p.add_argument("--folder", default="build/compare")
     p.add_argument("--shape", choices=SHAPES, default="tinyllama-1.1b")
     p.add_argument("--types", default="q4,q8", help="of Nibble, against Q4_0 and Q8_0")
-    p.add_argument("--threads", type=int, help="default: one per core")
-    p.add_argument("--chunk", type=int, help="of nibble bench")
-    p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--threads", type=positive, help="default: one per core")
+    p.add_argument("--chunk", type=positive, help="of nibble bench")
+    p.add_argument("--rounds", type=positive, default=5)
     return compare(p.parse_args())
 
 

@@ -45,7 +45,8 @@ static json_t *row_json(const bench_row *r, const bench_model *m) {
     return json_pack("{ss,sI,sI,sI,si,ss,so,sI,so,so,so}", "test", r->test, "tokens", (json_int_t)r->tokens, "rows",
                      (json_int_t)r->rows, "depth", (json_int_t)r->depth, "threads", r->threads, "kv", r->kv,
                      "tokens_per_second", rates, "dropped", (json_int_t)r->dropped, "weight_bytes_per_token",
-                     size_json(bytes_per_token(m)), "share_of_dram", json_number(r->share_of_dram), "share_of_int8_peak", json_number(r->share_of_int8));
+                     size_json(bytes_per_token(m)), "share_of_dram", json_number(r->share_of_dram),
+                     "share_of_int8_peak", json_number(r->share_of_int8));
 }
 
 static int print_as_json(const bench_report *r) {

@@ -256,8 +256,17 @@ nb_status team_open(nb_team **team, const options *o, nb_error *err) {
     return nb_team_create(team, (int)o->threads, err);
 }
 
+/* Whether what --save names can be written, asked before the work that would be lost with it. */
+static nb_status can_save(const char *path, nb_error *err) {
+    nb_replace file;
+    nb_status st = nb_replace_begin(&file, path, true, err);
+    if (!st) nb_replace_abandon(&file);
+    return st;
+}
+
 nb_status engine_open(engine *e, const options *o, const char *path, nb_error *err) {
-    nb_status st = e->team ? NB_OK : team_open(&e->team, o, err);
+    nb_status st = o->save ? can_save(o->save, err) : NB_OK;
+    if (!st && !e->team) st = team_open(&e->team, o, err);
     if (st) return st;
     progress_bar bar;
     nb_model_options how = {.team = e->team, .progress = progress_begin(&bar)};

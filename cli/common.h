@@ -71,7 +71,7 @@ nb_status model_section(const nb_reader *r, json_t **model, nb_error *err);
 /* A team of --threads (or what NIBBLE_THREADS made its default), or of one thread per core. */
 nb_status team_open(nb_team **team, const options *o, nb_error *err);
 
-/* A team and a model opened with it. engine_close accepts a zeroed object. */
+/* A team and a model opened with it, once it is known that --save, if given, can be written. engine_close accepts a zeroed object. */
 typedef struct engine {
     nb_team *team;
     nb_model *model;

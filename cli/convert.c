@@ -170,7 +170,8 @@ static int check_source(const options *o) {
         return usage_error("convert: types are chosen by measuring, which a --dry-run does not");
     unsigned rotate;
     if (!nb_rotations_parse(o->rotate, &rotate))
-        return usage_error("convert: --rotate takes none, auto, or some of vo, residual and qk with commas between them, not '%s'", o->rotate);
+        return usage_error("convert: --rotate takes none, auto, or some of vo, residual and qk with commas between them, not '%s'",
+                           o->rotate);
     if (o->dry_run && (rotate & NB_ROTATE_AUTO))
         return usage_error("convert: rotations are chosen by measuring, which a --dry-run does not");
     if (o->arch && o->synthetic) return usage_error("convert: --synthetic takes no --arch: a shape has its own");

@@ -347,7 +347,8 @@ static nb_status is_rotated(const maker *m, uint32_t i, bool *rotated) {
     const nb_value *list = nb_value_get(m->in->config, "no_rope_layers"), *every = nb_value_get(m->in->config, "no_rope_layer_interval");
     double n = 4;
     bool given = list && list->kind != NB_VALUE_NONE;
-    if (given && (list->kind != NB_VALUE_LIST || list->count != m->h->n_layer || !nb_value_number(list->items[i], &n) || (n != 0 && n != 1)))
+    if (given && (list->kind != NB_VALUE_LIST || list->count != m->h->n_layer || !nb_value_number(list->items[i], &n) ||
+                  (n != 0 && n != 1)))
         return nb_fail(m->err, NB_FORMAT, "'no_rope_layers' in the checkpoint's configuration is not a list of %u numbers 0 or 1",
                        m->h->n_layer);
     if (!given && every && every->kind != NB_VALUE_NONE && (!nb_value_number(every, &n) || !(n >= 1 && n < 1e6) || n != floor(n)))

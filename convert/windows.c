@@ -100,7 +100,8 @@ static maker maker_of(const nb_arch *arch, const nb_arch_input *in, const nb_hpa
     return (maker){.arch = arch, .in = in, .h = h, .gguf = gguf, .err = err};
 }
 
-nb_status nb_windows_slides(const nb_arch *arch, const nb_arch_input *in, const nb_hparams *h, uint32_t layer, bool *slides, nb_error *err) {
+nb_status nb_windows_slides(const nb_arch *arch, const nb_arch_input *in, const nb_hparams *h, uint32_t layer, bool *slides,
+                            nb_error *err) {
     maker m = maker_of(arch, in, h, err);
     double window;
     nb_status st = window_of(&m, &window);

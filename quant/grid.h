@@ -7,9 +7,10 @@
  *
  * Which scale suits a block is asked of bytes, 64 of which fit where 16 floats do: u = 128 + round(127 w / largest), and for
  * scales that put the largest weight near the lowest level the same of -w. With a share given, the level nearest to a weight
- * is a function of u that rises by steps. So is the level of a codebook nearest to t, one of floor(2 t). A table has what it begins with in each of 32 cells of eight values of u: 8 * code,
- * plus so much that adding u's low three bits carries into the next code where that begins. A second border in a cell,
- * which narrow levels can have where shares are tried, is passed over until the next cell. */
+ * is a function of u that rises by steps. So is the level of a codebook nearest to t, one of floor(2 t). A table has what it
+ * begins with in each of 32 cells of eight values of u: 8 * code, plus so much that adding u's low three bits carries into
+ * the next code where that begins. A second border in a cell, which narrow levels can have where shares are tried, is passed
+ * over until the next cell. */
 #ifndef NB_QUANT_GRID_H
 #define NB_QUANT_GRID_H
 

@@ -30,8 +30,9 @@ static INLINE vi mac_q8(vi dot, vc codes, vi scales, acts x, int g) {
     (void)scales;
     return _mm512_dpbusd_epi32(dot, codes, four_of(x + 4 * g));
 }
-/* The products': the instruction repeats the four activations in all lanes as it loads them. gcc would load them into a register first,
- * one instruction and one register in flight more for every one or two products, and how far the processor looks ahead is bound by these. */
+/* The products': the instruction repeats the four activations in all lanes as it loads them. gcc would load them into a
+ * register first, one instruction and one register in flight more for every one or two products, and how far the processor
+ * looks ahead is bound by these. */
 static INLINE vi mac_q4(vi dot, vc codes, vi scales, acts x, int g) {
     typedef struct four {
         int8_t v[4];

@@ -176,6 +176,8 @@ expect 1 '' 'saved with keys in q8 and values in q8' "$nibble" run $model --load
 expect 1 '' 'another model' "$nibble" run minigpt-f32.nbl --load text.session
 expect 1 '' 'room for 10' "$nibble" run $model --load text.session --ctx 10
 expect 1 '' 'no saved session' "$nibble" run $model --load $model
+expect 1 '' "cannot create a file beside 'none/text.session'" "$nibble" run $model -p x --save none/text.session
+expect 1 '' "cannot create a file beside 'none/talk.session'" "$nibble" chat $model --save none/talk.session
 expect 2 '' 'one text is saved' "$nibble" run $model -p x --samples 2 --save text.session
 printf 'Hello!\nWhat is 2 plus 3?\n' >two.txt
 "$nibble" chat $model -n 30 --seed 8 <two.txt >talk.whole
