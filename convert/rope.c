@@ -391,7 +391,7 @@ static void settle(maker *m, nb_rope *r, double attention[NB_ROPE_KINDS]) {
 }
 
 nb_status nb_rope_make(nb_rope *rope, const nb_arch *arch, const nb_arch_input *in, nb_hparams *h, nb_error *err) {
-    maker m = {.in = in, .h = h, .inv_freq = rope->inv_freq, .half = h->head_dim / 2, .err = err};
+    maker m = {.in = in, .h = h, .inv_freq = &rope->inv_freq[0], .half = h->head_dim / 2, .err = err};
     double attention[NB_ROPE_KINDS] = {1, 1};
     memset(rope, 0, sizeof *rope);
     if (h->pos != NB_POS_ROPE) return NB_OK;

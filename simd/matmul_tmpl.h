@@ -175,11 +175,14 @@ static INLINE void stream_each(const nb_matmul *m, const codec c, size_t begin, 
     for (size_t i = begin; i < end; i++) stream_few(m, c, m->w + i * m->panel_bytes, m->y + i * NB_PANEL_ROWS, tokens);
 }
 
+/* A number of tokens for which there is room; tiers with narrower tiles are not asked for more. */
+#define FEW(n) ((n) < STREAM_TOKENS ? (n) : STREAM_TOKENS)
+
 static INLINE void stream(const nb_matmul *m, const codec c, size_t begin, size_t end) {
     size_t n = m->n_tokens;
     if (n == 1) stream_each(m, c, begin, end, 1);
-    else if (STREAM_TOKENS >= 2 && n == 2) stream_each(m, c, begin, end, 2);
-    else if (STREAM_TOKENS >= 4 && n == 3) stream_each(m, c, begin, end, 3);
+    else if (STREAM_TOKENS >= 2 && n == 2) stream_each(m, c, begin, end, FEW(2));
+    else if (STREAM_TOKENS >= 4 && n == 3) stream_each(m, c, begin, end, FEW(3));
     else if (STREAM_TOKENS >= 4 && n == 4) stream_more(m, c, begin, end, 4);
     else if (STREAM_TOKENS >= 4 && n == 8) stream_more(m, c, begin, end, 8);
     else stream_more(m, c, begin, end, n);

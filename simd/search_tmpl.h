@@ -191,7 +191,7 @@ static INLINE void bytes_of(const float *x, size_t n, vf largest, block_bytes *b
     for (size_t c = 0; c < NB_BLOCK_COLS; c += 4) {
         vf u[4];
         UNROLL for (size_t j = 0; j < 4; j++) u[j] = c + j < n ? v_round(v_mul(v_load(x + (c + j) * LANES), unit)) : zero;
-        store_codes(b->u[1] + c / 4 * 64, flip_codes(floor_codes(u[0], u[1], u[2], u[3])));
+        store_codes(&b->u[1][c / 4 * 64], flip_codes(floor_codes(u[0], u[1], u[2], u[3])));
     }
     for (size_t i = 0; i < NB_BLOCK_CODES; i++) { /* u is at least 1, at most 255 */
         uint8_t u = b->u[1][i];
