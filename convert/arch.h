@@ -57,6 +57,8 @@ typedef struct nb_fact {
     double value;
 } nb_fact;
 
+enum { NB_BLOCKS_MAX = 1024 }; /* of a model, as hparams.def has it */
+
 /* Which blocks attend over windows, and how far they look. */
 typedef enum nb_windows_how {
     NB_WINDOWS_NONE,

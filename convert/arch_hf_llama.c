@@ -99,25 +99,12 @@ static const nb_fact olmo_facts[] = {
     CONTEXT,
     TIED(0),
 };
-static const nb_fact olmo2_facts[] = {
-    FACTS,
-    OPTIONAL_BIAS,
-    {"post_norm", NB_FACT_IS, NULL, NULL, 1},
-    {"qk_norm", NB_FACT_IS, NULL, NULL, NB_QKNORM_TOGETHER},
-    {"qk_norm_weight", NB_FACT_IS, NULL, NULL, 1},
-    CONTEXT,
-    TIED(0),
-};
-static const nb_fact olmo3_facts[] = {
-    THETA(500000),
-    FACTS,
-    OPTIONAL_BIAS,
-    {"post_norm", NB_FACT_IS, NULL, NULL, 1},
-    {"qk_norm", NB_FACT_IS, NULL, NULL, NB_QKNORM_TOGETHER},
-    {"qk_norm_weight", NB_FACT_IS, NULL, NULL, 1},
-    CONTEXT,
-    TIED(0),
-};
+#define NORMS_BEHIND                                              \
+    FACTS, OPTIONAL_BIAS, {"post_norm", NB_FACT_IS, NULL, NULL, 1}, \
+    {"qk_norm", NB_FACT_IS, NULL, NULL, NB_QKNORM_TOGETHER},      \
+    {"qk_norm_weight", NB_FACT_IS, NULL, NULL, 1}, CONTEXT, TIED(0)
+static const nb_fact olmo2_facts[] = {NORMS_BEHIND};
+static const nb_fact olmo3_facts[] = {THETA(500000), NORMS_BEHIND};
 static const nb_fact smollm3_facts[] = {THETA(2000000), FACTS, OPTIONAL_BIAS, CONTEXT, TIED(1)};
 static const nb_fact nanochat_facts[] = {
     {"norm_weight", NB_FACT_IS, NULL, NULL, 0},

@@ -39,7 +39,7 @@ typedef struct job {
     const nb_arch *arch;
     nb_hparams hparams;
     nb_rope rope;
-    float windows[NB_WINDOWS_MAX];
+    float windows[NB_BLOCKS_MAX];
     nb_plan plan;
     nb_kernels kernels;
     unsigned rotate; /* of NB_ROTATE_<NAME>, as decided */

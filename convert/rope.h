@@ -11,14 +11,13 @@
 #include "core/hparams.h"
 
 enum {
-    NB_ROPE_MAX = 512,     /* half of the largest head_dim */
-    NB_ROPE_KINDS = 2,     /* of blocks that one model has: most that a family needs */
-    NB_ROPE_LAYERS = 1024, /* most blocks, as hparams.def has it */
+    NB_ROPE_MAX = 512, /* half of the largest head_dim */
+    NB_ROPE_KINDS = 2  /* of blocks that one model has: most that a family needs */
 };
 
 /* The tensors rope.inv_freq [rope_kinds][head_dim / 2] without gaps, rope.kinds [n_layer] and rope.gains [rope_kinds]. */
 typedef struct nb_rope {
-    float inv_freq[NB_ROPE_KINDS * NB_ROPE_MAX], kinds[NB_ROPE_LAYERS], gains[NB_ROPE_KINDS];
+    float inv_freq[NB_ROPE_KINDS * NB_ROPE_MAX], kinds[NB_BLOCKS_MAX], gains[NB_ROPE_KINDS];
 } nb_rope;
 
 /* For the rope_theta, head_dim and n_ctx of h; h->rope_kinds, and n_ctx where frequencies are known for a shorter context only,

@@ -110,7 +110,7 @@ nb_status nb_windows_slides(const nb_arch *arch, const nb_arch_input *in, const 
     return st;
 }
 
-nb_status nb_windows_make(float windows[NB_WINDOWS_MAX], const nb_arch *arch, const nb_arch_input *in, nb_hparams *h, nb_error *err) {
+nb_status nb_windows_make(float windows[NB_BLOCKS_MAX], const nb_arch *arch, const nb_arch_input *in, nb_hparams *h, nb_error *err) {
     static nb_status (*const ways[])(maker *m) = {[NB_WINDOWS_NONE] = none,
                                                   [NB_WINDOWS_SLIDING] = sliding,
                                                   [NB_WINDOWS_NAMED] = named,
@@ -120,7 +120,7 @@ nb_status nb_windows_make(float windows[NB_WINDOWS_MAX], const nb_arch *arch, co
                                                   [NB_WINDOWS_PATTERN] = pattern};
     maker m = maker_of(arch, in, h, err);
     m.windows = windows;
-    memset(windows, 0, NB_WINDOWS_MAX * sizeof *windows);
+    memset(windows, 0, NB_BLOCKS_MAX * sizeof *windows);
     for (size_t i = 0; i < in->n_settings; i++)
         if (!strcmp(in->settings[i].key, "windows") && !h->windows) return NB_OK; /* full attention was asked for */
     nb_status st = ways[arch->windows](&m);

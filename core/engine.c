@@ -188,8 +188,8 @@ nb_status nb_engine_cancel(nb_engine *e, uint32_t row, nb_error *err) {
 static void sort_speaking(nb_engine *e) {
     for (uint32_t i = 1; e->unsorted && i < e->n_speaking; i++) {
         uint32_t row = e->speaking[i], at = i;
-        for (; at > 0 && nb_batch_compare(e->batch, row,
-                                          e->speaking[at - 1]) < 0; at--) e->speaking[at] = e->speaking[at - 1];
+        for (; at > 0 && nb_batch_compare(e->batch, row, e->speaking[at - 1]) < 0; at--)
+            e->speaking[at] = e->speaking[at - 1];
         e->speaking[at] = row;
     }
     e->unsorted = false;
@@ -278,8 +278,8 @@ static void choose_share(void *arg, size_t begin, size_t end, int member) {
  * first. */
 static void draft(nb_engine *e, uint32_t row) {
     engine_row *r = &e->rows[row];
-    size_t most = nb_min_size(r->options.lookup, NB_LOOKUP_MAX), length = nb_batch_length(e->batch,
-                                                                                          row), drafts = e->n_draft;
+    size_t most = nb_min_size(r->options.lookup, NB_LOOKUP_MAX);
+    size_t length = nb_batch_length(e->batch, row), drafts = e->n_draft;
     most = nb_min_size(most, nb_batch_logit_rows(e->batch) - e->n_rows - drafts);
     most = nb_min_size(most, nb_batch_chunk(e->batch) - nb_min_size(nb_batch_chunk(e->batch), e->n_rows + drafts));
     most = nb_min_size(most, nb_batch_room(e->batch) - length - 1);
