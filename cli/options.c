@@ -79,19 +79,42 @@ static unsigned edit_distance(const char *a, const char *b) {
     return d[n][m];
 }
 
-/* How far `given` is from a valid name: a beginning of it is one step away, as abbreviations are meant that way. */
+/* How far `given` is from a valid name. Where one begins with the other it is one step: abbreviations and longer forms
+ * (temperature) are meant that way. */
 static unsigned name_distance(const char *given, const char *name) {
     unsigned d = edit_distance(given, name);
-    return d > 1 && *given && !strncmp(given, name, strlen(given)) ? 1 : d;
+    return d > 1 && *given && !strncmp(given, name, nb_min_size(strlen(given), strlen(name))) ? 1 : d;
+}
+
+/* The closest name that was offered. More edits than a third of what was given are another word, not a mistyped one. */
+typedef struct guess {
+    const char *given, *name; /* NULL: none is close enough */
+    unsigned distance;
+} guess;
+
+static void offer(guess *g, const char *name) {
+    unsigned d = name_distance(g->given, name);
+    if (d > (strlen(g->given) + 2) / 3 || (g->name && d >= g->distance)) return;
+    g->name = name;
+    g->distance = d;
+}
+
+/* "; the closest is 'run'", with what goes before the name; or nothing */
+enum { HINT = 64 };
+static const char *hint(const guess *g, const char *dashes, char buf[HINT]) {
+    if (!g->name) return "";
+    snprintf(buf, HINT, "; the closest is '%s%s'", dashes, g->name);
+    return buf;
 }
 
 int command_find(const char *name) {
-    int closest = 0;
+    guess g = {.given = name};
+    char buf[HINT];
     for (int i = 0; i < CMD_COUNT; i++) {
         if (!strcmp(name, commands[i].name)) return i;
-        if (name_distance(name, commands[i].name) < name_distance(name, commands[closest].name)) closest = i;
+        offer(&g, commands[i].name);
     }
-    usage_error("unknown command '%s'; the closest is '%s' ('nibble help' lists all)", name, commands[closest].name);
+    usage_error("unknown command '%s'%s ('nibble help' lists all)", name, hint(&g, "", buf));
     return CMD_COUNT;
 }
 
@@ -114,14 +137,12 @@ static const option_info *find_letter(int command, char letter) {
 static bool unknown_option(int command, const char *given) {
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)nb_min_size(strcspn(given, "="), sizeof name - 1), given);
-    const char *bare = name + strspn(name, "-"), *closest = "help";
-    for (size_t i = 0; i < option_count; i++) {
-        const option_info *p = &option_list[i];
-        if ((p->commands >> command & 1) && name_distance(bare, p->name) < name_distance(bare, closest))
-            closest = p->name;
-    }
-    usage_error("%s: unknown option '%s'; the closest is '--%s' ('nibble %s --help' lists all)", commands[command].name,
-                name, closest, commands[command].name);
+    guess g = {.given = name + strspn(name, "-")};
+    char buf[HINT];
+    for (size_t i = 0; i < option_count; i++)
+        if (option_list[i].commands >> command & 1) offer(&g, option_list[i].name);
+    usage_error("%s: unknown option '%s'%s ('nibble %s --help' lists all)", commands[command].name, name,
+                hint(&g, "--", buf), commands[command].name);
     return false;
 }
 

@@ -70,7 +70,7 @@ extern const command_info commands[CMD_COUNT];
 #define COMMAND(NAME, name, arguments, min, max, summary, notes) int cmd_##name(const options *o);
 #include "cli/options.def"
 
-/* The command of this name, or CMD_COUNT after a sentence on stderr that names the closest one. */
+/* The command of this name, or CMD_COUNT after a sentence on stderr, which names the one that may be meant. */
 int command_find(const char *name);
 
 /* Parse what follows the command's name. False after a sentence on stderr. options_free accepts a zeroed object. */

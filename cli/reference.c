@@ -5,8 +5,8 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/mem.h"
+#include "format/kind.h"
 
-#define REFERENCE_MAGIC "\x89NBR\r\n\x1a\n"
 enum {
     REFERENCE_VERSION = 1,
     H_VERSION = 8,
@@ -115,7 +115,7 @@ nb_status reference_append(reference_writer *w, size_t n_rows, nb_error *err) {
 
 nb_status reference_commit(reference_writer *w, nb_error *err) {
     uint8_t h[REFERENCE_HEADER] = {0};
-    memcpy(h, REFERENCE_MAGIC, H_VERSION);
+    memcpy(h, nb_kinds[NB_KIND_REFERENCE].magic, nb_kinds[NB_KIND_REFERENCE].n);
     nb_put_u32(h + H_VERSION, REFERENCE_VERSION);
     nb_put_u32(h + H_K, w->k);
     nb_put_u64(h + H_FILE_BYTES, REFERENCE_HEADER + w->n_records * w->record_bytes);
@@ -149,15 +149,15 @@ void reference_abandon(reference_writer *w) {
 
 bool reference_recognise(const char *path) {
     nb_file file = {0};
-    char magic[H_VERSION];
-    bool found = !nb_file_open(&file, path, NULL) && !nb_file_read(&file, 0, sizeof magic, magic, NULL) &&
-                 !memcmp(magic, REFERENCE_MAGIC, sizeof magic);
+    uint8_t head[H_VERSION];
+    bool found = !nb_file_open(&file, path, NULL) && !nb_file_read(&file, 0, sizeof head, head, NULL) &&
+                 nb_kind_of(head, sizeof head, file.size) == NB_KIND_REFERENCE;
     nb_file_close(&file);
     return found;
 }
 
 static nb_status check_header(const reference_file *f, const uint8_t *h, nb_error *err) {
-    if (f->map.size < REFERENCE_HEADER || memcmp(h, REFERENCE_MAGIC, H_VERSION) != 0)
+    if (f->map.size < REFERENCE_HEADER || nb_kind_of(h, NB_KIND_HEAD, f->map.size) != NB_KIND_REFERENCE)
         return nb_fail(err, NB_FORMAT, "'%s' is not a file of --save-reference", f->path);
     if (nb_get_u32(h + H_VERSION) != REFERENCE_VERSION)
         return nb_fail(err, NB_UNSUPPORTED, "'%s' has version %u; this program reads version %d", f->path,

@@ -3,71 +3,56 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "base/bytes.h"
 #include "base/checked.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "convert/names.h"
 #include "convert/value.h"
+#include "format/kind.h"
 
-enum { PATH = 4096, HEAD = 32, MAX_SHARDS = 4096, MAX_PARTS = 256 };
+enum { PATH = 4096, MAX_SHARDS = 4096, MAX_PARTS = 256 };
 
 /* The beginning of a file. */
 typedef struct head {
-    uint8_t bytes[HEAD];
+    nb_kind kind;
+    uint8_t bytes[NB_KIND_HEAD];
     size_t n;
     uint64_t file_bytes;
 } head;
 
 /* ---- one file ---- */
 
-/* The length of a header, and the header's first byte. */
-static bool looks_like_safetensors(const head *h) {
-    return h->n > 8 && h->bytes[8] == '{' && nb_get_u64(h->bytes) <= h->file_bytes - 8;
-}
-
-static bool looks_like_llama2c(const head *h) {
-    return h->n >= NB_LLAMA2C_HEAD && nb_source_is_llama2c(h->bytes, h->file_bytes);
-}
-
-/* In the order in which they are tried: long magic numbers, what looks like something, a magic number of one byte. */
-#define MAGIC(bytes) bytes, sizeof bytes - 1
-static const struct {
-    const char *magic;
-    size_t n;
-    bool (*looks)(const head *h); /* where there is no magic number */
-    nb_status (*open)(nb_source **source, const char *path, nb_error *err);
-    const char *refusal;
-} containers[] = {
-    {MAGIC("PK\3\4"), NULL, nb_source_torch_open, NULL},
-    {MAGIC("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"), NULL, nb_source_torch_legacy_open, NULL},
-    {MAGIC("GGUF"), NULL, nb_source_gguf_open, NULL},
-    {MAGIC("\x89NBL"), NULL, NULL, "it is a model file already"},
-    {MAGIC("version https://git-lfs"), NULL, NULL,
-     "it is a pointer to a large file that was not fetched: git lfs pull"},
-    {MAGIC("24ka"), NULL, nb_source_llama2c_open, NULL},
-    {MAGIC(""), looks_like_safetensors, nb_source_safetensors_open, NULL},
-    {MAGIC(""), looks_like_llama2c, nb_source_llama2c_open, NULL},
-    {MAGIC("\x80"), NULL, NULL, "it is a bare pickle, expected a checkpoint written by torch.save"},
+/* Who opens the kinds that are checkpoints. */
+static nb_status (*const openers[NB_KIND_UNKNOWN])(nb_source **source, const char *path, nb_error *err) = {
+    [NB_KIND_ZIP] = nb_source_torch_open,
+    [NB_KIND_TORCH_LEGACY] = nb_source_torch_legacy_open,
+    [NB_KIND_GGUF] = nb_source_gguf_open,
+    [NB_KIND_LLAMA2C] = nb_source_llama2c_open,
+    [NB_KIND_SAFETENSORS] = nb_source_safetensors_open,
 };
 
 static nb_status read_head(head *h, const char *path, nb_error *err) {
     nb_file f;
     nb_status st = nb_file_open(&f, path, err);
     if (st) return st;
-    *h = (head){.n = f.size < HEAD ? (size_t)f.size : HEAD, .file_bytes = f.size};
+    *h = (head){.n = f.size < sizeof h->bytes ? (size_t)f.size : sizeof h->bytes, .file_bytes = f.size};
     st = nb_file_read(&f, 0, h->n, h->bytes, err);
+    if (!st) h->kind = nb_kind_of(h->bytes, h->n, h->file_bytes);
     nb_file_close(&f);
     return st;
 }
 
 static nb_status open_single(nb_source **source, const char *path, const head *h, nb_error *err) {
-    for (size_t i = 0; i < sizeof containers / sizeof *containers; i++) {
-        if (h->n < containers[i].n || memcmp(h->bytes, containers[i].magic, containers[i].n) != 0) continue;
-        if (containers[i].looks && !containers[i].looks(h)) continue;
-        if (containers[i].open) return containers[i].open(source, path, err);
-        return nb_fail(err, NB_UNSUPPORTED, "'%s': %s", path, containers[i].refusal);
+    if (h->kind != NB_KIND_UNKNOWN) {
+        if (openers[h->kind]) return openers[h->kind](source, path, err);
+        return nb_fail(err, NB_UNSUPPORTED, "'%s': it is %s", path, nb_kinds[h->kind].what);
     }
+    /* The older form of llama2.c begins with its numbers, which may look like a pickle's first byte. */
+    if (h->n >= NB_LLAMA2C_HEAD && nb_source_is_llama2c(h->bytes, h->file_bytes))
+        return nb_source_llama2c_open(source, path, err);
+    if (h->n && h->bytes[0] == 0x80)
+        return nb_fail(err, NB_UNSUPPORTED, "'%s': it is a bare pickle, expected a checkpoint written by torch.save",
+                       path);
     return nb_fail(err, NB_UNSUPPORTED,
                    "'%s' is no checkpoint of a known form: it does not begin as any file of torch.save, safetensors, "
                    "GGUF or llama2.c",
@@ -214,6 +199,6 @@ nb_status nb_container_open(nb_source **source, const char *path, nb_error *err)
     if (!st) st = count_parts(path, &n, err);
     if (st) return st;
     if (n > 1) return open_parts(source, path, n, err);
-    bool json = h.n && h.bytes[0] == '{' && !looks_like_safetensors(&h); /* whose length may begin with that byte */
+    bool json = h.kind != NB_KIND_SAFETENSORS && h.n && h.bytes[0] == '{'; /* a length may begin with that byte */
     return json ? open_index(source, path, err) : open_single(source, path, &h, err);
 }

@@ -9,11 +9,10 @@
 #include "base/checked.h"
 #include "base/file.h"
 #include "core/kv.h"
+#include "format/kind.h"
 
 /* Described in docs/sessions.md. The version also counts what pages hold (core/kv_form.h). */
-#define MAGIC "\x89NBS\r\n\x1a\n"
 enum {
-    MAGIC_BYTES = 8,
     FILE_MAJOR = 1,
     H_MAJOR = 8,         /* u32 */
     H_HEADER_BYTES = 12, /* u32 */
@@ -97,7 +96,7 @@ static void put_type(uint8_t *at, nb_kv_type type) {
 /* What a file for this batch has in its header for a text of which `held` tokens have pages. */
 static void fill_header(const nb_batch *b, const nb_kv *kv, uint32_t held, uint8_t header[HEADER_BYTES]) {
     memset(header, 0, HEADER_BYTES);
-    memcpy(header, MAGIC, MAGIC_BYTES);
+    memcpy(header, nb_kinds[NB_KIND_SAVED].magic, nb_kinds[NB_KIND_SAVED].n);
     nb_put_u32(header + H_MAJOR, FILE_MAJOR);
     nb_put_u32(header + H_HEADER_BYTES, HEADER_BYTES);
     nb_put_u64(header + H_IDENTITY, nb_model_identity(nb_batch_model(b)));
@@ -208,7 +207,9 @@ static nb_status read_header(const nb_file *f, uint8_t header[HEADER_BYTES], nb_
                        f->size, HEADER_BYTES);
     nb_status st = nb_file_read(f, 0, HEADER_BYTES, header, err);
     if (st) return st;
-    if (memcmp(header, MAGIC, MAGIC_BYTES) != 0) return nb_fail(err, NB_FORMAT, "it is no saved session");
+    nb_kind kind = nb_kind_of(header, NB_KIND_HEAD, f->size);
+    if (kind == NB_KIND_UNKNOWN) return nb_fail(err, NB_FORMAT, "it is no saved session");
+    if (kind != NB_KIND_SAVED) return nb_fail(err, NB_FORMAT, "it is no saved session, but %s", nb_kinds[kind].what);
     if (nb_get_u32(header + H_MAJOR) != FILE_MAJOR)
         return nb_fail(err, NB_UNSUPPORTED, "it is a saved session of version %u, expected %d",
                        nb_get_u32(header + H_MAJOR), FILE_MAJOR);

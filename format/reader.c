@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/mem.h"
+#include "format/kind.h"
 #include "format/layout.h"
 #include "format/reader_impl.h"
 
@@ -15,6 +16,9 @@ static nb_status check_magic(const nb_map *map, nb_error *err) {
     if (memcmp(map->data, NB_MAGIC, n) != 0) {
         if (map->size >= 4 && memcmp(map->data + 1, "NBL", 3) == 0)
             return nb_fail(err, NB_FORMAT, "a copy in text mode or without the eighth bit has damaged this .nbl file");
+        nb_kind kind = nb_kind_of(map->data, nb_min_size(map->size, NB_KIND_HEAD), map->size);
+        if (kind != NB_KIND_UNKNOWN)
+            return nb_fail(err, NB_FORMAT, "this is not a .nbl file, but %s", nb_kinds[kind].what);
         return nb_fail(err, NB_FORMAT, "this is not a .nbl file (it does not begin as one)");
     }
     if (map->size < NB_HEADER_MIN)

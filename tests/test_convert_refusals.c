@@ -184,6 +184,8 @@ static void what_is_no_checkpoint_is_refused(void **state) {
         {"", 0, "is no checkpoint of a known form"},
         {"hello", 5, "is no checkpoint of a known form"},
         {"\x89NBL\r\n\x1a\n", 8, "it is a model file already"},
+        {"\x89NBS\r\n\x1a\n", 8, "it is a text or conversation written by --save"},
+        {"<!doctype html><html>", 21, "it is a web page"},
         {"\x80\x02}.", 4, "it is a bare pickle"},
     };
     nb_convert_options o = options_for(f, NB_TYPE_Q4);

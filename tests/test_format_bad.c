@@ -4,6 +4,7 @@
 #include <xxhash.h>
 #include "base/bytes.h"
 #include "format/chunk.h"
+#include "format/kind.h"
 #include "tests/test_format_util.h"
 
 static const char file_name[] = "test_format_bad.nbl";
@@ -287,6 +288,23 @@ static void crafted_files(void **state) {
     unlink(file_name);
 }
 
+/* What lies about beside models is called by its name. */
+static void other_kinds(void **state) {
+    (void)state;
+    static const char safetensors[] = "\x02\0\0\0\0\0\0\0{}";
+    for (int i = 0; i < NB_KIND_UNKNOWN; i++) {
+        if (i == NB_KIND_MODEL) continue;
+        const nb_kind_info *k = &nb_kinds[i];
+        nb_reader *r = NULL;
+        nb_error err = {.text = ""};
+        put_bytes(file_name, k->n ? k->magic : safetensors, k->n ? k->n : sizeof safetensors - 1);
+        assert_int_equal(nb_reader_open(&r, file_name, NULL, &err), NB_FORMAT);
+        if (!strstr(err.text, "not a .nbl file, but ") || !strstr(err.text, k->what))
+            fail_msg("'%s' does not say %s", err.text, k->what);
+    }
+    unlink(file_name);
+}
+
 /* Any fields with any values, checksums right: whatever the reader makes of it, it stays within its memory. */
 static void random_edits(void **state) {
     (void)state;
@@ -393,7 +411,7 @@ static void zstd_frames(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(crafted_files), cmocka_unit_test(random_edits),
-                                       cmocka_unit_test(zstd_frames)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(crafted_files), cmocka_unit_test(other_kinds),
+                                       cmocka_unit_test(random_edits), cmocka_unit_test(zstd_frames)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

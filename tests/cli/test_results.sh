@@ -175,7 +175,8 @@ check_same 'only its last token is read' "$(json stats.prefill_tokens <again.jso
 expect 1 '' 'saved with keys in q8 and values in q8' "$nibble" run $model --load text.session --kv f32
 expect 1 '' 'another model' "$nibble" run minigpt-f32.nbl --load text.session
 expect 1 '' 'room for 10' "$nibble" run $model --load text.session --ctx 10
-expect 1 '' 'no saved session' "$nibble" run $model --load $model
+expect 1 '' 'no saved session, but a model file' "$nibble" run $model --load $model
+expect 1 '' 'not a .nbl file, but a text or conversation written by --save' "$nibble" inspect text.session
 expect 1 '' "cannot create a file beside 'none/text.session'" "$nibble" run $model -p x --save none/text.session
 expect 1 '' "cannot create a file beside 'none/talk.session'" "$nibble" chat $model --save none/talk.session
 expect 2 '' 'one text is saved' "$nibble" run $model -p x --samples 2 --save text.session

@@ -8,7 +8,7 @@ for command in $commands; do
     expect 0 "^Usage: nibble $command" '' "$nibble" "$command" --help
     expect 0 "^Usage: nibble $command" '' "$nibble" "$command" -h whatever --else
     expect 0 "^Usage: nibble $command" '' "$nibble" help "$command"
-    expect 2 '' "unknown option '--nonsense'; the closest is '--" "$nibble" "$command" --nonsense
+    expect 2 '' "unknown option '--nonsense' \('nibble $command --help'" "$nibble" "$command" --nonsense
     expect 0 "^  $command " '' "$nibble" help
 done
 expect 0 '^nibble [0-9]+\.[0-9]+\.[0-9]+$' '' "$nibble" --version
@@ -29,7 +29,9 @@ done <<'TABLE'
 2|MODEL is missing|tokenize
 2|SRC is missing|convert
 2|'c' is one argument too many|inspect b c
+2|unknown command 'frobnicate' \('nibble help' lists all\)|frobnicate
 2|the closest is '--temp'|run m -p x --tmep 1
+2|the closest is '--temp'|run m -p x --temperature 1
 2|the closest is '--threads'|run m -p x --thr 1
 2|unknown option '-x'|run m -x
 2|--temp takes a number from 0 to .*, not 'nan'|run m -p x --temp nan
