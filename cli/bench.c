@@ -280,12 +280,13 @@ static nb_status measure_test(bench *b, size_t test, uint32_t tokens, uint32_t r
     return st;
 }
 
+static uint64_t longer_test(const options *o) { return o->prefill > o->max_tokens ? o->prefill : o->max_tokens; }
+
 /* The tests with one number of threads and one type of cache. */
 static nb_status measure(bench *b, const nb_model *model, int threads, size_t kv) {
     const options *o = b->o;
-    uint64_t longer = o->prefill > o->max_tokens ? o->prefill : o->max_tokens;
     nb_status st = nb_team_create(&b->team, threads, b->err);
-    const nb_session_options how = {.n_ctx = (uint32_t)(o->depth + longer), .n_chunk = (uint32_t)o->chunk,
+    const nb_session_options how = {.n_ctx = (uint32_t)(o->depth + longer_test(o)), .n_chunk = (uint32_t)o->chunk,
                                     .kv = b->kv[kv], .team = b->team};
     b->kv_now = b->kv_names[kv];
     if (!st) st = nb_batch_create(&b->batch, model, b->most_rows, &how, b->err);
@@ -301,7 +302,8 @@ static nb_status measure(bench *b, const nb_model *model, int threads, size_t kv
 }
 
 static nb_status measure_all(bench *b, const nb_model *model) {
-    size_t rows = b->n_threads * b->n_kv * (1 + b->n_rows), n = b->o->depth + b->o->prefill + b->o->max_tokens;
+    size_t rows = b->n_threads * b->n_kv * (1 + b->n_rows), n = b->o->depth + longer_test(b->o);
+    warn_beyond_training(model, n);
     b->report.model = model_of(model, b->o->args[0]);
     b->report.rows = nb_calloc(rows, sizeof *b->report.rows);
     b->ids = nb_alloc(n * sizeof *b->ids);

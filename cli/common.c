@@ -289,11 +289,19 @@ const nb_tokenizer *need_tokenizer(const nb_model *model, const char *path, nb_e
     return t;
 }
 
+void warn_beyond_training(const nb_model *model, uint64_t n_ctx) {
+    const nb_hparams *h = nb_model_hparams(model);
+    if (n_ctx <= h->n_ctx || h->pos == NB_POS_LEARNED) return; /* which end there: opening a session fails */
+    warn("the model was trained for %" PRIu32 " tokens; a context of %" PRIu64 " is beyond what it has learned",
+         h->n_ctx, n_ctx);
+}
+
 nb_session_options session_options(const engine *e, const options *o, uint64_t n_ctx) {
     nb_session_options how = {.n_ctx = (uint32_t)n_ctx, .n_chunk = (uint32_t)o->chunk, .team = e->team};
     if (o->overflow && strcmp(o->overflow, overflow_choice(NB_OVERFLOW_SLIDE)) == 0) how.overflow = NB_OVERFLOW_SLIDE;
     (void)nb_kv_type_by_name(o->kv_k ? o->kv_k : o->kv, &how.kv.keys); /* the option's list has checked them */
     (void)nb_kv_type_by_name(o->kv_v ? o->kv_v : o->kv, &how.kv.values);
+    warn_beyond_training(e->model, n_ctx);
     return how;
 }
 

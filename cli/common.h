@@ -82,7 +82,12 @@ void engine_close(engine *e);
 /* The model's tokenizer, or NULL and NB_MISSING with a sentence on how to get one. */
 const nb_tokenizer *need_tokenizer(const nb_model *model, const char *path, nb_error *err);
 
-/* Room for n_ctx tokens (0: the model's), cache type and chunk as the options say; and a session like that. */
+/* Say so when a context is longer than what a model with rotary positions was trained for: it is computed, but its words
+ * get worse. */
+void warn_beyond_training(const nb_model *model, uint64_t n_ctx);
+
+/* Room for n_ctx tokens (0: the model's), cache type and chunk as the options say, with that warning; and a session like
+ * that. */
 nb_session_options session_options(const engine *e, const options *o, uint64_t n_ctx);
 nb_status session_open(nb_session **session, const engine *e, const options *o, uint64_t n_ctx, nb_error *err);
 /* NB_LIMIT, and what to do, when n tokens more than the `held` ones are more than there is room for. */

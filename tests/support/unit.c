@@ -15,8 +15,10 @@ bool unit_quick(void) {
 }
 
 char *unit_scratch_new(void) {
-    char *path = strdup("scratch-XXXXXX");
+    const char *parent = getenv("TMPDIR");
+    char *path = malloc(UNIT_PATH);
     assert_non_null(path);
+    unit_path(path, parent && *parent ? parent : "/tmp", "nibble-test-XXXXXX");
     assert_non_null(mkdtemp(path));
     return path;
 }
