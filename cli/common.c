@@ -43,7 +43,7 @@ int fail(const nb_error *err) {
 
 /* ---- signals: the handlers' only way to tell is a global */
 
-static volatile sig_atomic_t signal_count;
+static volatile sig_atomic_t signal_count, pipe_closed;
 
 static void on_signal(int number) {
     if (!signal_count) {
@@ -53,6 +53,11 @@ static void on_signal(int number) {
     nb_replace_abandon_all();
     signal(number, SIG_DFL);
     raise(number);
+}
+
+static void on_closed_pipe(int number) {
+    (void)number;
+    pipe_closed = 1;
 }
 
 void signals_install(void) {
@@ -65,7 +70,7 @@ void signals_install(void) {
         /* What nohup or a shell's background job made the process ignore stays ignored. */
         if (sigaction(numbers[i], NULL, &old) || old.sa_handler != SIG_IGN) sigaction(numbers[i], &act, NULL);
     }
-    signal(SIGPIPE, SIG_IGN);
+    sigaction(SIGPIPE, &(struct sigaction){.sa_handler = on_closed_pipe}, NULL);
 }
 
 bool interrupted(void) {
@@ -93,6 +98,7 @@ int finish_output(int code) {
         if (!output_errno) output_errno = errno;
     }
     if (!lost) return code;
+    if (pipe_closed) return code ? code : EXIT_PIPE;
     fprintf(stderr, "nibble: cannot write the results to standard output: %s\n", strerror(output_errno));
     return code ? code : EXIT_FAILURE;
 }

@@ -16,8 +16,9 @@
 #include "core/tokenizer.h"
 #include "format/reader.h"
 
-/* Exit codes beside EXIT_SUCCESS and EXIT_FAILURE. 130 is what shells report for a program that SIGINT ended. */
-enum { EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+/* Exit codes beside EXIT_SUCCESS and EXIT_FAILURE. 130 and 141 are what shells report for programs that SIGINT and
+ * SIGPIPE ended. */
+enum { EXIT_USAGE = 2, EXIT_INTERRUPTED = 130, EXIT_PIPE = 141 };
 
 /* Print "nibble: sentence" on stderr and return the exit code that goes with it. */
 int usage_error(const char *fmt, ...) NB_PRINTF(1, 2); /* EXIT_USAGE */
@@ -25,14 +26,16 @@ int fail(const nb_error *err);                         /* EXIT_FAILURE, or EXIT_
 void warn(const char *fmt, ...) NB_PRINTF(1, 2);
 
 /* SIGINT, SIGTERM and SIGHUP set a flag that long work looks at; a second one ends the process at once, without stray
- * files. SIGPIPE is ignored: writing to a closed pipe is an error like any other. */
+ * files. SIGPIPE is noted: writing to a pipe that nobody reads any more is an error, and what it interrupts ends in its
+ * own way, but finish_output has nothing to say of it. */
 void signals_install(void);
 bool interrupted(void);
 void interrupted_clear(void);
 
 /* Write results to stdout and flush them, so that they stream; false when that failed (now or before). */
 bool put_text(const char *text, size_t n);
-/* Flush and close stdout. Returns `code`, or EXIT_FAILURE after a sentence when results were lost. */
+/* Flush and close stdout. Returns `code`, or EXIT_FAILURE after a sentence when results were lost; in silence EXIT_PIPE
+ * when who read them has gone (head). */
 int finish_output(int code);
 
 /* Print an object (whose reference it takes) on one line; NULL means that memory ran out. Returns an exit code. */

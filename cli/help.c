@@ -127,7 +127,7 @@ static void print_man(void) {
     for (int i = 0; i < CMD_COUNT; i++) man_command(i);
     puts(".SH EXIT STATUS\n.TP\n0\ndone\n.TP\n1\nfailed; one sentence on standard error says why\n.TP\n2\nwrong "
          "usage\n.TP\n130\ninterrupted by "
-         "a signal\n.SH ENVIRONMENT\n.TP\n.B NIBBLE_THREADS\nnumber of threads where \\-\\-threads is not "
+         "a signal\n.TP\n141\na pipe that takes the results was closed before their end\n.SH ENVIRONMENT\n.TP\n.B NIBBLE_THREADS\nnumber of threads where \\-\\-threads is not "
          "given\n.TP\n.B NIBBLE_ISA\n"
          "instruction set to use instead of the best one of this CPU; \\fBnibble \\-\\-version\\fR lists them");
 }
