@@ -15,8 +15,7 @@ typedef struct sink {
     XXH3_state_t *hash;
     uint8_t *bytes; /* [n * 4], one position, little-endian */
     size_t n;       /* vocabulary */
-    nb_status status;
-    nb_error *err;
+    nb_error err; /* its status: of a write that failed */
 } sink;
 
 static int take_logits(void *user, size_t position, const float *logits) {
@@ -24,14 +23,14 @@ static int take_logits(void *user, size_t position, const float *logits) {
     sink *s = user;
     for (size_t i = 0; i < s->n; i++) nb_put_f32(s->bytes + 4 * i, logits[i]);
     if (s->to_file)
-        s->status = nb_replace_write(&s->file, s->bytes, 4 * s->n, s->err);
+        nb_replace_write(&s->file, s->bytes, 4 * s->n, &s->err);
     else
         XXH3_64bits_update(s->hash, s->bytes, 4 * s->n);
-    return s->status || interrupted();
+    return s->err.status || interrupted();
 }
 
 static nb_status sink_open(sink *s, const options *o, size_t n, nb_error *err) {
-    *s = (sink){.to_file = o->output != NULL, .n = n, .err = err};
+    *s = (sink){.to_file = o->output != NULL, .n = n};
     s->bytes = nb_alloc(4 * n);
     s->hash = XXH3_createState();
     if (!s->bytes || !s->hash) return nb_oom(err, "logits", 4 * n);
@@ -52,17 +51,18 @@ static void sink_close(sink *s) {
 }
 
 static nb_status compute(nb_session *session, const options *o, const nb_ids *ids, sink *s, nb_error *err) {
-    if (!o->all) {
-        nb_status st = feed(session, ids->data, ids->size, o->chunk, err);
-        if (!st) take_logits(s, ids->size - 1, nb_session_logits(session));
-        return st ? st : s->status;
-    }
     nb_status st = NB_OK;
-    for (size_t at = 0; at < ids->size && !st; at += o->chunk) {
+    if (!o->all) {
+        st = feed(session, ids->data, ids->size, o->chunk, err);
+        if (!st) take_logits(s, ids->size - 1, nb_session_logits(session));
+    }
+    for (size_t at = 0; o->all && at < ids->size && !st; at += o->chunk) {
         size_t n = ids->size - at < o->chunk ? ids->size - at : o->chunk;
         st = nb_session_append(session, ids->data + at, n, take_logits, s, err);
     }
-    return s->status ? s->status : st; /* a write that failed is the reason, not the cancelling that it caused */
+    if (!s->err.status) return st;
+    *err = s->err; /* a write that failed is the reason, not the cancelling that it caused */
+    return err->status;
 }
 
 int cmd_logits(const options *o) {

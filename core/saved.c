@@ -137,7 +137,10 @@ nb_status nb_saved_write(nb_batch *b, uint32_t row, const nb_saved *saved, const
     uint32_t held = (uint32_t)nb_min_size(t->length, saved->ids.size - 1);
     nb_status st = make_body(saved, &body, &state_bytes, err);
     if (!st) st = each_leaf(b, kv, t, held, hash_leaf, &leaves_hash, err);
-    if (st) goto out;
+    if (st) {
+        nb_context(err, st, "'%s'", path);
+        goto out;
+    }
     fill_header(b, kv, held, header);
     nb_put_u64(header + H_FILE_BYTES, HEADER_BYTES + body.size + nb_get_u64(header + H_LEAVES) * nb_kv_leaf_bytes(kv));
     nb_put_u32(header + H_TOKENS, (uint32_t)saved->ids.size);
@@ -154,7 +157,7 @@ nb_status nb_saved_write(nb_batch *b, uint32_t row, const nb_saved *saved, const
 out:
     nb_replace_abandon(&file);
     nb_buf_free(&body);
-    return st ? nb_context(err, st, "'%s'", path) : NB_OK;
+    return st;
 }
 
 /* ---- reading */
