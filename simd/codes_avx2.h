@@ -57,10 +57,13 @@ static INLINE __m256i floor_half(__m256 a, __m256 b, __m256 c, __m256 d) { /* pa
 static INLINE vc floor_codes(vf a, vf b, vf c, vf d) {
     return (vc){floor_half(a.a, b.a, c.a, d.a), floor_half(a.b, b.b, c.b, d.b)};
 }
-static INLINE __m256 floats_half(__m256i codes, int j) {
-    return _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(codes, 8 * j), _mm256_set1_epi32(255)));
+static INLINE __m256 floats_half(__m256i codes, int j, float offset) {
+    __m256i code = _mm256_and_si256(_mm256_srli_epi32(codes, 8 * j), _mm256_set1_epi32(255));
+    return _mm256_sub_ps(_mm256_cvtepi32_ps(code), _mm256_set1_ps(offset));
 }
-static INLINE vf code_floats(vc codes, int j) { return (vf){floats_half(codes.a, j), floats_half(codes.b, j)}; }
+static INLINE vf code_floats(vc codes, int j, float offset) {
+    return (vf){floats_half(codes.a, j, offset), floats_half(codes.b, j, offset)};
+}
 static INLINE void split_codes(vc u, vc *cell, vc *rest) {
     __m256i cells = _mm256_set1_epi8(31), rests = _mm256_set1_epi8(7);
     *cell = (vc){_mm256_and_si256(_mm256_srli_epi16(u.a, 3), cells), _mm256_and_si256(_mm256_srli_epi16(u.b, 3), cells)};

@@ -43,9 +43,14 @@ static INLINE vc floor_codes(vf a, vf b, vf c, vf d) { /* packing keeps to the p
     __m128i rows = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     return _mm512_shuffle_epi8(_mm512_packs_epi16(low, high), _mm512_broadcast_i32x4(rows));
 }
-static INLINE vf code_floats(vc codes, int j) {
-    vc shifted = j ? _mm512_srli_epi32(codes, (unsigned)(8 * j)) : codes;
-    return _mm512_cvtepi32_ps(_mm512_and_si512(shifted, _mm512_set1_epi32(255)));
+/* Put where the mantissa of 2^(23 - 8 j) has its ones, a byte adds itself to that power; the last one moves down first. */
+static INLINE vf code_floats(vc codes, int j, float offset) {
+    enum { OR_AND = 0xf8 }; /* the first operand, or both others */
+    int at = j < 3 ? j : 2;
+    vc shifted = j < 3 ? codes : _mm512_srli_epi32(codes, 8);
+    vf power = v_set((float)(1 << (23 - 8 * at)));
+    vc sum = _mm512_ternarylogic_epi32(_mm512_castps_si512(power), shifted, _mm512_set1_epi32(127 << 8 * at), OR_AND);
+    return _mm512_sub_ps(_mm512_castsi512_ps(sum), _mm512_add_ps(power, v_set(offset)));
 }
 static INLINE void split_codes(vc u, vc *cell, vc *rest) {
     *cell = _mm512_and_si512(_mm512_srli_epi16(u, 3), _mm512_set1_epi8(31));

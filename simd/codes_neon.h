@@ -61,11 +61,11 @@ static INLINE vc floor_codes(vf a, vf b, vf c, vf d) {
     }
     return codes;
 }
-static INLINE vf code_floats(vc codes, int j) {
+static INLINE vf code_floats(vc codes, int j, float offset) {
     vf r;
     EACH_QUARTER {
         uint32x4_t shifted = vshlq_u32(vreinterpretq_u32_s8(codes.v[i]), vdupq_n_s32(-8 * j));
-        r.v[i] = vcvtq_f32_u32(vandq_u32(shifted, vdupq_n_u32(255)));
+        r.v[i] = vsubq_f32(vcvtq_f32_u32(vandq_u32(shifted, vdupq_n_u32(255))), vdupq_n_f32(offset));
     }
     return r;
 }

@@ -8,7 +8,7 @@
  *   book, make_book               the codebook as decode_q4 wants it
  *   decode_q8, _q6, decode_q4     two groups, `pair` 0 or 1, from half a block: 256 packed bytes (q8), 192 (q6) or 128 (q4)
  *   floor_codes                   four columns rounded down and clamped to [-128, 127]; magnitudes below 2^30
- *   code_floats                   column j of a group of bytes from 0 to 127, as floats
+ *   code_floats                   column j of a group of bytes from 0 to 127, as floats, less an integer from 0 to 127
  *   split_codes                   u >> 3 and u & 7 of bytes u
  *   stairs, treads, make_, climb, step_values   a function of bytes that rises by steps, as nb_grid has it: from u >> 3 and u & 7
  *                                 to heights, 8 times the step and something below 8, and from these to the steps' values
@@ -92,9 +92,9 @@ static INLINE vc floor_codes(vf a, vf b, vf c, vf d) {
     }
     return codes;
 }
-static INLINE vf code_floats(vc codes, int j) {
+static INLINE vf code_floats(vc codes, int j, float offset) {
     vf r;
-    EACH_LANE r.v[i] = codes.v[4 * i + j];
+    EACH_LANE r.v[i] = (float)codes.v[4 * i + j] - offset;
     return r;
 }
 static INLINE void split_codes(vc u, vc *cell, vc *rest) {

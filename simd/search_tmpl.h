@@ -166,7 +166,7 @@ static INLINE vc heights_of(const float *x, vf twice, stairs halves) {
 
 /* refit of a whole block with a codebook of integers: the same operations on the same levels. */
 static INLINE trial refit_bytes(const nb_grid *g, const float *x, vf scale) {
-    vf twice = v_mul(inverse_of(scale), v_set(2.0f)), xq = v_set(0.0f), offset = v_set(-(float)NB_LEVEL_MIN);
+    vf twice = v_mul(inverse_of(scale), v_set(2.0f)), xq = v_set(0.0f);
     stairs halves = make_stairs(g->halves);
     treads above = make_treads(g->above_64), distance = make_treads(g->distance);
     vi squares = vi_zero();
@@ -174,7 +174,7 @@ static INLINE trial refit_bytes(const nb_grid *g, const float *x, vf scale) {
         vc height = heights_of(x + c * LANES, twice, halves), q = step_values(height, above), size = step_values(height, distance);
         squares = mac_bytes(squares, size, size);
         UNROLL for (int j = 0; j < 4; j++)
-            xq = v_add(xq, v_mul(v_load(x + (c + (size_t)j) * LANES), v_sub(code_floats(q, j), offset)));
+            xq = v_add(xq, v_mul(v_load(x + (c + (size_t)j) * LANES), code_floats(q, j, -(float)NB_LEVEL_MIN)));
     }
     vf qq = v_float(squares), best = v_less(v_set(0.0f), qq, v_div(xq, qq), v_set(0.0f));
     return (trial){.scale = best, .weight = qq, .explained = v_mul(xq, best)};
@@ -352,7 +352,7 @@ static INLINE void codes_form(const nb_grid *g, const float *x, size_t n, const 
 /* The same of a whole block with a codebook of integers and no scale that is 0. */
 static INLINE void codes_bytes(const nb_grid *g, const float *x, const float *scale, uint8_t *codes, nb_block_error *error) {
     static const uint8_t numbers[NB_CODEBOOK_SIZE] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    vf s = v_load(scale), twice = v_mul(inverse_of(s), v_set(2.0f)), offset = v_set(-(float)NB_LEVEL_MIN);
+    vf s = v_load(scale), twice = v_mul(inverse_of(s), v_set(2.0f));
     stairs halves = make_stairs(g->halves);
     treads above = make_treads(g->above_64), number = make_treads(numbers);
     lost_sums lost = lost_none();
@@ -360,7 +360,7 @@ static INLINE void codes_bytes(const nb_grid *g, const float *x, const float *sc
         vc height = heights_of(x + c * LANES, twice, halves), q = step_values(height, above);
         store_codes(codes + c / 4 * 64, step_values(height, number));
         UNROLL for (int j = 0; j < 4; j++)
-            lost = lost_add(lost, v_load(x + (c + (size_t)j) * LANES), v_mul(s, v_sub(code_floats(q, j), offset)));
+            lost = lost_add(lost, v_load(x + (c + (size_t)j) * LANES), v_mul(s, code_floats(q, j, -(float)NB_LEVEL_MIN)));
     }
     lost_store(lost, error);
 }
