@@ -303,11 +303,9 @@ static nb_status commit(job *j, nb_convert_report *report) {
                                  j->err);
 }
 
-static nb_status write_tensor(job *j, const nb_plan_tensor *t) {
-    uint64_t before = j->emit.raw_bytes;
-    j->emit.error = (nb_quant_error){0};
-    nb_status st = nb_emit_tensor(&j->emit, t, j->err);
-    return st ? st : nb_convert_list_add(&j->list, t, j->emit.raw_bytes - before, &j->emit.error, j->err);
+static nb_status list_tensor(void *user, const nb_plan_tensor *t, uint64_t raw_bytes, const nb_quant_error *error, nb_error *err) {
+    job *j = user;
+    return nb_convert_list_add(&j->list, t, raw_bytes, error, err);
 }
 
 static nb_status calibrate(job *j, const char *source, const char *target) {
@@ -369,20 +367,21 @@ static nb_status write_all(job *j, const char *source, const char *target, nb_co
     j->emit = (nb_emit){.source = j->input.source,
                         .rotation = &j->rotation,
                         .writer = j->writer,
-                        .plan = &j->plan,
                         .team = o->team,
                         .calibration = j->calibration,
                         .search = nb_kernels_search(&j->kernels),
                         .progress = o->progress,
                         .total = j->plan.source_elements,
                         .total_bytes = j->source_bytes,
+                        .wrote = list_tensor,
+                        .user = j,
                         .made = {[NB_SPEC_inv_freq] = j->rope.inv_freq,
                                  [NB_SPEC_rope_kinds] = j->rope.kinds,
                                  [NB_SPEC_rope_gains] = j->rope.gains,
                                  [NB_SPEC_windows] = j->windows}};
     if (chooses_types(o)) st = choose_by_budget(j);
     if (!st && j->has_vocab) st = emit_vocab(j);
-    for (size_t i = 0; !st && i < j->plan.n; i++) st = write_tensor(j, &j->plan.tensors[i]);
+    if (!st) st = nb_emit_tensors(&j->emit, j->plan.tensors, j->plan.n, j->err);
     return st ? st : commit(j, report);
 }
 

@@ -1,5 +1,5 @@
-/* Planned tensors into the file. The members of the team take a matrix chunk by chunk: one reads while others quantize and
- * compress, and chunks are written in order. The progress is told by any of them, one at a time. */
+/* Planned tensors into the file. The members of the team take them chunk by chunk: one reads while others quantize and
+ * compress, and chunks are written in order. What is told of them is told by any of them, one at a time. */
 #ifndef NB_CONVERT_EMIT_H
 #define NB_CONVERT_EMIT_H
 
@@ -14,13 +14,10 @@
 #include "quant/quantize.h"
 #include "quant/types.h"
 
-enum { NB_EMIT_AHEAD = 48 }; /* tensors whose codebooks are learned together: some layers */
-
 typedef struct nb_emit {
     nb_source *source;
     nb_rotation *rotation; /* through which it is read */
     nb_writer *writer;
-    const nb_plan *plan;         /* types may change until the first of its tensors is emitted */
     nb_team *team;               /* may be NULL */
     nb_search search;            /* kernels for the quantizers */
     nb_calibration *calibration; /* may be NULL */
@@ -28,22 +25,23 @@ typedef struct nb_emit {
     uint64_t total, done;        /* elements of the source; total > 0 */
     uint64_t total_bytes;        /* what `total` elements count as in the progress */
     const float *made[NB_SPEC_COUNT]; /* tensors that no source has, where the model has them (nb_spec_made) */
-    nb_quant_error error; /* added to by matrices that are not f32 */
-    uint64_t raw_bytes;
+    /* Told of every tensor when all of it is in the file; `error` is that of matrices that are not f32. */
+    nb_status (*wrote)(void *user, const nb_plan_tensor *t, uint64_t raw_bytes, const nb_quant_error *error, nb_error *err);
+    void *user;
+    nb_quant_error error; /* of the tensor so far */
+    uint64_t raw_bytes;   /* of all that is in the file */
     struct nb_emit_worker *workers; /* [n_workers], owned: what members of the team work with, kept from tensor to tensor */
     size_t n_workers;
-    int8_t codebooks[NB_EMIT_AHEAD][NB_CODEBOOK_SIZE]; /* of the plan's tensors [learned_begin, learned_end) */
-    size_t learned_begin, learned_end;
 } nb_emit;
 void nb_emit_free(nb_emit *e); /* its workers; accepts a zeroed one */
 
 /* A matrix of the plan as panels of its type into memory, nb_panels_bytes of them, and its codebook, instead of into the
- * file; e->error grows, progress does not. */
+ * file; e->error is what it lost, and nothing else is told. */
 nb_status nb_emit_quantize(nb_emit *e, const nb_plan_tensor *t, uint8_t *panels, int8_t codebook[NB_CODEBOOK_SIZE],
                            nb_error *err);
 
-/* Tensors of e->plan, in its order. */
-nb_status nb_emit_tensor(nb_emit *e, const nb_plan_tensor *t, nb_error *err);
+/* Tensors, in this order. */
+nb_status nb_emit_tensors(nb_emit *e, const nb_plan_tensor *tensors, size_t n, nb_error *err);
 
 /* A plain tensor from memory. */
 nb_status nb_emit_plain(nb_emit *e, const char *name, nb_type type, uint64_t count, const void *bytes, nb_error *err);

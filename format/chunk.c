@@ -13,15 +13,23 @@ nb_status nb_coders_create(nb_coder **coders, int n, nb_coder_use use, size_t sc
         nb_coder *c = &all[i];
         if (use == NB_CODER_WRITES) c->compressor = ZSTD_createCCtx();
         else c->decompressor = ZSTD_createDCtx();
-        c->scratch = nb_alloc(scratch_bytes);
-        c->scratch_bytes = scratch_bytes;
-        if ((!c->compressor && !c->decompressor) || !c->scratch) {
+        nb_status st = c->compressor || c->decompressor ? nb_coder_reserve(c, scratch_bytes, err)
+                                                        : nb_oom(err, "a thread's chunk coder", sizeof *c);
+        if (st) {
             nb_coders_free(all, n);
-            return nb_oom(err, "a thread's chunk coder", scratch_bytes);
+            return st;
         }
     }
     *coders = all;
     return NB_OK;
+}
+
+nb_status nb_coder_reserve(nb_coder *c, size_t scratch_bytes, nb_error *err) {
+    if (scratch_bytes <= c->scratch_bytes) return NB_OK;
+    nb_free(c->scratch);
+    c->scratch = nb_alloc(scratch_bytes);
+    c->scratch_bytes = c->scratch ? scratch_bytes : 0;
+    return c->scratch ? NB_OK : nb_oom(err, "a chunk in its form", scratch_bytes);
 }
 
 void nb_coders_free(nb_coder *coders, int n) {

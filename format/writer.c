@@ -52,7 +52,6 @@ struct nb_writer {
     slot *slots;
     size_t n_slots;
     nb_coder *coders;
-    size_t scratch_bytes; /* of every coder */
 };
 
 static int team_size(const nb_writer *w) { return nb_team_size(w->team); }
@@ -77,6 +76,7 @@ nb_status nb_writer_create(nb_writer **writer, const char *path, const nb_writer
     nb_status st = NB_OK;
     w->slots = nb_calloc(w->n_slots, sizeof *w->slots);
     if (!w->slots) st = nb_oom(err, "chunks being written", w->n_slots * sizeof *w->slots);
+    if (!st) st = nb_coders_create(&w->coders, team_size(w), NB_CODER_WRITES, 0, err);
     if (!st) st = nb_replace_begin(&w->file, path, o->overwrite, err);
     if (!st) st = nb_replace_write(&w->file, zeros, (size_t)w->data_offset, err); /* the header comes last */
     if (st) {
@@ -144,34 +144,15 @@ static size_t name_position(const nb_writer *w, const char *name, bool *found) {
     return low;
 }
 
-/* Buffers for a batch of the tensor's chunks. They grow and are kept, so a file of many tensors allocates rarely. */
-static nb_status prepare_batch(nb_writer *w, const nb_geometry *g, nb_error *err) {
-    size_t chunk = nb_geometry_chunk(g, 0), n = nb_min_size(w->n_slots, g->n_chunks), bound = nb_chunk_bound(chunk);
-    w->batch_size = n * chunk;
-    w->batch_used = 0;
-    if (w->batch_size > w->batch_capacity) {
-        nb_free(w->batch);
-        w->batch_capacity = 0;
-        w->batch = nb_alloc(w->batch_size);
-        if (!w->batch) return nb_oom(err, "chunks to be written", w->batch_size);
-        w->batch_capacity = w->batch_size;
-    }
-    for (size_t i = 0; i < n; i++) {
-        slot *s = &w->slots[i];
-        if (bound <= s->capacity) continue;
-        nb_free(s->stored);
-        s->capacity = 0;
-        s->stored = nb_alloc(bound);
-        if (!s->stored) return nb_oom(err, "a compressed chunk", bound);
-        s->capacity = bound;
-    }
-    if (!w->coders || w->scratch_bytes < chunk) {
-        nb_coders_free(w->coders, team_size(w));
-        w->coders = NULL;
-        nb_status st = nb_coders_create(&w->coders, team_size(w), NB_CODER_WRITES, chunk, err);
-        if (st) return st;
-        w->scratch_bytes = chunk;
-    }
+/* Room for a batch of the tensor's chunks. It grows and is kept, so a file of many tensors allocates rarely. */
+static nb_status prepare_batch(nb_writer *w, nb_error *err) {
+    w->batch_size = nb_min_size(w->n_slots, w->geometry.n_chunks) * nb_geometry_chunk(&w->geometry, 0);
+    if (w->batch_size <= w->batch_capacity) return NB_OK;
+    nb_free(w->batch);
+    w->batch_capacity = 0;
+    w->batch = nb_alloc(w->batch_size);
+    if (!w->batch) return nb_oom(err, "chunks to be written", w->batch_size);
+    w->batch_capacity = w->batch_size;
     return NB_OK;
 }
 
@@ -199,7 +180,6 @@ nb_status nb_writer_tensor_begin(nb_writer *w, const nb_tensor *t, nb_error *err
     nb_geometry g = {0};
     bool found;
     nb_status st = check_begin(w, t, &g, err);
-    if (!st) st = prepare_batch(w, &g, err);
     w->entries = grown(w->entries, w->n_entries, 1, &w->entries_capacity, sizeof *w->entries, &st, err);
     w->by_name = grown(w->by_name, w->n_entries, 1, &w->by_name_capacity, sizeof *w->by_name, &st, err);
     w->chunks = grown(w->chunks, w->n_chunks, g.n_chunks, &w->chunks_capacity, sizeof *w->chunks, &st, err);
@@ -226,20 +206,37 @@ nb_status nb_writer_tensor_begin(nb_writer *w, const nb_tensor *t, nb_error *err
     w->raw_bytes += g.raw_bytes;
     w->geometry = g;
     w->taken = 0;
+    w->batch_size = w->batch_used = 0;
     w->open = true;
     return NB_OK;
 }
 
-static void encode_slot(nb_writer *w, slot *s, int member, const uint8_t *raw, size_t n) {
-    s->status = nb_chunk_encode(&w->coders[member], &w->geometry, nb_form_of(&w->geometry), w->level, raw, n, s->stored,
-                                &s->chunk, &s->err);
+/* Room in a slot for a chunk of n raw bytes; it grows and is kept. */
+static nb_status reserve(slot *s, size_t n, nb_error *err) {
+    size_t bound = nb_chunk_bound(n);
+    if (bound <= s->capacity) return NB_OK;
+    nb_free(s->stored);
+    s->capacity = 0;
+    s->stored = nb_alloc(bound);
+    if (!s->stored) return nb_oom(err, "a compressed chunk", bound);
+    s->capacity = bound;
+    return NB_OK;
 }
+
+static void encode_slot(const nb_writer *w, slot *s, int member, const nb_geometry *g, const uint8_t *raw, size_t n) {
+    nb_coder *coder = &w->coders[member];
+    s->status = reserve(s, n, &s->err);
+    if (!s->status) s->status = nb_coder_reserve(coder, n, &s->err);
+    if (!s->status) s->status = nb_chunk_encode(coder, g, nb_form_of(g), w->level, raw, n, s->stored, &s->chunk, &s->err);
+}
+
+static size_t chunk_bytes(const nb_writer *w) { return nb_geometry_chunk(&w->geometry, 0); }
 
 static void encode_slots(void *arg, size_t begin, size_t end, int member) {
     nb_writer *w = arg;
-    size_t chunk = nb_writer_chunk_bytes(w);
+    size_t chunk = chunk_bytes(w);
     for (size_t i = begin; i < end; i++)
-        encode_slot(w, &w->slots[i], member, w->batch + i * chunk, nb_min_size(chunk, w->batch_used - i * chunk));
+        encode_slot(w, &w->slots[i], member, &w->geometry, w->batch + i * chunk, nb_min_size(chunk, w->batch_used - i * chunk));
 }
 
 static nb_status put_slot(nb_writer *w, slot *s, nb_error *err) {
@@ -255,7 +252,7 @@ static nb_status put_slot(nb_writer *w, slot *s, nb_error *err) {
 
 /* Encode what is in the batch on all members, then write it in order: the bytes do not depend on the team. */
 static nb_status flush(nb_writer *w, nb_error *err) {
-    size_t n = nb_div_up(w->batch_used, nb_writer_chunk_bytes(w));
+    size_t n = nb_div_up(w->batch_used, chunk_bytes(w));
     nb_team_for(w->team, n, 1, encode_slots, w);
     for (size_t i = 0; i < n; i++) {
         nb_status st = put_slot(w, &w->slots[i], err);
@@ -265,20 +262,15 @@ static nb_status flush(nb_writer *w, nb_error *err) {
     return NB_OK;
 }
 
-size_t nb_writer_chunk_bytes(const nb_writer *w) { return nb_geometry_chunk(&w->geometry, 0); }
-
-nb_status nb_writer_chunk_encode(nb_writer *w, int member, const uint8_t *raw, size_t n, nb_error *err) {
-    if (w->broken || !w->open || n > nb_writer_chunk_bytes(w))
-        return nb_fail(err, NB_ARGUMENT, "a chunk of %zu bytes was encoded without a tensor that has such chunks", n);
-    encode_slot(w, &w->slots[member], member, raw, n);
-    return NB_OK; /* what went wrong is said when it is put */
+void nb_writer_chunk_encode(nb_writer *w, int member, const nb_geometry *g, const uint8_t *raw, size_t n) {
+    encode_slot(w, &w->slots[member], member, g, raw, n);
 }
 
 nb_status nb_writer_chunk_put(nb_writer *w, int member, nb_error *err) {
     slot *s = &w->slots[member];
     size_t n = s->status ? 0 : s->chunk.raw_bytes;
     uint64_t left = w->geometry.raw_bytes - w->taken;
-    if (w->broken || !w->open || w->batch_used || (!s->status && n != nb_min_size(nb_writer_chunk_bytes(w), (size_t)left)))
+    if (w->broken || !w->open || w->batch_used || (!s->status && n != nb_min_size(chunk_bytes(w), (size_t)left)))
         return nb_fail(err, NB_ARGUMENT, "a chunk of %zu bytes was put where none of that size comes next", n);
     nb_status st = put_slot(w, s, err);
     w->taken += n;
@@ -293,6 +285,8 @@ nb_status nb_writer_tensor_append(nb_writer *w, const void *bytes, size_t n, nb_
         return nb_fail(err, NB_ARGUMENT, "tensor '%s' takes %llu bytes; %llu were appended already, and now %zu",
                        w->entries[w->n_entries - 1].tensor.name, (unsigned long long)w->geometry.raw_bytes,
                        (unsigned long long)w->taken, n);
+    nb_status st = w->batch_size ? NB_OK : prepare_batch(w, err);
+    if (st) return st;
     w->taken += n;
     while (n) {
         size_t part = nb_min_size(n, w->batch_size - w->batch_used);
@@ -300,7 +294,7 @@ nb_status nb_writer_tensor_append(nb_writer *w, const void *bytes, size_t n, nb_
         w->batch_used += part;
         p += part;
         n -= part;
-        nb_status st = w->batch_used == w->batch_size ? flush(w, err) : NB_OK;
+        if (w->batch_used == w->batch_size) st = flush(w, err);
         if (st) {
             w->broken = true;
             return st;
