@@ -1,10 +1,10 @@
 #include "convert/hash.h"
 
 #include <stdbool.h>
-#include <xxhash.h>
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/mem.h"
+#include "base/xxh3.h"
 
 typedef struct piece {
     uint64_t hash;        /* when all of it is done */

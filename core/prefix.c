@@ -2,10 +2,10 @@
 
 #include <stdbool.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "base/checked.h"
 #include "base/mem.h"
+#include "base/xxh3.h"
 
 enum { NONE = UINT32_MAX / 2, PAGE_BYTES = NB_KV_PAGE * sizeof(int32_t) };
 

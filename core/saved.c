@@ -3,11 +3,11 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/file.h"
+#include "base/xxh3.h"
 #include "core/kv.h"
 #include "format/kind.h"
 

@@ -1,9 +1,9 @@
 #include "format/chunk.h"
 
 #include <string.h>
-#include <xxhash.h>
 #include "base/bytes.h"
 #include "base/mem.h"
+#include "base/xxh3.h"
 #include "format/layout.h"
 
 nb_status nb_coders_create(nb_coder **coders, int n, nb_coder_use use, size_t scratch_bytes, nb_error *err) {

@@ -3,10 +3,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/mem.h"
+#include "base/xxh3.h"
 #include "format/kind.h"
 #include "format/layout.h"
 #include "format/reader_impl.h"

@@ -1,11 +1,11 @@
 #include "format/writer.h"
 
 #include <string.h>
-#include <xxhash.h>
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/xxh3.h"
 #include "format/chunk.h"
 #include "format/layout.h"
 #include "format/tensor.h"
