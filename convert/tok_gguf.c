@@ -55,7 +55,7 @@ static nb_status add_bpe(nb_hf *h, const nb_value *meta, nb_arena *arena, nb_err
     if (!vocab) return nb_arena_failed(arena, err);
     nb_status st = nb_hf_bpe(&plain, vocab, nb_value_get(meta, KEY "merges"), err);
     for (size_t i = 0; !st && i < plain.pieces.n && i < h->pieces.n; i++)
-        h->pieces.v[i].merged = plain.pieces.v[i].merged;
+        h->pieces.v[i].made = plain.pieces.v[i].made;
     nb_pieces_free(&plain.pieces);
     return st;
 }

@@ -6,7 +6,10 @@
 #include "base/mem.h"
 #include "convert/pickle.h"
 #include "convert/tok.h"
+#include "convert/tok_index.h"
 #include "convert/tok_pre.h"
+#include "core/byte_alphabet.h"
+#include "core/utf8.h"
 
 static nb_status add_token(nb_hf *h, const nb_value *token, nb_error *err) {
     static const struct {
@@ -31,12 +34,56 @@ static nb_status add_token(nb_hf *h, const nb_value *token, nb_error *err) {
     return NB_OK;
 }
 
+/* The tokenizers crate does not take an added token's id from the file: it is that of the same text in the vocab, or
+ * the next one behind all. Where the file says another, nobody knows which one the model was trained with. */
+static nb_status check_ids(const nb_hf *h, const nb_value *tokens, nb_error *err) {
+    nb_tok_index index;
+    uint64_t next = 0, id = 0; /* next: behind the vocab, counted, and the added tokens so far */
+    nb_status st = nb_tok_index_build(&index, &h->pieces, err);
+    for (size_t i = 0; i < h->pieces.n; i++) next += h->pieces.v[i].text != NULL;
+    for (size_t i = 0; !st && i < tokens->count; i++) {
+        const char *content = nb_hf_text(tokens->items[i], "content");
+        int32_t known = nb_tok_index_find(&index, content, strlen(content));
+        uint64_t expected = known == NB_NO_TOKEN ? next : (uint64_t)known;
+        (void)nb_value_u64(nb_value_get(tokens->items[i], "id"), &id); /* it was read before */
+        if (id != expected)
+            st = nb_fail(err, NB_FORMAT, "its added token '%.60s' has the id %llu, to the tokenizers crate it has %llu",
+                         content, (unsigned long long)id, (unsigned long long)expected);
+        if (id >= next) next = id + 1;
+    }
+    nb_tok_index_free(&index);
+    return st;
+}
+
 static nb_status add_tokens(nb_hf *h, const nb_value *tokens, nb_error *err) {
     nb_status st = NB_OK;
-    if (tokens && tokens->kind != NB_VALUE_LIST)
+    if (!tokens) return NB_OK;
+    if (tokens->kind != NB_VALUE_LIST)
         return nb_fail(err, NB_FORMAT, "its added_tokens are %s, expected a list", nb_value_kind_name(tokens->kind));
-    for (size_t i = 0; tokens && !st && i < tokens->count; i++) st = add_token(h, tokens->items[i], err);
-    return st;
+    for (size_t i = 0; !st && i < tokens->count; i++) st = add_token(h, tokens->items[i], err);
+    return st ? st : check_ids(h, tokens, err);
+}
+
+/* Whether text[n] is one character, in the alphabet of bytes where pieces are spelled so. */
+static bool is_character(const nb_hf *h, const char *text, size_t n) {
+    nb_buf byte = {0};
+    size_t length = 0;
+    bool one = nb_utf8_next((const uint8_t *)text, n, &length) == NB_UTF8_VALID && length == n;
+    if (one && h->bytes) one = nb_from_byte_alphabet((const uint8_t *)text, n, &byte);
+    nb_buf_free(&byte);
+    return one;
+}
+
+/* Added tokens are found in text, but where their flags forbid it, or normalization spells them, the model makes them
+ * of text too: every character of a BPE, every piece of a Unigram and of a BPE that takes whole pieces. */
+static void keep_made(nb_hf *h) {
+    bool whole = h->v->kind == NB_VOCAB_UNIGRAM || h->v->flags & NB_VOCAB_WHOLE;
+    for (size_t i = 0; i < h->pieces.n; i++) {
+        nb_piece *p = &h->pieces.v[i];
+        if (!p->added || !p->text || (int32_t)i == h->v->unk) continue;
+        if (p->flags & NB_SPECIAL_TEXT && whole) p->made = true;
+        if (h->v->kind != NB_VOCAB_UNIGRAM && is_character(h, p->text, p->n)) p->made = true;
+    }
 }
 
 nb_status nb_tok_hf(nb_vocab *v, const nb_value *root, nb_error *err) {
@@ -47,6 +94,7 @@ nb_status nb_tok_hf(nb_vocab *v, const nb_value *root, nb_error *err) {
     if (!st) st = nb_hf_decoder(&h, nb_value_get(root, "decoder"), err);
     if (!st) st = nb_hf_model(&h, nb_value_get(root, "model"), err);
     if (!st) st = add_tokens(&h, nb_value_get(root, "added_tokens"), err);
+    if (!st) keep_made(&h);
     if (!st) st = nb_hf_post_processor(&h, nb_value_get(root, "post_processor"), err);
     if (!st) st = nb_pieces_put(&h.pieces, v, h.bytes, v->kind == NB_VOCAB_UNIGRAM, err);
     nb_pieces_free(&h.pieces);

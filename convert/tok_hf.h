@@ -11,6 +11,7 @@ typedef struct nb_hf {
     nb_vocab *v;
     nb_pieces pieces;
     bool bytes; /* text is turned into GPT-2's alphabet of bytes: pieces are in it */
+    bool fused; /* of the decoders met so far one joins all tokens */
 } nb_hf;
 
 /* "normalizer" and "pre_tokenizer" (NULL or None: there is none) become rules. */
@@ -21,6 +22,9 @@ nb_status nb_hf_decoder(nb_hf *h, const nb_value *decoder, nb_error *err);
 nb_status nb_hf_model(nb_hf *h, const nb_value *model, nb_error *err);
 /* "post_processor": what it puts before and behind a text. */
 nb_status nb_hf_post_processor(nb_hf *h, const nb_value *post, nb_error *err);
+
+/* Append a regular expression of the file as core/regex.h reads it; NB_UNSUPPORTED for what means another thing there. */
+nb_status nb_hf_regex(const char *text, nb_buf *out, nb_error *err);
 
 /* A BPE's vocabulary {text: id} and merges ("a b" or [a, b] each). */
 nb_status nb_hf_bpe(nb_hf *h, const nb_value *vocab, const nb_value *merges, nb_error *err);

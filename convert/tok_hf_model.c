@@ -1,41 +1,10 @@
 /* tokenizer.json: the models BPE and Unigram, and what a post-processor puts around a text. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "base/mem.h"
 #include "convert/tok_hf.h"
-
-/* From texts to ids: open addressing over the pieces, for merges, which name texts. */
-typedef struct text_index {
-    const nb_pieces *pieces;
-    int32_t *slots; /* [mask + 1] ids, -1 free */
-    size_t mask;
-} text_index;
-
-static size_t hash_of(const char *text, size_t n) {
-    uint64_t hash = n;
-    for (size_t i = 0; i < n; i++) hash = (hash ^ (uint8_t)text[i]) * UINT64_C(0x9E3779B97F4A7C15) >> 7 ^ hash << 13;
-    return (size_t)(hash ^ hash >> 32);
-}
-
-static int32_t *slot_of(const text_index *x, const char *text, size_t n) {
-    for (size_t i = hash_of(text, n) & x->mask;; i = (i + 1) & x->mask) {
-        int32_t id = x->slots[i];
-        if (id < 0) return &x->slots[i];
-        const nb_piece *p = &x->pieces->v[id];
-        if (p->n == n && !memcmp(p->text, text, n)) return &x->slots[i];
-    }
-}
-
-static nb_status index_texts(text_index *x, const nb_pieces *pieces, nb_error *err) {
-    *x = (text_index){.pieces = pieces, .mask = 1};
-    while (x->mask < 2 * pieces->n) x->mask = 2 * x->mask + 1;
-    size_t bytes = (x->mask + 1) * sizeof *x->slots;
-    x->slots = nb_alloc(bytes);
-    if (!x->slots) return nb_oom(err, "tokens of a vocabulary", bytes);
-    memset(x->slots, 0xff, bytes);
-    for (size_t i = 0; i < pieces->n; i++)
-        if (pieces->v[i].text) *slot_of(x, pieces->v[i].text, pieces->v[i].n) = (int32_t)i;
-    return NB_OK;
-}
+#include "convert/tok_index.h"
 
 /* ---- BPE ---- */
 
@@ -82,7 +51,7 @@ static bool halves(const nb_value *merge, const char *text[2], size_t n[2]) {
     return true;
 }
 
-static nb_status add_merge(nb_hf *h, const text_index *x, const nb_value *merge, size_t number, nb_buf *both,
+static nb_status add_merge(nb_hf *h, const nb_tok_index *x, const nb_value *merge, size_t number, nb_buf *both,
                            nb_error *err) {
     const char *text[2];
     size_t n[2];
@@ -93,13 +62,13 @@ static nb_status add_merge(nb_hf *h, const text_index *x, const nb_value *merge,
     nb_buf_append(both, text[0], n[0]);
     nb_buf_append(both, text[1], n[1]);
     if (both->failed) return nb_oom(err, "merges", n[0] + n[1]);
-    int32_t ids[3] = {*slot_of(x, text[0], n[0]), *slot_of(x, text[1], n[1]),
-                      *slot_of(x, nb_buf_str(both), both->size)};
+    int32_t ids[3] = {nb_tok_index_find(x, text[0], n[0]), nb_tok_index_find(x, text[1], n[1]),
+                      nb_tok_index_find(x, nb_buf_str(both), both->size)};
     for (size_t i = 0; i < 3; i++) {
-        if (ids[i] < 0)
+        if (ids[i] == NB_NO_TOKEN)
             return nb_fail(err, NB_FORMAT, "its merge %zu, '%.*s' and '%.*s', needs a token that its vocab lacks",
                            number, (int)(n[0] < 60 ? n[0] : 60), text[0], (int)(n[1] < 60 ? n[1] : 60), text[1]);
-        h->pieces.v[ids[i]].merged = true;
+        h->pieces.v[ids[i]].made = true;
     }
     h->v->merges[2 * h->v->n_merges] = (uint32_t)ids[0];
     h->v->merges[2 * h->v->n_merges++ + 1] = (uint32_t)ids[1];
@@ -107,7 +76,7 @@ static nb_status add_merge(nb_hf *h, const text_index *x, const nb_value *merge,
 }
 
 nb_status nb_hf_bpe(nb_hf *h, const nb_value *vocab, const nb_value *merges, nb_error *err) {
-    text_index x = {0};
+    nb_tok_index x = {0};
     nb_buf both = {0};
     nb_status st = add_vocab(h, vocab, err);
     if (st) return st;
@@ -115,9 +84,9 @@ nb_status nb_hf_bpe(nb_hf *h, const nb_value *vocab, const nb_value *merges, nb_
         return nb_fail(err, NB_FORMAT, "its model has no merges, a list of pairs");
     h->v->merges = nb_alloc((merges->count + 1) * 2 * sizeof *h->v->merges);
     if (!h->v->merges) return nb_oom(err, "merges", merges->count * 2 * sizeof *h->v->merges);
-    st = index_texts(&x, &h->pieces, err);
+    st = nb_tok_index_build(&x, &h->pieces, err);
     for (size_t i = 0; !st && i < merges->count; i++) st = add_merge(h, &x, merges->items[i], i, &both, err);
-    nb_free(x.slots);
+    nb_tok_index_free(&x);
     nb_buf_free(&both);
     return st;
 }
@@ -151,6 +120,12 @@ static nb_status import_bpe(nb_hf *h, const nb_value *model, nb_error *err) {
     const char *unk = nb_hf_text(model, "unk_token");
     if (has_text(model, "continuing_subword_prefix") || has_text(model, "end_of_word_suffix"))
         return nb_fail(err, NB_UNSUPPORTED, "its BPE marks where words begin or end, which is not known here");
+    double dropout = 0;
+    if (nb_value_number(nb_value_get(model, "dropout"), &dropout) && dropout != 0)
+        return nb_fail(err, NB_UNSUPPORTED,
+                       "its BPE leaves out merges at random (\"dropout\": %g), so that a text has many spellings; null "
+                       "is what a trained model is used with",
+                       dropout);
     h->v->kind = NB_VOCAB_BPE_MERGES;
     if (!h->bytes) h->v->flags |= NB_VOCAB_CHARACTERS;
     if (nb_hf_flag(model, "ignore_merges", false)) h->v->flags |= NB_VOCAB_WHOLE;
@@ -166,15 +141,39 @@ static nb_status import_bpe(nb_hf *h, const nb_value *model, nb_error *err) {
 
 /* ---- Unigram ---- */
 
+/* A score as the tokenizers crate reads it, which may be the neighbour of the nearest number: it takes the digits for
+ * an integer, rounds that, and divides by a power of ten. Readings whose scores are equal but for the order of their
+ * sums are told apart by such an ulp. The file's digits are the fewest that tell the number, as all writers print it. */
+static double crate_score(double score) {
+    char text[40], digits[40];
+    size_t n = 0;
+    for (int precision = 15; precision <= 17; precision++) {
+        snprintf(text, sizeof text, "%.*e", precision - 1, score);
+        if (strtod(text, NULL) == score) break;
+    }
+    char *exponent = strchr(text, 'e');
+    if (!exponent) return score; /* not finite */
+    *exponent++ = 0;
+    for (const char *p = text; *p; p++)
+        if (*p >= '0' && *p <= '9') digits[n++] = *p;
+    while (n > 1 && digits[n - 1] == '0') n--;
+    digits[n] = 0;
+    long power = (long)n - 1 - strtol(exponent, NULL, 10);
+    snprintf(text, sizeof text, "1e%ld", labs(power));
+    double integer = (double)strtoull(digits, NULL, 10), scale = strtod(text, NULL);
+    double size = power > 0 ? integer / scale : integer * scale;
+    return score < 0 ? -size : size;
+}
+
 /* Of pieces with one text the last counts. */
 static nb_status drop_repeated(nb_hf *h, nb_error *err) {
-    text_index x;
-    nb_status st = index_texts(&x, &h->pieces, err);
+    nb_tok_index x;
+    nb_status st = nb_tok_index_build(&x, &h->pieces, err);
     for (size_t i = 0; !st && i < h->pieces.n; i++) {
         nb_piece *p = &h->pieces.v[i];
-        if (p->text && *slot_of(&x, p->text, p->n) != (int32_t)i) p->type = NB_TOKEN_UNUSED;
+        if (p->text && nb_tok_index_find(&x, p->text, p->n) != (int32_t)i) p->type = NB_TOKEN_UNUSED;
     }
-    nb_free(x.slots);
+    nb_tok_index_free(&x);
     return st;
 }
 
@@ -195,6 +194,7 @@ static nb_status import_unigram(nb_hf *h, const nb_value *model, nb_error *err) 
             return nb_fail(err, NB_FORMAT, "its vocab's entry %zu is not [text, score]", i);
         p->text = pair->items[0]->text;
         p->n = pair->items[0]->count;
+        p->score = crate_score(p->score);
     }
     if (nb_value_u64(nb_value_get(model, "unk_id"), &unk)) {
         if (unk >= vocab->count) return nb_fail(err, NB_FORMAT, "its unk_id is not in its vocab");

@@ -69,28 +69,6 @@ static const char *pattern_of(const nb_value *part, bool *regex) {
     return text && *text ? text : NULL;
 }
 
-/* Whether an interval is repeated: a{1,3}+, which is possessive in PCRE2 and a loop in Oniguruma. */
-static bool repeats_interval(const char *text) {
-    for (const char *p = strchr(text, '}'); p; p = strchr(p + 1, '}'))
-        if (p[1] == '+' && p > text && (p[-1] == ',' || (p[-1] >= '0' && p[-1] <= '9'))) return true;
-    return false;
-}
-
-/* Oniguruma, as tokenizers sets it up, takes ^ and $ for the ends of lines. */
-static nb_status put_regex(const char *text, nb_buf *out, nb_error *err) {
-    if (strstr(text, "&&") || repeats_interval(text))
-        return nb_fail(err, NB_UNSUPPORTED, "its pattern '%.80s' %s, which is not known here", text,
-                       strstr(text, "&&") ? "intersects classes with &&" : "repeats an interval");
-    bool lines = false;
-    for (const char *p = text; *p; p++) {
-        if (*p == '\\' && p[1]) p++;
-        else lines |= *p == '$' || (*p == '^' && (p == text || p[-1] != '['));
-    }
-    nb_buf_text(out, lines ? "(?m)" : "");
-    nb_buf_text(out, text);
-    return out->failed ? nb_oom(err, "tokenizer pattern", strlen(text)) : NB_OK;
-}
-
 /* ---- normalizers ---- */
 
 static nb_status add_rule(nb_hf *h, nb_text_how how, uint32_t flags, const char *find, const char *text,
@@ -136,7 +114,7 @@ static nb_status replace(nb_hf *h, const nb_value *part, nb_error *err) {
     const char *find = pattern_of(part, &regex), *text = nb_hf_text(part, "content");
     nb_buf pattern = {0};
     if (!find || !text) return nb_fail(err, NB_FORMAT, "its normalizer Replace has no pattern or no content");
-    nb_status st = regex ? put_regex(find, &pattern, err) : NB_OK;
+    nb_status st = regex ? nb_hf_regex(find, &pattern, err) : NB_OK;
     if (!st)
         st = add_rule(h, NB_TEXT_REPLACE, regex ? NB_TEXT_REGEX : 0, regex ? nb_buf_str(&pattern) : find, text, err);
     nb_buf_free(&pattern);
@@ -195,7 +173,7 @@ static nb_status split(nb_hf *h, const nb_value *part, nb_error *err) {
     const char *text = pattern_of(part, &regex);
     if (!text || !keep_of(part, &keep))
         return nb_fail(err, NB_FORMAT, "its pre-tokenizer Split has no pattern or a behavior that is not known");
-    nb_status st = regex ? put_regex(text, &pattern, err) : escape(text, &pattern, err);
+    nb_status st = regex ? nb_hf_regex(text, &pattern, err) : escape(text, &pattern, err);
     if (!st) st = add_split(h, nb_buf_str(&pattern), keep, nb_hf_flag(part, "invert", false), err);
     nb_buf_free(&pattern);
     return st;
@@ -259,6 +237,13 @@ static nb_status words_with(nb_hf *h, const char *meta, nb_error *err) {
     return st;
 }
 
+static bool strips_left(const nb_text_rules *rules) {
+    bool strips = false;
+    for (size_t i = 0; i < rules->n; i++)
+        strips |= rules->v[i].how == NB_TEXT_STRIP && rules->v[i].flags & NB_TEXT_LEFT;
+    return strips;
+}
+
 static nb_status metaspace(nb_hf *h, const nb_value *part, nb_error *err) {
     const char *meta = nb_hf_text(part, "replacement"), *scheme = nb_hf_text(part, "prepend_scheme");
     if (!meta) meta = META;
@@ -267,6 +252,9 @@ static nb_status metaspace(nb_hf *h, const nb_value *part, nb_error *err) {
     bool words = before->n == 1 && !strcmp(before->v[0].pattern, white) && !strcmp(scheme, "always");
     nb_status st = words ? words_with(h, meta, err) : prepare(h, NB_TEXT_REPLACE, 0, " ", meta, err);
     uint32_t first = !strcmp(scheme, "first") ? NB_TEXT_IF_FIRST : 0;
+    if (first && strips_left(&h->v->normalize))
+        return nb_fail(err, NB_UNSUPPORTED,
+                       "its Metaspace marks the first word only where its normalizer Strip took nothing before it");
     if (!st && strcmp(scheme, "never") != 0) st = prepare(h, NB_TEXT_PREPEND, NB_TEXT_UNLESS | first, NULL, meta, err);
     if (st || !nb_hf_flag(part, "split", true)) return st;
     nb_buf pattern = {0};
@@ -310,20 +298,31 @@ static nb_status decode_strip(nb_hf *h, const nb_value *part, nb_error *err) {
     if (!text || strcmp(text, " ") != 0 || !nb_value_u64(nb_value_get(part, "start"), &start) || start != 1 ||
         !nb_value_u64(nb_value_get(part, "stop"), &stop) || stop)
         return nb_fail(err, NB_UNSUPPORTED, "its decoder Strip does anything but drop one space at the beginning");
+    if (!h->fused)
+        return nb_fail(err, NB_UNSUPPORTED, "its decoder Strip changes every token, as no Fuse joins them before");
     h->v->flags |= NB_VOCAB_STRIP;
+    return NB_OK;
+}
+
+static nb_status decode_fuse(nb_hf *h, const nb_value *part, nb_error *err) {
+    (void)part;
+    (void)err;
+    h->fused = true;
     return NB_OK;
 }
 
 static nb_status decode_metaspace(nb_hf *h, const nb_value *part, nb_error *err) {
     const char *meta = nb_hf_text(part, "replacement"), *scheme = nb_hf_text(part, "prepend_scheme");
     bool never = scheme ? !strcmp(scheme, "never") : !nb_hf_flag(part, "add_prefix_space", true);
-    if (!never) h->v->flags |= NB_VOCAB_STRIP;
+    if (h->fused)
+        return nb_fail(err, NB_UNSUPPORTED, "its decoder Metaspace stands behind Fuse, which joins all tokens");
+    if (!never) h->v->flags |= NB_VOCAB_STRIP | NB_VOCAB_STRIP_ALL;
     return set_space(h, meta ? meta : META, err);
 }
 
 nb_status nb_hf_decoder(nb_hf *h, const nb_value *decoder, nb_error *err) {
     static const part_kind kinds[] = {{"ByteLevel", NULL},           {"ByteFallback", NULL},
-                                      {"Fuse", NULL},                {"Replace", decode_replace},
+                                      {"Fuse", decode_fuse},         {"Replace", decode_replace},
                                       {"Strip", decode_strip},       {"Metaspace", decode_metaspace},
                                       {NULL, NULL}};
     if (!is_none(decoder)) return import(h, decoder, "decoder", "decoders", kinds, 0, err);

@@ -54,7 +54,7 @@ bool nb_tok_from_base64(const char *text, size_t n, nb_buf *out) {
 static nb_status put_piece(nb_vocab *v, const nb_piece *piece, bool bytes, nb_token_type *type, nb_buf *scratch,
                            nb_error *err) {
     *type = piece->type;
-    bool control = piece->added && !piece->merged && piece->type != NB_TOKEN_BYTE;
+    bool control = piece->added && !piece->made && piece->type != NB_TOKEN_BYTE;
     if (!piece->text || control) return nb_vocab_add(v, "", 0, err);
     if (piece->type == NB_TOKEN_BYTE) {
         uint8_t byte = (uint8_t)nb_tok_byte_of(piece->text, piece->n);

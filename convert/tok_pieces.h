@@ -11,7 +11,7 @@ typedef struct nb_piece {
     size_t n;
     double score;
     nb_token_type type;
-    bool merged;            /* a merge makes it or is made of it */
+    bool made;              /* the model makes it of text, or others of it */
     const char *added;      /* NULL: no added token */
     size_t n_added;
     uint32_t flags;         /* of the added token, NB_SPECIAL_... */

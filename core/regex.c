@@ -2,6 +2,7 @@
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
+#include <stdio.h>
 #include <string.h>
 #include "base/buf.h"
 #include "base/mem.h"
@@ -36,58 +37,6 @@ static void pcre_free(void *p, void *user) {
     nb_free(p);
 }
 
-/* Scripts that patterns of tokenizers name. PCRE2 would take a bare name for the script's extensions too. */
-static const char *const scripts[] = {"Han",      "Hiragana", "Katakana", "Hangul", "Latin",     "Greek",
-                                      "Cyrillic", "Arabic",   "Hebrew",   "Thai",   "Devanagari"};
-
-/* What an escape at p (a backslash, then a character) becomes; returns how many characters it covers, 0: stays. Inside
- * a class \S and \W stay, because a class cannot hold the complement of one. */
-static size_t translate_escape(const char *p, bool in_class, nb_buf *out) {
-    const char *const members = p[1] == 's' || p[1] == 'S' ? WHITE_SPACE : WORD;
-    if (strchr("sw", p[1]) || (strchr("SW", p[1]) && !in_class)) {
-        if (!in_class) nb_buf_text(out, p[1] == 's' || p[1] == 'w' ? "[" : "[^");
-        nb_buf_text(out, members);
-        if (!in_class) nb_buf_text(out, "]");
-        return 2;
-    }
-    if (!strchr("pP", p[1]) || p[2] != '{') return 0;
-    for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
-        size_t n = strlen(scripts[i]);
-        if (strncmp(p + 3, scripts[i], n) != 0 || p[3 + n] != '}') continue;
-        nb_buf_append(out, p, 3);
-        nb_buf_text(out, "sc:");
-        nb_buf_append(out, p + 3, n + 1);
-        return n + 4;
-    }
-    return 0;
-}
-
-/* The pattern with what PCRE2 reads differently written out. */
-static void translate(const char *pattern, nb_buf *out) {
-    bool in_class = false;
-    for (const char *p = pattern; *p;) {
-        size_t n = 1;
-        if (p[0] == '\\' && p[1]) {
-            n = translate_escape(p, in_class, out);
-            if (!n) nb_buf_append(out, p, 2);
-            p += n ? n : 2;
-            continue;
-        }
-        if (!in_class && *p == '[') {
-            in_class = true;
-            if (p[n] == '^') n++;
-            if (p[n] == ']') n++; /* first in a class it is a member */
-        } else if (in_class && p[0] == '[' && p[1] == ':') {
-            const char *end = strstr(p, ":]");
-            n = end ? (size_t)(end - p) + 2 : 1;
-        } else if (in_class && *p == ']') {
-            in_class = false;
-        }
-        nb_buf_append(out, p, n);
-        p += n;
-    }
-}
-
 /* NULL, with *code and *offset of the error, or the compiled pattern. */
 static pcre2_code *compile(pcre2_general_context *memory, const char *pattern, size_t n, int *code, size_t *offset) {
     pcre2_compile_context *context = pcre2_compile_context_create(memory);
@@ -100,6 +49,103 @@ static pcre2_code *compile(pcre2_general_context *memory, const char *pattern, s
     pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)pattern, n, options, code, offset, context);
     pcre2_compile_context_free(context);
     return compiled;
+}
+
+/* Whether `name` is that of a script: PCRE2 takes it with the prefix that asks for the characters' own script. */
+static bool is_script(pcre2_general_context *memory, const char *name, size_t n) {
+    char pattern[64];
+    int code = 0;
+    size_t offset = 0;
+    if (n < 3 || n > 40) return false; /* shorter ones are general categories */
+    n = (size_t)snprintf(pattern, sizeof pattern, "\\p{sc:%.*s}", (int)n, name);
+    pcre2_code *compiled = compile(memory, pattern, n, &code, &offset);
+    pcre2_code_free(compiled);
+    return compiled != NULL;
+}
+
+typedef struct translation {
+    pcre2_general_context *memory;
+    nb_buf *out;
+    bool no_space, no_word; /* \S, \W were met in the class at work, which cannot hold a complement */
+} translation;
+
+/* \p{Script}: a bare name would be the script's extensions too. Returns how many characters that covers, 0: none. */
+static size_t translate_script(translation *t, const char *p) {
+    const char *end = strchr(p, '}');
+    if (!strchr("pP", p[1]) || p[2] != '{' || !end || !is_script(t->memory, p + 3, (size_t)(end - p) - 3)) return 0;
+    nb_buf_append(t->out, p, 3);
+    nb_buf_text(t->out, "sc:");
+    nb_buf_append(t->out, p + 3, (size_t)(end - p) - 2);
+    return (size_t)(end - p) + 1;
+}
+
+/* The escape at p (a backslash, then a character); returns how many characters it covers. */
+static size_t translate_escape(translation *t, const char *p, bool in_class) {
+    const char *members = strchr("sS", p[1]) ? WHITE_SPACE : strchr("wW", p[1]) ? WORD : NULL;
+    bool complement = p[1] == 'S' || p[1] == 'W';
+    if (!members) {
+        size_t n = translate_script(t, p);
+        if (!n) nb_buf_append(t->out, p, 2);
+        return n ? n : 2;
+    }
+    if (in_class && complement) {
+        *(p[1] == 'S' ? &t->no_space : &t->no_word) = true;
+        return 2;
+    }
+    nb_buf_printf(t->out, in_class ? "%s" : complement ? "[^%s]" : "[%s]", members);
+    return 2;
+}
+
+/* The members of a class up to its ]; returns where that stands, or where the pattern ends. */
+static const char *translate_members(translation *t, const char *p) {
+    for (bool first = true; *p && (first || *p != ']'); first = false) {
+        const char *end = p[0] == '[' && p[1] == ':' ? strstr(p, ":]") : NULL;
+        size_t n = end ? (size_t)(end - p) + 2 : 1;
+        if (p[0] == '\\' && p[1]) n = translate_escape(t, p, true);
+        else nb_buf_append(t->out, p, n);
+        p += n;
+    }
+    return p;
+}
+
+/* The class at p. With complements among its members it becomes alternatives: [^\S\n] is (?:(?![\n]|[^\s])(?s:.)). */
+static const char *translate_class(translation *t, const char *p) {
+    nb_buf *out = t->out, members = {0};
+    bool negated = p[1] == '^';
+    t->no_space = t->no_word = false;
+    t->out = &members;
+    p = translate_members(t, p + 1 + negated);
+    t->out = out;
+    const char *text = nb_buf_str(&members);
+    bool plain = !t->no_space && !t->no_word;
+    if (!plain) nb_buf_text(out, negated ? "(?:(?!" : "(?:");
+    if (plain || members.size) {
+        nb_buf_text(out, plain && negated ? "[^" : *text == '^' ? "[\\" : "[");
+        nb_buf_append(out, text, members.size);
+        if (*p) nb_buf_byte(out, ']');
+        if (!plain) nb_buf_byte(out, '|');
+    }
+    if (t->no_space) nb_buf_text(out, "[^" WHITE_SPACE "]");
+    if (t->no_space && t->no_word) nb_buf_byte(out, '|');
+    if (t->no_word) nb_buf_text(out, "[^" WORD "]");
+    if (!plain) nb_buf_text(out, negated ? ")(?s:.))" : ")");
+    out->failed |= members.failed;
+    nb_buf_free(&members);
+    return *p ? p + 1 : p;
+}
+
+/* The pattern with what PCRE2 reads differently written out. */
+static void translate(pcre2_general_context *memory, const char *p, nb_buf *out) {
+    translation t = {.memory = memory, .out = out};
+    while (*p) {
+        if (*p == '[') {
+            p = translate_class(&t, p);
+        } else if (p[0] == '\\' && p[1]) {
+            p += translate_escape(&t, p, false);
+        } else {
+            nb_buf_byte(out, (uint8_t)*p++);
+        }
+    }
 }
 
 static nb_status pattern_error(nb_error *err, int code, size_t offset) {
@@ -127,8 +173,8 @@ static nb_status build(nb_regex *r, const char *pattern, bool jit, nb_error *err
     size_t offset = 0, n = strlen(pattern);
     if (n > MAX_PATTERN)
         return nb_fail(err, NB_LIMIT, "tokenizer pattern: %zu bytes, at most %d are supported", n, (int)MAX_PATTERN);
-    translate(pattern, &translated);
     r->memory = pcre2_general_context_create(pcre_alloc, pcre_free, NULL);
+    if (r->memory) translate(r->memory, pattern, &translated);
     if (translated.failed || !r->memory) {
         st = nb_oom(err, "tokenizer pattern", n);
         goto out;
@@ -159,6 +205,11 @@ void nb_regex_free(nb_regex *r) {
     pcre2_code_free(r->code);
     pcre2_general_context_free(r->memory);
     nb_free(r);
+}
+
+bool nb_regex_may_be_empty(const nb_regex *r) {
+    uint32_t may = 1;
+    return pcre2_pattern_info(r->code, PCRE2_INFO_MATCHEMPTY, &may) || may;
 }
 
 nb_status nb_regex_open(nb_regex_run *run, const nb_regex *r, size_t n, nb_error *err) {

@@ -23,6 +23,8 @@ typedef struct nb_regex nb_regex;
  * with the offset of the error for a pattern that does not compile. */
 nb_status nb_regex_create(nb_regex **regex, const char *pattern, bool jit, nb_error *err);
 void nb_regex_free(nb_regex *r); /* accepts NULL */
+/* Whether some text has an empty match, which nb_regex_next passes over; true also where PCRE2 cannot tell. */
+bool nb_regex_may_be_empty(const nb_regex *r);
 
 /* What matching needs of its own, for texts of at most n bytes together. */
 typedef struct nb_regex_run {

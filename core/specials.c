@@ -59,8 +59,10 @@ static bool beside_word(const uint8_t *text, size_t n, size_t begin, size_t end)
            nb_is_word(nb_first_character(text + end, n - end, &length));
 }
 
+/* Where the white space before text[begin] begins, but not before `from`. */
 static size_t strip_left(const uint8_t *text, size_t from, size_t begin) {
     size_t length = 0;
+    if (begin < from) return from; /* the special before took it */
     while (begin > from && nb_is_white_space(nb_last_character(text + from, begin - from, &length))) begin -= length;
     return begin;
 }
@@ -89,7 +91,7 @@ nb_status nb_special_split(const nb_special_finder *f, const uint8_t *text, size
         size_t begin = s->flags & NB_SPECIAL_LSTRIP ? strip_left(text, from, at) : at;
         size_t end = s->flags & NB_SPECIAL_RSTRIP ? strip_right(text, n, at + length) : at + length;
         if (begin > from) st = fn(user, text + from, begin - from, from, NB_NO_TOKEN, err);
-        if (!st) st = fn(user, text + begin, end - begin, begin, s->id, err);
+        if (!st && begin < end) st = fn(user, text + begin, end - begin, begin, s->id, err);
         /* The next one may begin in the white space that this one took. */
         at += length;
         from = end;

@@ -52,14 +52,14 @@ void nb_ids_free(nb_ids *ids) {
 
 /* ---- building ---- */
 
-/* The bytes of a token with the text that stands for a space turned back. */
-static void put_printed(nb_buf *out, const uint8_t *bytes, size_t n, const char *space) {
+/* The bytes of a token with the text that stands for a space turned back into `blank`. */
+static void put_printed(nb_buf *out, const uint8_t *bytes, size_t n, const char *space, const char *blank) {
     size_t length = space ? strlen(space) : 0;
     for (const uint8_t *end = bytes + n, *at; length; bytes = at + length) {
         at = memmem(bytes, (size_t)(end - bytes), space, length);
         if (!at) break;
         nb_buf_append(out, bytes, (size_t)(at - bytes));
-        nb_buf_byte(out, ' ');
+        nb_buf_text(out, blank);
         n = (size_t)(end - at) - length;
     }
     nb_buf_append(out, bytes, n);
@@ -82,8 +82,8 @@ static nb_status build_printed(nb_tokenizer *t, nb_error *err) {
         size_t n;
         const uint8_t *as_stored = nb_vocab_bytes(v, id, &n);
         bool byte = nb_vocab_type(v, id) == NB_TOKEN_BYTE;
-        if (special[id]) put_printed(&t->printed, (const uint8_t *)special[id], strlen(special[id]), v->space);
-        else put_printed(&t->printed, as_stored, n, byte ? NULL : v->space);
+        if (special[id]) put_printed(&t->printed, (const uint8_t *)special[id], strlen(special[id]), v->space, " ");
+        else put_printed(&t->printed, as_stored, n, byte ? NULL : v->space, " ");
         failed = t->printed.failed || t->printed.size > UINT32_MAX;
         t->printed_offsets[id + 1] = (uint32_t)t->printed.size;
     }
@@ -273,8 +273,19 @@ bool nb_token_is_stop(const nb_tokenizer *t, int32_t id) {
     return false;
 }
 
+/* The token that begins a text, without anything in it that stands for a space. */
+static void put_bare(const nb_tokenizer *t, int32_t id, nb_buf *out) {
+    const nb_vocab *v = &t->vocab;
+    size_t n;
+    const uint8_t *bytes = nb_vocab_bytes(v, (uint32_t)id, &n);
+    for (const nb_special *s = v->specials; s < v->specials + v->n_specials; s++)
+        if (s->id == id && s->flags & NB_SPECIAL_TEXT) bytes = (const uint8_t *)s->text, n = strlen(s->text);
+    put_printed(out, bytes, n, nb_vocab_type(v, (uint32_t)id) == NB_TOKEN_BYTE ? NULL : v->space, "");
+}
+
 void nb_detokenize(const nb_tokenizer *t, const int32_t *ids, size_t n, bool with_specials, bool first, nb_buf *out) {
-    bool strip = first && t->vocab.flags & NB_VOCAB_STRIP, each = t->vocab.flags & NB_VOCAB_STRIP_EACH;
+    bool strip = first && t->vocab.flags & NB_VOCAB_STRIP, each = t->vocab.flags & NB_VOCAB_STRIP_EACH,
+         all = t->vocab.flags & NB_VOCAB_STRIP_ALL;
     for (size_t i = 0; i < n; i++) {
         size_t length;
         const uint8_t *bytes = nb_token_bytes(t, ids[i], &length);
@@ -282,8 +293,9 @@ void nb_detokenize(const nb_tokenizer *t, const int32_t *ids, size_t n, bool wit
         if (special) nb_buf_text(out, special);
         if (each && ids[i] == t->vocab.unk) strip = false; /* where SentencePiece prints a sign */
         if (!length) continue;
-        bool drop = strip && bytes[0] == ' ';
-        nb_buf_append(out, bytes + drop, length - drop);
+        bool bare = strip && all, drop = strip && !all && bytes[0] == ' ';
+        if (bare) put_bare(t, ids[i], out);
+        else nb_buf_append(out, bytes + drop, length - drop);
         strip = drop && length == 1 && each;
     }
 }

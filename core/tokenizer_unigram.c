@@ -57,14 +57,18 @@ static nb_status build(void **state, const nb_vocab *v, nb_error *err) {
     u->v = v;
     nb_vocab_byte_ids(v, u->byte_ids);
     double lowest = (double)INFINITY;
+    bool every = !(v->flags & NB_VOCAB_F32); /* SentencePiece looks at ordinary pieces only, Hugging Face at all */
+    bool found = false;
     for (uint32_t id = 0; id < v->n_tokens; id++) {
-        if (!is_piece(v, id) || nb_vocab_type(v, id) != NB_TOKEN_ORDINARY) continue;
-        lowest = fmin(lowest, (double)v->scores[id]);
+        bool ordinary = is_piece(v, id) && nb_vocab_type(v, id) == NB_TOKEN_ORDINARY;
+        if (every || ordinary) lowest = fmin(lowest, (double)v->scores[id]);
+        found |= ordinary;
     }
     u->unknown = lowest - 10.0;
     if (v->flags & NB_VOCAB_F32) u->unknown = (double)((float)lowest - 10.0f);
     nb_status st = build_trie(u, v, err);
-    if (!st && !isfinite(u->unknown)) st = nb_fail(err, NB_FORMAT, "vocabulary: it has no ordinary tokens");
+    if (!st && (!found || !isfinite(u->unknown)))
+        st = nb_fail(err, NB_FORMAT, "vocabulary: it has no ordinary tokens");
     if (st) destroy(u);
     else *state = u;
     return st;

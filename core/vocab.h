@@ -44,7 +44,9 @@ enum {
     NB_VOCAB_WHOLE = 8,         /* merges: a piece that is a token is that token, whatever the merges say */
     NB_VOCAB_STRIP = 16,        /* decoding from the beginning drops one space there */
     NB_VOCAB_F32 = 32,          /* unigram: scores are summed in f32 (SentencePiece), not f64 (Hugging Face) */
-    NB_VOCAB_STRIP_EACH = 64    /* with strip: and one of every further token, until one has printed something */
+    NB_VOCAB_STRIP_EACH = 64,   /* with strip: and one of every further token, until one has printed something */
+    NB_VOCAB_STRIP_ALL = 128    /* with strip: all that stands for a space in the first token that prints something goes,
+                                   and a space that stands there as such stays (Hugging Face's Metaspace) */
 };
 
 /* A token with a text of its own, which stands outside of the model's pieces. */

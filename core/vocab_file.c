@@ -24,7 +24,7 @@ static const struct {
 } flag_keys[] = {{"characters", NB_VOCAB_CHARACTERS}, {"byte_fallback", NB_VOCAB_BYTE_FALLBACK},
                  {"fuse_unk", NB_VOCAB_FUSE_UNK},     {"whole", NB_VOCAB_WHOLE},
                  {"strip", NB_VOCAB_STRIP},           {"f32", NB_VOCAB_F32},
-                 {"strip_each", NB_VOCAB_STRIP_EACH}},
+                 {"strip_each", NB_VOCAB_STRIP_EACH}, {"strip_all", NB_VOCAB_STRIP_ALL}},
   special_keys[] = {{"text", NB_SPECIAL_TEXT}, {"normalized", NB_SPECIAL_NORMALIZED}, {"late", NB_SPECIAL_LATE},
                     {"word", NB_SPECIAL_WORD}, {"lstrip", NB_SPECIAL_LSTRIP},         {"rstrip", NB_SPECIAL_RSTRIP}};
 enum {

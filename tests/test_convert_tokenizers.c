@@ -117,6 +117,10 @@ static void ranks(void **state) {
 static const uint8_t user_model[] = /* <unk>, a and b at -2, the user's "ab" at 0; Unigram; nothing is normalized */
     "\x0a\x0e\x0a\x05<unk>\x15\0\0\0\0\x18\x02\x0a\x0a\x0a\x01" "a\x15\0\0\0\xc0\x18\x01\x0a\x0a\x0a\x01" "b\x15\0\0\0\xc0\x18\x01"
     "\x0a\x0b\x0a\x02" "ab\x15\0\0\0\0\x18\x04\x12\x02\x18\x01\x1a\x04\x18\0 ";
+#define BPE(vocab) "\"model\": {\"type\": \"BPE\", \"vocab\": {" vocab "}, \"merges\": []}}"
+#define REMOVED(regex, vocab) \
+    "{" FUSE "\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"" regex "\"}, \"behavior\": \"Removed\"}, " BPE(vocab)
+#define META "{\"decoder\": {\"type\": \"Metaspace\", \"replacement\": \"_\", \"prepend_scheme\": \"always\"}, "
 static const struct {
     const char *file; /* NULL: user_model */
     const char *text;
@@ -137,6 +141,27 @@ static const struct {
     /* a token that begins in the white space that the one before it takes */
     {"{" FUSE "\"added_tokens\": [{\"id\": 2, \"content\": \"<r>\", \"rstrip\": true}, {\"id\": 3, \"content\": \" b\"}], "
      "\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \" \": 1}, \"merges\": []}}", "a<r>   ba", NB_TOKENIZE_CONTROL, 4, {0, 2, 3, 0}},
+    /* white space that the one before took is not one more token */
+    {"{" FUSE "\"added_tokens\": [{\"id\": 2, \"content\": \"\\n\", \"lstrip\": true, \"rstrip\": true}], " BPE("\"a\": 0, \"b\": 1"),
+     "a\n\nb", 0, 3, {0, 2, 1}},
+    /* an added token that its flags forbid to find is a character of the model still */
+    {"{" FUSE "\"added_tokens\": [{\"id\": 1, \"content\": \"b\", \"single_word\": true}], " BPE("\"a\": 0, \"b\": 1"), "ab", 0, 2, {0, 1}},
+    /* Oniguruma's word characters, and complements within classes */
+    {REMOVED("\\\\w", "\"\xc2\xb2\": 0, \"!\": 1"), "\xc2\xb2!", 0, 1, {1}},
+    {REMOVED("\\\\ba", "\"a\": 0, \"\xcc\x81\": 1"), "\xcc\x81" "a", 0, 2, {1, 0}},
+    {REMOVED("\\\\Ba", "\"a\": 0, \"\xcc\x81\": 1"), "\xcc\x81" "a", 0, 1, {1}},
+    {REMOVED("[^\\\\W_]", "\"a\": 0, \"\xcc\x81\": 1, \"_\": 2"), "a\xcc\x81_", 0, 1, {2}},
+    {REMOVED("[\\\\W_]", "\"a\": 0, \"\xcc\x81\": 1, \"_\": 2, \"!\": 3"), "a\xcc\x81_!", 0, 2, {0, 1}},
+    {REMOVED("[^\\\\S\\\\n]", "\"\xe1\xa0\x8e\": 0, \"\\n\": 1"), "\xe1\xa0\x8e\n ", 0, 2, {0, 1}},
+    {REMOVED("[\\\\S]", "\"a\": 0, \" \": 1, \"\xe1\xa0\x8e\": 2"), "a \xe1\xa0\x8e", 0, 1, {1}},
+    {REMOVED("[^^\\\\S]", "\"^\": 0, \" \": 1, \"a\": 2"), "^ a", 0, 2, {0, 2}},
+    {REMOVED("\\\\p{Tamil}", "\"\xe0\xa5\x91\": 0, \"\xe0\xae\x95\": 1"), "\xe0\xa5\x91\xe0\xae\x95", 0, 1, {0}},
+    /* the worst score of all counts, that of a control token too */
+    {"{" FUSE "\"added_tokens\": [{\"id\": 4, \"content\": \"<c>\", \"special\": true}], \"model\": {\"type\": \"Unigram\", \"unk_id\": 0, "
+     "\"vocab\": [[\"<unk>\", 0], [\"bc\", -12], [\"d\", -12], [\"cd\", -0.1], [\"<c>\", -20]]}}", "bcd", 0, 2, {1, 2}},
+    /* scores are read as the library reads them, an ulp off: exact ones would end in the single b */
+    {"{" FUSE "\"model\": {\"type\": \"Unigram\", \"unk_id\": 0, \"vocab\": [[\"<unk>\", 0], [\"b\", -5.5507008868034164], "
+     "[\"bb\", -4.701063811914318]]}}", "bbbbb", 0, 3, {1, 2, 2}},
     {NULL, "aab", 0, 2, {1, 3}},
 };
 
@@ -161,6 +186,30 @@ static void rare_vocabularies(void **state) {
         nb_ids_free(&ids);
         nb_tokenizer_free(t);
     }
+}
+
+/* What Metaspace's decoder leaves of the first token: nothing that stands for a space, but spaces. */
+static void first_tokens(void **state) {
+    const fixture *f = *state;
+    static const struct {
+        size_t n;
+        int32_t ids[4];
+        const char *printed;
+    } cases[] = {{2, {2, 1}, "a"}, {2, {4, 2}, "b  "}, {4, {3, 1, 0, 1}, " a a"}, {2, {0, 3}, " "}};
+    nb_vocab v;
+    nb_tokenizer *t = NULL;
+    nb_error err = {0};
+    write_text(f, "rare", META BPE("\"_\": 0, \"a\": 1, \"__\": 2, \" \": 3, \"_b\": 4"));
+    nb_status st = load(f, "rare", &v, &err);
+    if (!st) st = nb_tokenizer_create(&t, &v, &err);
+    if (st) fail_msg("%s", err.text);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        nb_buf printed = {0};
+        nb_detokenize(t, cases[i].ids, cases[i].n, false, true, &printed);
+        assert_string_equal(nb_buf_str(&printed), cases[i].printed);
+        nb_buf_free(&printed);
+    }
+    nb_tokenizer_free(t);
 }
 
 /* A tokenizer.json beside a checkpoint of Hugging Face is found, and what lies in the file is what it says. */
@@ -213,6 +262,7 @@ int main(void) {
         CONVERSION_TEST(chat_templates),
         CONVERSION_TEST(ranks),
         CONVERSION_TEST(rare_vocabularies),
+        CONVERSION_TEST(first_tokens),
         CONVERSION_TEST(found_beside),
         CONVERSION_TEST(stop_tokens),
     };
