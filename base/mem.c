@@ -105,19 +105,21 @@ static void *map_aligned(size_t size, size_t align, int flags) {
     return p + head;
 }
 
+/* A region that fills at least half of a huge page is worth a whole one. */
+static bool is_large(size_t bytes) { return bytes >= HUGE_PAGE / 2; }
+
 static size_t mapped_bytes(size_t bytes) {
     long page = sysconf(_SC_PAGESIZE);
-    return nb_round_up(bytes ? bytes : 1, page > 0 ? (size_t)page : 4096);
+    return nb_round_up(bytes ? bytes : 1, is_large(bytes) ? HUGE_PAGE : page > 0 ? (size_t)page : 4096);
 }
 
 static nb_status map_region(nb_region *region, size_t bytes, int flags, const char *what, nb_error *err) {
     *region = (nb_region){0};
     if (bytes > SIZE_MAX / 2 || must_fail()) return nb_oom(err, what, bytes);
     size_t size = mapped_bytes(bytes);
-    bool huge = bytes >= HUGE_PAGE;
-    void *data = map_aligned(size, huge ? HUGE_PAGE : mapped_bytes(1), flags);
+    void *data = map_aligned(size, is_large(bytes) ? HUGE_PAGE : mapped_bytes(1), flags);
     if (!data) return nb_oom(err, what, bytes);
-    if (huge) ask_for_huge_pages(data, size);
+    if (is_large(bytes)) ask_for_huge_pages(data, size);
     *region = (nb_region){.data = data, .size = bytes};
     return NB_OK;
 }

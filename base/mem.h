@@ -22,7 +22,7 @@ nb_status nb_oom(nb_error *err, const char *what, size_t bytes);
 #define nb_oom(...) nb_not_ok((nb_oom)(__VA_ARGS__))
 
 /* A page-aligned region of zeros whose pages are committed when first touched; huge pages are asked for where the
- * system offers them. For weights and KV pages. */
+ * system offers them. For weights, KV pages and what a conversion works in. */
 typedef struct nb_region {
     void *data;
     size_t size;

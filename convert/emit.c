@@ -258,10 +258,10 @@ static nb_status hire(line *l, nb_error *err) {
 
 void nb_emit_free(nb_emit *e) {
     for (size_t i = 0; e->workers && i < e->n_workers; i++) {
-        nb_free(e->workers[i].stored.data);
-        nb_free(e->workers[i].rows.data);
-        nb_free(e->workers[i].made.data);
-        nb_free(e->workers[i].scratch.data);
+        nb_scratch_free(&e->workers[i].stored);
+        nb_scratch_free(&e->workers[i].rows);
+        nb_scratch_free(&e->workers[i].made);
+        nb_scratch_free(&e->workers[i].scratch);
     }
     nb_free(e->workers);
     e->workers = NULL;

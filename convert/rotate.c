@@ -267,6 +267,6 @@ nb_status nb_rotation_make(nb_rotation *r, unsigned set, nb_hparams *h, nb_plan 
 
 void nb_rotation_free(nb_rotation *r) {
     nb_free(r->gains);
-    nb_free(r->block.data);
+    nb_scratch_free(&r->block);
     *r = (nb_rotation){0};
 }

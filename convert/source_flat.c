@@ -75,8 +75,8 @@ static const nb_file *place(nb_source *source, const nb_source_tensor *t, uint64
 void nb_flat_close(nb_source *source) {
     nb_flat *f = (nb_flat *)(void *)source;
     nb_file_close(&f->file);
-    nb_free(f->bytes.data);
-    nb_free(f->values.data);
+    nb_scratch_free(&f->bytes);
+    nb_scratch_free(&f->values);
     nb_arena_free(&f->base.arena);
     nb_free(f);
 }

@@ -25,11 +25,9 @@ nb_status nb_coders_create(nb_coder **coders, int n, nb_coder_use use, size_t sc
 }
 
 nb_status nb_coder_reserve(nb_coder *c, size_t scratch_bytes, nb_error *err) {
-    if (scratch_bytes <= c->scratch_bytes) return NB_OK;
-    nb_free(c->scratch);
-    c->scratch = nb_alloc(scratch_bytes);
-    c->scratch_bytes = c->scratch ? scratch_bytes : 0;
-    return c->scratch ? NB_OK : nb_oom(err, "a chunk in its form", scratch_bytes);
+    if (scratch_bytes <= c->scratch.size) return NB_OK;
+    nb_region_free(&c->scratch);
+    return nb_region_alloc(&c->scratch, scratch_bytes, "a chunk in its form", err);
 }
 
 void nb_coders_free(nb_coder *coders, int n) {
@@ -37,7 +35,7 @@ void nb_coders_free(nb_coder *coders, int n) {
     for (int i = 0; i < n; i++) {
         ZSTD_freeCCtx(coders[i].compressor);
         ZSTD_freeDCtx(coders[i].decompressor);
-        nb_free(coders[i].scratch);
+        nb_region_free(&coders[i].scratch);
     }
     nb_free(coders);
 }
@@ -76,8 +74,8 @@ nb_status nb_chunk_encode(nb_coder *coder, const nb_geometry *g, nb_chunk_form f
         const uint8_t *formed = raw;
         size_t n;
         if (form != NB_FORM_MEMORY) {
-            nb_form_infos[form].gather(g, raw, raw_bytes, coder->scratch);
-            formed = coder->scratch;
+            nb_form_infos[form].gather(g, raw, raw_bytes, coder->scratch.data);
+            formed = coder->scratch.data;
         }
         nb_status st = compress(coder, g, form, level, formed, raw_bytes, stored, &n, err);
         if (st) return st;
@@ -136,7 +134,7 @@ nb_status nb_chunk_decode(nb_coder *coder, const nb_geometry *g, const nb_chunk 
         st = check_hash("stored", stored, c->stored_bytes, c->stored_hash, err);
     if (st) return st;
     if (c->method == NB_METHOD_ZSTD) {
-        uint8_t *to = form == NB_FORM_MEMORY ? dst : coder->scratch;
+        uint8_t *to = form == NB_FORM_MEMORY ? dst : coder->scratch.data;
         st = check_frame(c, stored, err);
         if (st) return st;
         size_t n = ZSTD_decompressDCtx(coder->decompressor, to, c->raw_bytes, stored, c->stored_bytes);

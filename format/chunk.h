@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <zstd.h>
+#include "base/mem.h"
 #include "base/status.h"
 #include "format/form.h"
 
@@ -27,8 +28,7 @@ typedef struct nb_chunk {
 typedef struct nb_coder {
     ZSTD_CCtx *compressor;
     ZSTD_DCtx *decompressor;
-    uint8_t *scratch; /* scratch_bytes: a chunk in its form; more when a caller asks for more */
-    size_t scratch_bytes;
+    nb_region scratch; /* a chunk in its form; more when a caller asks for more */
 } nb_coder;
 typedef enum nb_coder_use { NB_CODER_WRITES, NB_CODER_READS } nb_coder_use;
 nb_status nb_coders_create(nb_coder **coders, int n, nb_coder_use use, size_t scratch_bytes, nb_error *err);

@@ -41,7 +41,7 @@ static nb_status do_chunk(const nb_pass *pass, size_t load, uint32_t i, nb_coder
     nb_chunk c = nb_reader_chunk(r, t->first_chunk + i);
     nb_status st = pass->gaps ? check_gap(r, t->first_chunk + i, err) : NB_OK;
     if (st) return st;
-    dst = dst ? dst + i * g->chunk_bytes : coder->scratch + max_chunk;
+    dst = dst ? dst + i * g->chunk_bytes : (uint8_t *)coder->scratch.data + max_chunk;
     st = nb_chunk_decode(coder, g, &c, r->map.data + c.offset, dst, err);
     /* Without this a process would hold the file beside the weights made from it. */
     nb_map_release(&r->map, (size_t)c.offset, (size_t)c.stored_bytes);

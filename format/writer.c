@@ -13,8 +13,7 @@
 enum { SLOTS_PER_MEMBER = 2 }; /* chunks in a batch, so that a slow core does not keep the others waiting */
 
 typedef struct slot {
-    uint8_t *stored; /* encoded chunk; grown to the largest chunk so far */
-    size_t capacity;
+    nb_region stored; /* encoded chunk; grown to the largest chunk so far */
     nb_chunk chunk;
     nb_error err;
     nb_status status;
@@ -91,7 +90,7 @@ void nb_writer_close(nb_writer *w) {
     if (!w) return;
     nb_replace_abandon(&w->file);
     for (size_t i = 0; i < w->n_entries; i++) nb_free(w->entries[i].name);
-    for (size_t i = 0; w->slots && i < w->n_slots; i++) nb_free(w->slots[i].stored);
+    for (size_t i = 0; w->slots && i < w->n_slots; i++) nb_region_free(&w->slots[i].stored);
     nb_coders_free(w->coders, team_size(w));
     nb_free(w->entries);
     nb_free(w->by_name);
@@ -214,20 +213,16 @@ nb_status nb_writer_tensor_begin(nb_writer *w, const nb_tensor *t, nb_error *err
 /* Room in a slot for a chunk of n raw bytes; it grows and is kept. */
 static nb_status reserve(slot *s, size_t n, nb_error *err) {
     size_t bound = nb_chunk_bound(n);
-    if (bound <= s->capacity) return NB_OK;
-    nb_free(s->stored);
-    s->capacity = 0;
-    s->stored = nb_alloc(bound);
-    if (!s->stored) return nb_oom(err, "a compressed chunk", bound);
-    s->capacity = bound;
-    return NB_OK;
+    if (bound <= s->stored.size) return NB_OK;
+    nb_region_free(&s->stored);
+    return nb_region_alloc(&s->stored, bound, "a compressed chunk", err);
 }
 
 static void encode_slot(const nb_writer *w, slot *s, int member, const nb_geometry *g, const uint8_t *raw, size_t n) {
     nb_coder *coder = &w->coders[member];
     s->status = reserve(s, n, &s->err);
     if (!s->status) s->status = nb_coder_reserve(coder, n, &s->err);
-    if (!s->status) s->status = nb_chunk_encode(coder, g, nb_form_of(g), w->level, raw, n, s->stored, &s->chunk, &s->err);
+    if (!s->status) s->status = nb_chunk_encode(coder, g, nb_form_of(g), w->level, raw, n, s->stored.data, &s->chunk, &s->err);
 }
 
 static size_t chunk_bytes(const nb_writer *w) { return nb_geometry_chunk(&w->geometry, 0); }
@@ -243,7 +238,7 @@ static nb_status put_slot(nb_writer *w, slot *s, nb_error *err) {
     entry *e = &w->entries[w->n_entries - 1];
     if (s->status) return nb_fail(err, s->status, "tensor '%s': %s", e->tensor.name, s->err.text);
     s->chunk.offset = w->at;
-    nb_status st = write_bytes(w, s->stored, s->chunk.stored_bytes, err);
+    nb_status st = write_bytes(w, s->stored.data, s->chunk.stored_bytes, err);
     if (st) return st;
     w->chunks[w->n_chunks++] = s->chunk;
     e->tensor.stored_bytes += s->chunk.stored_bytes;

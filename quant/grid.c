@@ -25,8 +25,8 @@ static void cells_init(nb_grid *g, const float *level) {
     }
 }
 
-static int nearest_code(const float *level, float t) {
-    int code = 0;
+/* The code of the level nearest to t, of those from `code` on. */
+static int nearest_code(const float *level, float t, int code) {
     while (code + 1 < NB_CODEBOOK_SIZE && t >= (level[code] + level[code + 1]) / 2) code++;
     return code;
 }
@@ -34,9 +34,11 @@ static int nearest_code(const float *level, float t) {
 /* `unit` is what 1 of u is worth in levels. */
 static void steps_init(uint8_t steps[NB_GRID_CELLS], const float *level, float unit) {
     enum { CELL = 256 / NB_GRID_CELLS, ZERO = 128 };
+    int code = 0;
     for (int cell = 0; cell < NB_GRID_CELLS; cell++) {
-        int u = cell * CELL - ZERO, same = 1, code = nearest_code(level, (float)u * unit);
-        while (same < CELL && nearest_code(level, (float)(u + same) * unit) == code) same++;
+        int u = cell * CELL - ZERO, same = 1;
+        code = nearest_code(level, (float)u * unit, code);
+        while (same < CELL && nearest_code(level, (float)(u + same) * unit, code) == code) same++;
         steps[cell] = (uint8_t)(CELL * code + CELL - same);
     }
 }
