@@ -132,14 +132,16 @@ static nb_status check_order(const nibble_message *messages, size_t n, nb_error 
     return NB_OK;
 }
 
-static nb_status render(const nb_chat_style *style, const nb_tokenizer *t, const nibble_message *messages, size_t n,
-                        nb_ids *ids, nb_error *err) {
+/* `system` is written where the messages begin with none. */
+static nb_status render(const nb_chat_style *style, const nb_tokenizer *t, const char *system,
+                        const nibble_message *messages, size_t n, nb_ids *ids, nb_error *err) {
     size_t first = messages[0].role == NIBBLE_SYSTEM;
+    if (first) system = messages[0].text;
     nb_status st = nb_chat_begin(style, t, ids, err);
     for (size_t i = first; !st && i < n; i++) {
         const char *text = messages[i].text;
         if (messages[i].role == NIBBLE_USER) {
-            st = nb_chat_user(style, t, first && i == 1 ? messages[0].text : NULL, text, ids, err);
+            st = nb_chat_user(style, t, i == first ? system : NULL, text, ids, err);
         } else {
             st = nb_tokenize(t, text, strlen(text), ids, err);
             if (!st) st = nb_chat_assistant_end(style, t, NB_NO_TOKEN, ids, err);
@@ -159,7 +161,7 @@ nibble_status nibble_chat_render(const nibble_model *model, const char *style, c
     nb_ids found = {0};
     nb_status st = need(messages, n_messages, "messages", err);
     if (!st) st = check_order(messages, n_messages, err);
-    if (!st) st = render(how, t, messages, n_messages, &found, err);
+    if (!st) st = render(how, t, nb_model_chat_system(model->m, name), messages, n_messages, &found, err);
     if (!st) st = give(ids, capacity, found.data, found.size, sizeof *ids, n_ids, err);
     nb_ids_free(&found);
     return status_of(st);

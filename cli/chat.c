@@ -17,6 +17,7 @@ typedef struct talk {
     engine e;
     const nb_tokenizer *t;
     const nb_chat_style *style;
+    const char *system; /* NULL: none */
     nb_session *session;
     sampling how;
     nb_ids held;    /* the conversation; the session holds it, or its beginning after a message that failed */
@@ -44,7 +45,7 @@ static void clear(talk *c) {
 static nb_status message_ids(talk *c, const char *message, nb_ids *ids, nb_error *err) {
     nb_status st = nb_ids_append(ids, c->pending.data, c->pending.size, err);
     if (!st && !c->held.size) st = nb_chat_begin(c->style, c->t, ids, err);
-    if (!st) st = nb_chat_user(c->style, c->t, c->held.size ? NULL : c->o->system, message, ids, err);
+    if (!st) st = nb_chat_user(c->style, c->t, c->held.size ? NULL : c->system, message, ids, err);
     return st;
 }
 
@@ -170,7 +171,7 @@ static nb_status load_talk(talk *c, nb_error *err) {
 static nb_status rehearse(const talk *c, nb_error *err) {
     nb_ids ids = {0};
     nb_status st = nb_chat_begin(c->style, c->t, &ids, err);
-    if (!st) st = nb_chat_user(c->style, c->t, c->o->system, "", &ids, err);
+    if (!st) st = nb_chat_user(c->style, c->t, c->system, "", &ids, err);
     if (!st) st = nb_chat_assistant_end(c->style, c->t, NB_NO_TOKEN, &ids, err);
     nb_ids_free(&ids);
     return st;
@@ -186,6 +187,7 @@ static nb_status prepare(talk *c, nb_error *err) {
     if (!c->style)
         return nb_fail(err, NB_UNSUPPORTED, "'%s' has the chat style '%s', which this version does not know",
                        c->o->args[0], name);
+    c->system = c->o->system ? c->o->system : nb_model_chat_system(c->e.model, name);
     st = rehearse(c, err);
     if (st) return st;
     nb_session_options how = session_options(&c->e, c->o, c->o->ctx);

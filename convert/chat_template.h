@@ -6,7 +6,13 @@
 #ifndef NB_CONVERT_CHAT_TEMPLATE_H
 #define NB_CONVERT_CHAT_TEMPLATE_H
 
+#include <stdbool.h>
+#include "base/buf.h"
+
 /* The name of a row of core/chat.def, or NULL: not a template that is known. */
 const char *nb_chat_style_of_template(const char *text);
+
+/* Append the system text that a known template writes where the messages bring none; false: it writes none. */
+bool nb_chat_system_of_template(const char *text, nb_buf *out);
 
 #endif

@@ -77,11 +77,24 @@ static const char *architecture(const job *j) {
     return j->arch->architecture ? j->arch->architecture : j->arch->name;
 }
 
+/* The template's own system text, where it has one. */
+static bool put_system(const job *j, json_t *chat) {
+    nb_buf system = {0};
+    bool has = nb_chat_system_of_template(nb_buf_str(&j->chat_template), &system);
+    bool good = !system.failed && (!has || !json_object_set_new(chat, "system", json_string(nb_buf_str(&system))));
+    nb_buf_free(&system);
+    return good;
+}
+
 /* The chat style: what was asked for, that of the template, or the family's; a template that is not known is kept. */
 static json_t *chat_json(const job *j) {
     const char *known = nb_chat_style_of_template(nb_buf_str(&j->chat_template));
     const char *style = j->options->chat_style ? j->options->chat_style : known ? known : j->arch->chat_style;
     json_t *chat = json_pack("{s:s}", "style", style);
+    if (known && !strcmp(style, known) && !put_system(j, chat)) {
+        json_decref(chat);
+        return NULL;
+    }
     if (known || !j->chat_template.size) return chat;
     if (!j->options->chat_style)
         say(j, "the chat template is none that is known: it is kept in the file, and --chat-style chooses how a "

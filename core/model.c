@@ -21,6 +21,7 @@ struct nb_model {
     nb_region region;         /* the weights that were decompressed */
     nb_tokenizer *tokenizer;
     char architecture[NAME_MAX_BYTES], chat_style[NAME_MAX_BYTES];
+    char *chat_system; /* NULL: none */
     uint64_t identity, weight_bytes;
 };
 
@@ -88,6 +89,8 @@ static nb_status read_model_section(nb_model *m, nb_error *err) {
     if (!st) st = nb_hparams_from_json(&m->hparams, json_object_get(root, "hparams"), err);
     const json_t *chat = json_object_get(root, "chat");
     if (!st) st = copy_name(m->chat_style, json_object_get(chat, "style"), "plain", "chat.style", err);
+    const char *system = json_string_value(json_object_get(chat, "system"));
+    if (!st && system && !(m->chat_system = nb_strdup(system))) st = nb_oom(err, "chat.system", strlen(system));
     if (!st) st = load_tokenizer(m, json_object_get(root, "tokenizer"), err);
     json_decref(root);
     return st;
@@ -228,6 +231,7 @@ out:
 void nb_model_free(nb_model *m) {
     if (!m) return;
     nb_tokenizer_free(m->tokenizer);
+    nb_free(m->chat_system);
     nb_region_free(&m->region);
     nb_free(m->layers);
     nb_reader_close(m->reader);
@@ -265,5 +269,8 @@ const nb_kernels *nb_model_kernels(const nb_model *m) { return &m->kernels; }
 const nb_tokenizer *nb_model_tokenizer(const nb_model *m) { return m->tokenizer; }
 const char *nb_model_architecture(const nb_model *m) { return m->architecture; }
 const char *nb_model_chat_style(const nb_model *m) { return m->chat_style; }
+const char *nb_model_chat_system(const nb_model *m, const char *style) {
+    return strcmp(style, m->chat_style) == 0 ? m->chat_system : NULL;
+}
 uint64_t nb_model_identity(const nb_model *m) { return m->identity; }
 uint64_t nb_model_weight_bytes(const nb_model *m) { return m->weight_bytes; }

@@ -73,6 +73,9 @@ const nb_kernels *nb_model_kernels(const nb_model *m);
 const nb_tokenizer *nb_model_tokenizer(const nb_model *m); /* NULL: the file has none */
 const char *nb_model_architecture(const nb_model *m);
 const char *nb_model_chat_style(const nb_model *m); /* name of a row of chat.def; "plain" when the file says nothing */
+/* The system text of a conversation that gives none, as the checkpoint's own template has it; NULL: none, or another
+ * style than the model's. */
+const char *nb_model_chat_system(const nb_model *m, const char *style);
 uint64_t nb_model_identity(const nb_model *m);
 uint64_t nb_model_weight_bytes(const nb_model *m);
 

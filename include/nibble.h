@@ -142,9 +142,10 @@ typedef struct nibble_message {
 } nibble_message;
 
 /* The ids of a conversation in a chat style (NULL: the model's own), up to where the model speaks.
- * messages[n_messages]: a system message may stand first; user and assistant alternate, the user begins and ends. Sizes
- * as in nibble_tokenize. NIBBLE_UNSUPPORTED for a style that is not known, or a system message in one without them;
- * NIBBLE_MISSING when the vocabulary lacks a control token of the style. */
+ * messages[n_messages]: a system message may stand first (without one, in the model's own style, that which its
+ * checkpoint's template has); user and assistant alternate, the user begins and ends. Sizes as in nibble_tokenize.
+ * NIBBLE_UNSUPPORTED for a style that is not known, or a system message in one without them; NIBBLE_MISSING when the
+ * vocabulary lacks a control token of the style. */
 NIBBLE_API nibble_status nibble_chat_render(const nibble_model *model, const char *style,
                                             const nibble_message *messages,
                                             size_t n_messages, int32_t *ids, size_t capacity, size_t *n_ids,

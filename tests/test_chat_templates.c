@@ -10,7 +10,7 @@ static const char *const control[] = {
     "<|bos|>",      "<|user_start|>", "<|user_end|>",       "<|assistant_start|>",  "<|assistant_end|>",   "<|im_start|>",
     "<|im_end|>",   "<s>",            "</s>",               "<|begin_of_text|>",    "<|start_header_id|>", "<|end_header_id|>",
     "<|eot_id|>",   "<bos>",          "<start_of_turn>",    "<end_of_turn>",        "<|system|>",          "<|user|>",
-    "<|assistant|>", "<|end|>",       "[INST]",             "[/INST]",
+    "<|assistant|>", "<|end|>",       "[INST]",             "[/INST]",            "<|endoftext|>",
 };
 
 /* Bytes and control tokens, with the given bos; in zephyr and mistral some control texts are none. */
@@ -52,7 +52,7 @@ static void check_style(const json_t *c, const nb_chat_style *s) {
     const char *name = nb_chat_style_name(s), *written = message(c, 2);
     nb_tokenizer *t = make_tokenizer(name, text_of(c, "bos"));
     nb_status st = nb_chat_begin(s, t, &ids, &err);
-    if (!st) st = nb_chat_user(s, t, NULL, message(c, 1), &ids, &err);
+    if (!st) st = nb_chat_user(s, t, text_of(c, "own"), message(c, 1), &ids, &err);
     if (st) fail_msg("%s", err.text);
     assert_writes(t, &ids, name, text_of(c, "first"));
     st = nb_tokenize(t, written, strlen(written), &ids, &err);
@@ -63,7 +63,7 @@ static void check_style(const json_t *c, const nb_chat_style *s) {
     int32_t end = nb_vocab_special(nb_tokenizer_vocab(t), "<|im_end|>"); /* in the message it is text */
     size_t ends = 0;
     for (size_t i = 0; i < ids.size; i++) ends += ids.data[i] == end;
-    assert_int_equal(ends, strcmp(name, "chatml") == 0 ? 3 : 0);
+    assert_int_equal(ends, strncmp(name, "chatml", 6) == 0 ? text_of(c, "own") ? 4 : 3 : 0);
     ids.size = 0;
     st = nb_chat_begin(s, t, &ids, &err);
     if (!st) st = nb_chat_user(s, t, message(c, 0), message(c, 1), &ids, &err);
@@ -71,6 +71,16 @@ static void check_style(const json_t *c, const nb_chat_style *s) {
     if (text_of(c, "system")) assert_writes(t, &ids, name, text_of(c, "system"));
     nb_ids_free(&ids);
     nb_tokenizer_free(t);
+}
+
+/* The system text that a template writes where no message brings one. */
+static void assert_own_system(const json_t *c) {
+    nb_buf own = {0};
+    const char *expected = text_of(c, "own");
+    bool has = nb_chat_system_of_template(text_of(c, "template"), &own);
+    assert_int_equal(has, expected != NULL);
+    if (has) assert_string_equal(nb_buf_str(&own), expected);
+    nb_buf_free(&own);
 }
 
 static void templates(void **state) {
@@ -83,6 +93,7 @@ static void templates(void **state) {
         if (!style && found) fail_msg("case %zu is taken for %s", i, found);
         if (style && (!found || strcmp(style, found) != 0)) fail_msg("%s is taken for %s", style, found ? found : "none");
         if (!style) continue;
+        assert_own_system(c);
         assert_non_null(nb_chat_style_find(style));
         check_style(c, nb_chat_style_find(style));
     }

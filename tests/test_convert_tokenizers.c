@@ -5,12 +5,15 @@
 #include <jansson.h>
 #include "base/mem.h"
 #include "convert/tok.h"
+#include "core/model.h"
 #include "core/tokenizer.h"
 
 static const char chatml[] = "{\"eos_token\": {\"content\": \"<sep>\"}, \"chat_template\": \"{% for m in messages %}<|im_start|>{{ m.role }}\\n"
                              "{{ m.content }}<|im_end|>\\n{% endfor %}<|im_start|>assistant\\n\"}";
 static const char named[] = "{\"chat_template\": [{\"name\": \"rag\", \"template\": \"?\"}, {\"name\": \"default\", \"template\": "
                             "\"<start_of_turn>model<end_of_turn>\"}]}";
+static const char qwen[] = "{\"chat_template\": \"{% if no_system %}{{ '<|im_start|>system\\nBe good.<|im_end|>\\n' }}{% endif %}"
+                           "<|im_start|>assistant\"}";
 static const char unknown[] = "{\"chat_template\": \"### {{ messages[0].content }}\"}";
 
 /* The "chat" object of the converted file as text; the caller frees it. */
@@ -42,6 +45,8 @@ static void chat_templates(void **state) {
         {"{}", "zephyr", "{\"style\":\"zephyr\"}", false},
         {chatml, NULL, "{\"style\":\"chatml\"}", false},
         {chatml, "plain", "{\"style\":\"plain\"}", false},
+        {qwen, NULL, "{\"style\":\"chatml\",\"system\":\"Be good.\"}", false},
+        {qwen, "plain", "{\"style\":\"plain\"}", false},
         {named, NULL, "{\"style\":\"gemma\"}", false},
         {unknown, NULL, "{\"style\":\"minigpt\",\"template\":\"### {{ messages[0].content }}\"}", true},
         {unknown, "llama-3", "{\"style\":\"llama-3\",\"template\":\"### {{ messages[0].content }}\"}", false},
@@ -53,8 +58,14 @@ static void chat_templates(void **state) {
         assert_int_equal(strstr(nb_buf_str(&f->sentences), "chat template") != NULL, cases[i].warned);
         free(chat);
     }
-    nb_convert_options o = options_for(f, NB_TYPE_Q8);
     nb_error err = {0};
+    nb_model *m = NULL;
+    free(chat_of(f, qwen, NULL));
+    if (nb_model_open(&m, f->target, NULL, &err)) fail_msg("%s", err.text);
+    assert_string_equal(nb_model_chat_system(m, "chatml"), "Be good.");
+    assert_null(nb_model_chat_system(m, "llama-3.1"));
+    nb_model_free(m);
+    nb_convert_options o = options_for(f, NB_TYPE_Q8);
     o.chat_style = "nope";
     assert_int_equal(nb_convert(f->source, f->target, &o, NULL, &err), NB_ARGUMENT);
     assert_non_null(strstr(err.text, "'nope' is no chat style"));
