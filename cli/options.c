@@ -86,7 +86,8 @@ static unsigned name_distance(const char *given, const char *name) {
     return d > 1 && *given && !strncmp(given, name, nb_min_size(strlen(given), strlen(name))) ? 1 : d;
 }
 
-/* The closest name that was offered. More edits than a third of what was given are another word, not a mistyped one. */
+/* The closest name that was offered. An edit in three letters is a mistyped name, more are another word, and a single letter
+ * may be anything. */
 typedef struct guess {
     const char *given, *name; /* NULL: none is close enough */
     unsigned distance;
@@ -94,7 +95,7 @@ typedef struct guess {
 
 static void offer(guess *g, const char *name) {
     unsigned d = name_distance(g->given, name);
-    if (d > (strlen(g->given) + 2) / 3 || (g->name && d >= g->distance)) return;
+    if (d > (strlen(g->given) + 1) / 3 || (g->name && d >= g->distance)) return;
     g->name = name;
     g->distance = d;
 }

@@ -33,7 +33,8 @@ done <<'TABLE'
 2|the closest is '--temp'|run m -p x --tmep 1
 2|the closest is '--temp'|run m -p x --temperature 1
 2|the closest is '--threads'|run m -p x --thr 1
-2|unknown option '-x'|run m -x
+2|unknown option '-x' \('nibble run|run m -x
+2|unknown option '-t' \('nibble run|run m -t 4
 2|--temp takes a number from 0 to .*, not 'nan'|run m -p x --temp nan
 2|--temp takes a number from 0 to .*, not 'inf'|run m -p x --temp inf
 2|--temp takes a number from 0 to .*, not '0x1'|run m -p x --temp 0x1
