@@ -9,7 +9,9 @@
 static inline bool nb_add_size(size_t a, size_t b, size_t *sum) { return !__builtin_add_overflow(a, b, sum); }
 static inline bool nb_mul_size(size_t a, size_t b, size_t *product) { return !__builtin_mul_overflow(a, b, product); }
 static inline bool nb_add_u64(uint64_t a, uint64_t b, uint64_t *sum) { return !__builtin_add_overflow(a, b, sum); }
-static inline bool nb_mul_u64(uint64_t a, uint64_t b, uint64_t *product) { return !__builtin_mul_overflow(a, b, product); }
+static inline bool nb_mul_u64(uint64_t a, uint64_t b, uint64_t *product) {
+    return !__builtin_mul_overflow(a, b, product);
+}
 
 /* True when the range [offset, offset + length) lies inside [0, size). */
 static inline bool nb_range_ok(uint64_t offset, uint64_t length, uint64_t size) {

@@ -22,7 +22,8 @@ static int core_of(int cpu) {
     char text[16] = {0}; /* "0,4" or "0-1": the first number is all that matters */
     int first = 0, digits = 0;
     if (fgets(text, sizeof text, f))
-        for (; digits < 5 && text[digits] >= '0' && text[digits] <= '9'; digits++) first = first * 10 + (text[digits] - '0');
+        for (; digits < 5 && text[digits] >= '0' && text[digits] <= '9'; digits++)
+            first = first * 10 + (text[digits] - '0');
     fclose(f);
     return digits && first < CPU_LIMIT ? first : cpu;
 }

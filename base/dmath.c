@@ -139,7 +139,8 @@ static dd log_dd(double x) {
     dd back = two_product(quotient, down.hi);
     dd s = fast_two_sum(quotient, ((up.hi - back.hi) - back.lo - quotient * down.lo) / down.hi);
     dd z = dd_mul(s, s);
-    const dd third = {0x1.5555555555555p-2, 0x1.5555555555555p-56}, fifth = {0x1.999999999999ap-3, -0x1.999999999999ap-57};
+    const dd third = {0x1.5555555555555p-2, 0x1.5555555555555p-56},
+             fifth = {0x1.999999999999ap-3, -0x1.999999999999ap-57};
     dd h = dd_add(fifth, (dd){z.hi * polynomial(log_tail, COUNT(log_tail), z.hi), 0});
     h = dd_add(third, dd_mul(z, h));
     dd sum = dd_add(s, dd_mul(dd_mul(s, z), h));

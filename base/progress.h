@@ -16,7 +16,8 @@ typedef struct nb_progress {
     void *user;
 } nb_progress;
 
-static inline bool nb_progress_step(const nb_progress *p, const char *what, const char *unit, uint64_t done, uint64_t total) {
+static inline bool nb_progress_step(const nb_progress *p, const char *what, const char *unit, uint64_t done,
+                                    uint64_t total) {
     return !p || !p->step || p->step(p->user, what, unit, done, total);
 }
 

@@ -105,7 +105,8 @@ static void look_ahead(struct member *m) {
     if (!e->data) return;
     size_t size = (size_t)m->team->size, begin = range_begin(e->n_items, e->share, size, (size_t)m->index);
     m->fetch = e->data + begin * e->item_bytes;
-    m->n_fetch = nb_min_size(FETCH_BYTES, (range_begin(e->n_items, e->share, size, (size_t)m->index + 1) - begin) * e->item_bytes);
+    m->n_fetch = nb_min_size(FETCH_BYTES,
+                             (range_begin(e->n_items, e->share, size, (size_t)m->index + 1) - begin) * e->item_bytes);
 }
 
 /* A moment of waiting. */

@@ -107,7 +107,8 @@ void bench_add_attention(const nb_kernels *tier, bench_machine *machine) {
         attention_case *c = malloc(sizeof *c); /* until the process ends */
         if (!c) continue;
         *c = (attention_case){.tier = tier, .machine = machine, .dim = dims[i / 6], .group = groups[i / 2 % 3], .decode = i % 2 == 0};
-        snprintf(name, sizeof name, "%s/attention_q8/d%u/g%u/%s", tier->isa, c->dim, c->group, c->decode ? "decode" : "prefill");
+        snprintf(name, sizeof name, "%s/attention_q8/d%u/g%u/%s", tier->isa, c->dim, c->group,
+                 c->decode ? "decode" : "prefill");
         shim_register(name, run_case, c);
     }
 }

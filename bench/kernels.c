@@ -42,7 +42,9 @@ typedef struct operands {
 static void call_quantize(any_kernel k, operands *o) { k.quantize(o->x, o->n, o->q, o->b, o->starts); }
 static void call_quantize_row(any_kernel k, operands *o) { k.quantize_row(o->x, o->n, o->q, o->blocks, o->b); }
 static void call_quantize_head(any_kernel k, operands *o) { o->found += k.quantize_head(o->x, o->n, o->q, o->starts); }
-static void call_quantize_key(any_kernel k, operands *o) { k.quantize_key(o->x, o->n, o->q, (uint16_t *)(void *)o->starts); }
+static void call_quantize_key(any_kernel k, operands *o) {
+    k.quantize_key(o->x, o->n, o->q, (uint16_t *)(void *)o->starts);
+}
 static void call_norm(any_kernel k, operands *o) { k.norm(o->y, o->x, o->w, o->n, 1e-5f); }
 static void call_norm_bias(any_kernel k, operands *o) { k.norm_bias(o->y, o->x, o->w, o->b, o->n, 1e-5f); }
 static void call_rotate(any_kernel k, operands *o) { k.rotate(o->y, o->x, o->b, o->n / 2); }

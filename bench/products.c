@@ -143,7 +143,8 @@ static void run_product(const product_case *c, job *j, size_t panels) {
 static size_t bounds_of(const product_case *c, double bytes, double operations, bound b[2]) {
     size_t n = 0;
     if (c->shape.tokens <= 8) b[n++] = (bound){.counter = "%dram", .kind = NB_PROBE_READ, .work = bytes};
-    if (c->type == NB_TYPE_Q4 || c->type == NB_TYPE_Q6) b[n++] = (bound){.counter = "%int8", .kind = NB_PROBE_Q4, .work = operations};
+    if (c->type == NB_TYPE_Q4 || c->type == NB_TYPE_Q6)
+        b[n++] = (bound){.counter = "%int8", .kind = NB_PROBE_Q4, .work = operations};
     else if (c->type == NB_TYPE_Q8) b[n++] = (bound){.counter = "%int8", .kind = NB_PROBE_Q8, .work = operations};
     else b[n++] = (bound){.counter = "%fma", .kind = NB_PROBE_FMA, .work = operations};
     return n;

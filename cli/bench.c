@@ -250,7 +250,8 @@ static int parse_lists(bench *b) {
     if (!b->n_rows)
         return usage_error("bench: --rows takes up to %d whole numbers from 1 to %d, as 1,4,8, not '%s'", LIST_MOST,
                            NB_BATCH_ROWS_MAX, b->o->row_list);
-    for (size_t i = 0; i < b->n_rows; i++) b->most_rows = b->rows[i] > b->most_rows ? (uint32_t)b->rows[i] : b->most_rows;
+    for (size_t i = 0; i < b->n_rows; i++)
+        b->most_rows = b->rows[i] > b->most_rows ? (uint32_t)b->rows[i] : b->most_rows;
     for (; list_item(b->o->kv_list, b->n_kv, item, sizeof item); b->n_kv++) {
         if (b->n_kv == LIST_MOST || !parse_kv(item, &b->kv[b->n_kv]))
             return usage_error("bench: --kv takes a list of what --kv of 'run' takes, not '%s'", b->o->kv_list);

@@ -68,14 +68,14 @@ static void put_quoted(const char *text) {
 }
 
 static void print_csv(const bench_report *r) {
-    puts("file,isa,test,tokens,rows,depth,threads,kv,samples,dropped,weight_bytes_per_token,median,mean,sd,share_of_dram,"
-         "share_of_int8_peak");
+    puts("file,isa,test,tokens,rows,depth,threads,kv,samples,dropped,weight_bytes_per_token,median,mean,sd,"
+         "share_of_dram,share_of_int8_peak");
     for (size_t i = 0; i < r->n; i++) {
         const bench_row *t = &r->rows[i];
         const double numbers[] = {t->median, t->mean, t->sd, t->share_of_dram, t->share_of_int8};
         put_quoted(file_name(r->model.path));
-        printf(",%s,%s,%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%d,%s,%zu,%zu,%" PRIu64, r->machine.isa, t->test, t->tokens, t->rows, t->depth,
-               t->threads, t->kv, t->n, t->dropped, bytes_per_token(&r->model));
+        printf(",%s,%s,%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%d,%s,%zu,%zu,%" PRIu64, r->machine.isa, t->test, t->tokens,
+               t->rows, t->depth, t->threads, t->kv, t->n, t->dropped, bytes_per_token(&r->model));
         for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++) {
             if (isfinite(numbers[k])) printf(",%.6g", numbers[k]);
             else putchar(',');

@@ -113,7 +113,8 @@ static void print_trials(const nb_rotation_trials *trials, const char *calibrate
         const nb_rotation_trial *t = &trials->list[i];
         printf("  %-8s %-12s %.3g", t->what, nb_rotations_text(t->set, names), t->divergence.mean);
         if (t->set)
-            printf(", %.2g %s (standard error %.2g)", fabs(t->gain.mean), t->gain.mean < 0 ? "more" : "less", t->gain.error);
+            printf(", %.2g %s (standard error %.2g)", fabs(t->gain.mean), t->gain.mean < 0 ? "more" : "less",
+                   t->gain.error);
         printf("%s\n", t->kept ? ": kept" : "");
     }
 }
@@ -136,7 +137,8 @@ static nb_status print_report(const conversion *c, nb_error *err) {
            "identity  %016" PRIx64 "\n",
            size_text(r->file_bytes, file), size_text(r->source_bytes, source),
            r->file_bytes ? (double)r->source_bytes / (double)r->file_bytes : 0,
-           r->parameters ? 8 * (double)r->file_bytes / (double)r->parameters : 0, snr, nb_buf_str(&classes), r->identity);
+           r->parameters ? 8 * (double)r->file_bytes / (double)r->parameters : 0, snr, nb_buf_str(&classes),
+           r->identity);
     print_trials(&r->trials, c->o->calibrate);
     nb_buf_free(&classes);
     return st;
@@ -162,7 +164,8 @@ static int check_source(const options *o) {
     if (o->n_args && o->synthetic)
         return usage_error("convert: '%s' is one argument too many: --synthetic takes no SRC", o->args[0]);
     if (o->report && o->dry_run) return usage_error("convert: a --dry-run has nothing for a --report");
-    if (o->loras.n && o->synthetic) return usage_error("convert: --synthetic takes no --lora: there is nothing to merge it into");
+    if (o->loras.n && o->synthetic)
+        return usage_error("convert: --synthetic takes no --lora: there is nothing to merge it into");
     nb_type type;
     if (o->bits > 0 && nb_type_by_name(o->type, &type) && !nb_types[type].scaled)
         return usage_error("convert: --bits chooses among quantized types, not --type %s", o->type);
@@ -170,8 +173,9 @@ static int check_source(const options *o) {
         return usage_error("convert: types are chosen by measuring, which a --dry-run does not");
     unsigned rotate;
     if (!nb_rotations_parse(o->rotate, &rotate))
-        return usage_error("convert: --rotate takes none, auto, or some of vo, residual and qk with commas between them, not '%s'",
-                           o->rotate);
+        return usage_error(
+            "convert: --rotate takes none, auto, or some of vo, residual and qk with commas between them, not '%s'",
+            o->rotate);
     if (o->dry_run && (rotate & NB_ROTATE_AUTO))
         return usage_error("convert: rotations are chosen by measuring, which a --dry-run does not");
     if (o->arch && o->synthetic) return usage_error("convert: --synthetic takes no --arch: a shape has its own");

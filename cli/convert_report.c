@@ -157,8 +157,8 @@ static void put_axes(const page *p, const plot *q, const axis *a) {
     int steps = (int)((a->high - a->low) / a->step + 0.5);
     for (int i = 0; i <= steps; i++) {
         double v = a->low + i * a->step, y = y_of(a, v);
-        nb_buf_printf(p->out, "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text class=\"left\" x=\"%d\" y=\"%.1f\">", LEFT, y,
-                      WIDTH - RIGHT, LEFT - 8, y + 4);
+        nb_buf_printf(p->out, "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text class=\"left\" x=\"%d\" y=\"%.1f\">", LEFT,
+                      y, WIDTH - RIGHT, LEFT - 8, y + 4);
         if (q->logarithmic) nb_buf_printf(p->out, "10<tspan class=\"power\" dy=\"-5\">%.0f</tspan></text>\n", v);
         else nb_buf_printf(p->out, "%.4g</text>\n", v);
     }
@@ -166,7 +166,8 @@ static void put_axes(const page *p, const plot *q, const axis *a) {
     for (int32_t layer = 0; layer < p->n_layer; layer += every)
         nb_buf_printf(p->out, "<text class=\"below\" x=\"%.1f\" y=\"%d\">%" PRId32 "</text>\n",
                       x_of(p, &(nb_convert_tensor){.layer = layer}), HEIGHT - BOTTOM + 16, layer);
-    nb_buf_printf(p->out, "<text class=\"below\" x=\"%d\" y=\"%d\">block</text>\n", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4);
+    nb_buf_printf(p->out, "<text class=\"below\" x=\"%d\" y=\"%d\">block</text>\n", (LEFT + WIDTH - RIGHT) / 2,
+                  HEIGHT - 4);
 }
 
 static void put_line(const page *p, const plot *q, const axis *a, size_t class) {
@@ -202,8 +203,9 @@ static void put_plot(const page *p, const plot *q) {
 
 static void put_numbers(const page *p, const facts *f) {
     char snr[SNR_TEXT], size[SIZE_TEXT];
-    nb_buf_printf(p->out, "<td>%" PRIu64 "<td>%s<td>%.2f<td>%s<td>%.3g<td>%.3g\n", f->parameters, size_text(f->raw_bytes, size),
-                  bits_per_weight(f), snr_text(f, snr), f->error->largest, loss_times_share(p, f));
+    nb_buf_printf(p->out, "<td>%" PRIu64 "<td>%s<td>%.2f<td>%s<td>%.3g<td>%.3g\n", f->parameters,
+                  size_text(f->raw_bytes, size), bits_per_weight(f), snr_text(f, snr), f->error->largest,
+                  loss_times_share(p, f));
 }
 
 #define NUMBERS_HEAD \
@@ -272,7 +274,8 @@ static const char head[] =
     "@media(prefers-color-scheme:dark){:root{--back:#161616;--text:#e8e8e8;--line:#3a3a3a}\n"
     ".c0{color:#58b2ea}.c1{color:#f08a43}.c2{color:#3cc79b}.c3{color:#e393c0}\n"
     ".c4{color:#d9bd4a}.c5{color:#90d2f5}.c6{color:#b796e0}.c7{color:#aaa}}\n"
-    "body{background:var(--back);color:var(--text);font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem}\n"
+    "body{background:var(--back);color:var(--text);font:15px/1.5 system-ui,sans-serif;"
+    "max-width:72rem;margin:2rem auto;padding:0 1rem}\n"
     "figure{margin:1.5rem 0}svg{width:100%;height:auto}svg text{fill:var(--text);font-size:12px}\n"
     ".grid{stroke:var(--line)}.left{text-anchor:end}.below{text-anchor:middle}svg .power{font-size:9px}\n"
     "g path{fill:none;stroke:currentColor;stroke-width:1.5}circle{fill:currentColor}\n"

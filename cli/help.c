@@ -121,23 +121,37 @@ static void man_command(int command) {
 }
 
 static void print_man(void) {
-    puts(".TH NIBBLE 1 \"\" \"nibble " NIBBLE_VERSION
-         "\" \"User Commands\"\n.SH NAME\nnibble \\- runs GPT\\-style language models from one "
-         "compressed file on any CPU\n.SH SYNOPSIS\n.B nibble\n.I COMMAND\n[arguments] [options]\n.SH COMMANDS");
+    puts(".TH NIBBLE 1 \"\" \"nibble " NIBBLE_VERSION "\" \"User Commands\"\n"
+         ".SH NAME\n"
+         "nibble \\- runs GPT\\-style language models from one compressed file on any CPU\n"
+         ".SH SYNOPSIS\n"
+         ".B nibble\n"
+         ".I COMMAND\n"
+         "[arguments] [options]\n"
+         ".SH COMMANDS");
     for (int i = 0; i < CMD_COUNT; i++) man_command(i);
-    puts(".SH EXIT STATUS\n.TP\n0\ndone\n.TP\n1\nfailed; one sentence on standard error says why\n.TP\n2\nwrong "
-         "usage\n.TP\n130\ninterrupted by "
-         "a signal\n.TP\n141\na pipe that takes the results was closed before their end\n.SH ENVIRONMENT\n.TP\n.B NIBBLE_THREADS\nnumber of threads where \\-\\-threads is not "
-         "given\n.TP\n.B NIBBLE_ISA\n"
+    puts(".SH EXIT STATUS\n"
+         ".TP\n0\ndone\n"
+         ".TP\n1\nfailed; one sentence on standard error says why\n"
+         ".TP\n2\nwrong usage\n"
+         ".TP\n130\ninterrupted by a signal\n"
+         ".TP\n141\na pipe that takes the results was closed before their end\n"
+         ".SH ENVIRONMENT\n"
+         ".TP\n.B NIBBLE_THREADS\n"
+         "number of threads where \\-\\-threads is not given\n"
+         ".TP\n.B NIBBLE_ISA\n"
          "instruction set to use instead of the best one of this CPU; \\fBnibble \\-\\-version\\fR lists them");
 }
 
 static void print_completion(void) {
-    puts("_nibble() {\n    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words=\n    if "
-         "((COMP_CWORD == 1)); then");
+    puts("_nibble() {\n"
+         "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words=\n"
+         "    if ((COMP_CWORD == 1)); then");
     fputs("        words='--version --help", stdout);
     for (int i = 0; i < CMD_COUNT; i++) printf(" %s", commands[i].name);
-    puts("'\n    else\n        case $prev in");
+    puts("'\n"
+         "    else\n"
+         "        case $prev in");
     for (size_t i = 0; i < option_count; i++) {
         const option_info *p = &option_list[i];
         if (p->kind != KIND_CHOICE) continue;
@@ -145,7 +159,8 @@ static void print_completion(void) {
         for (size_t j = 0; p->choice(j); j++) printf("%s%s", j ? " " : "", p->choice(j));
         puts("' ;;");
     }
-    puts("        *)\n            [[ $cur == -* ]] && case ${COMP_WORDS[1]} in");
+    puts("        *)\n"
+         "            [[ $cur == -* ]] && case ${COMP_WORDS[1]} in");
     for (int i = 0; i < CMD_COUNT; i++) {
         printf("            %s) words='", commands[i].name);
         const char *space = "";
@@ -156,8 +171,11 @@ static void print_completion(void) {
         }
         puts("' ;;");
     }
-    puts("            esac ;;\n        esac\n    fi\n    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- "
-         "\"$cur\")\n}\n"
+    puts("            esac ;;\n"
+         "        esac\n"
+         "    fi\n"
+         "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
+         "}\n"
          "complete -o default -F _nibble nibble");
 }
 

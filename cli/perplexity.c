@@ -70,8 +70,8 @@ static void score_rows(void *arg, size_t begin, size_t end, int member) {
         double lse = nb_log_sum_exp(logits, m->n_vocab);
         m->scores.ce[t->slot + i] = lse - (double)logits[target];
         if (m->scores.compared)
-            compare(m, t->slot + i, m->reference_batch ? nb_batch_logits(m->reference_batch, i) : NULL, member, logits, lse,
-                    target);
+            compare(m, t->slot + i, m->reference_batch ? nb_batch_logits(m->reference_batch, i) : NULL, member, logits,
+                    lse, target);
         if (m->writer.k) reference_record(&m->writer, i, member, logits, lse, target);
     }
 }
@@ -124,7 +124,8 @@ static nb_status step(measure *m, const window *windows, size_t n_windows, size_
     return st;
 }
 
-static nb_status score_windows(measure *m, const window *windows, size_t n_windows, nb_batch_part *parts, nb_error *err) {
+static nb_status score_windows(measure *m, const window *windows, size_t n_windows, nb_batch_part *parts,
+                               nb_error *err) {
     nb_status st = NB_OK;
     size_t longest = 0, n = nb_batch_chunk(m->batch) / m->n_rows;
     for (size_t i = 0; i < n_windows; i++) {

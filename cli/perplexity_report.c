@@ -62,9 +62,10 @@ static int print_readable(const token_scores *s, const results *r) {
     if (s->bytes > 0) printf("bits per byte    %.4f\n", r->bits_per_byte);
     if (!s->compared) return EXIT_SUCCESS;
     printf("of the reference %.6f nats, perplexity %.4f\n", r->reference.mean, nb_exp(r->reference.mean));
-    printf("KL divergence    %.6f +- %.6f nats, median %.6f, 99 %% at most %.6f, largest %.6f\n", r->kl.mean, r->kl.error,
-           r->kl_median, r->kl_p99, r->kl_max);
-    if (s->rest > 0) printf("                 at least: %.3g %% of the probability counts as one token\n", 100 * s->rest);
+    printf("KL divergence    %.6f +- %.6f nats, median %.6f, 99 %% at most %.6f, largest %.6f\n", r->kl.mean,
+           r->kl.error, r->kl_median, r->kl_p99, r->kl_max);
+    if (s->rest > 0)
+        printf("                 at least: %.3g %% of the probability counts as one token\n", 100 * s->rest);
     printf("top-1 agreement  %.2f %%\n", 100 * r->agreement);
     return EXIT_SUCCESS;
 }

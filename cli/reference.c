@@ -88,7 +88,8 @@ nb_status reference_create(reference_writer *w, const char *path, const referenc
 /* The k likeliest tokens by ascending id. */
 static void choose(const reference_writer *w, struct reference_worker *worker, const float *logits) {
     if (w->k < w->key.n_vocab)
-        memcpy(worker->ids, nb_sampler_candidates(worker->sampler, worker->room, logits).id, w->k * sizeof *worker->ids);
+        memcpy(worker->ids, nb_sampler_candidates(worker->sampler, worker->room, logits).id,
+               w->k * sizeof *worker->ids);
     else
         for (uint32_t i = 0; i < w->k; i++) worker->ids[i] = (int32_t)i;
 }
@@ -221,14 +222,16 @@ nb_status reference_open(reference_file *f, const char *path, nb_error *err) {
 nb_status reference_match(const reference_file *f, const reference_key *key, uint64_t n_records, nb_error *err) {
     const reference_key *made = &f->key;
     if (made->n_vocab != key->n_vocab)
-        return nb_fail(err, NB_ARGUMENT, "'%s' is of a model with a vocabulary of %u tokens, not of %u: they cannot be compared",
-                       f->path, made->n_vocab, key->n_vocab);
+        return nb_fail(err, NB_ARGUMENT,
+                       "'%s' is of a model with a vocabulary of %u tokens, not of %u: they cannot be compared", f->path,
+                       made->n_vocab, key->n_vocab);
     if (made->n_tokens != key->n_tokens || made->tokens_hash != key->tokens_hash)
-        return nb_fail(err, NB_ARGUMENT, "'%s' was made from another text of %" PRIu64 " tokens", f->path, made->n_tokens);
+        return nb_fail(err, NB_ARGUMENT, "'%s' was made from another text of %" PRIu64 " tokens", f->path,
+                       made->n_tokens);
     if (made->ctx != key->ctx || made->stride != key->stride)
         return nb_fail(err, NB_ARGUMENT,
-                       "'%s' was made with windows of %" PRIu64 " tokens, each %" PRIu64 " after the one before, not of %" PRIu64
-                       " and %" PRIu64 ": --ctx and --stride say so",
+                       "'%s' was made with windows of %" PRIu64 " tokens, each %" PRIu64
+                       " after the one before, not of %" PRIu64 " and %" PRIu64 ": --ctx and --stride say so",
                        f->path, made->ctx, made->stride, key->ctx, key->stride);
     if (f->n_records != n_records)
         return nb_fail(err, NB_FORMAT, "'%s' has %" PRIu64 " records for %" PRIu64 " tokens that are scored", f->path,

@@ -300,7 +300,8 @@ static bool is_one_of(const char *values, const char *text) {
     return false;
 }
 
-nb_status nb_demands_check(const nb_demand *demands, size_t n, const nb_value *config, const char *what, nb_error *err) {
+nb_status nb_demands_check(const nb_demand *demands, size_t n, const nb_value *config, const char *what,
+                           nb_error *err) {
     for (const nb_demand *d = demands; d < demands + n; d++) {
         const nb_value *v = nb_value_path(config, d->key);
         char number[32] = "";

@@ -134,10 +134,10 @@ typedef struct nb_arch {
 /* All families; NULL at the end. */
 extern const nb_arch *const nb_archs[];
 extern const nb_arch nb_arch_nanochat, nb_arch_nanogpt, nb_arch_minigpt, nb_arch_mingpt, nb_arch_gpt2, nb_arch_llama,
-    nb_arch_mistral, nb_arch_qwen2, nb_arch_qwen3, nb_arch_phi3, nb_arch_gemma, nb_arch_olmo, nb_arch_olmo2, nb_arch_olmo3,
-    nb_arch_smollm3, nb_arch_nanochat_hf, nb_arch_meta, nb_arch_block, nb_arch_tutorial, nb_arch_gguf_llama, nb_arch_gguf_qwen2,
-    nb_arch_gguf_qwen3, nb_arch_gguf_phi3, nb_arch_gguf_gemma, nb_arch_gguf_olmo, nb_arch_gguf_olmo2, nb_arch_gguf_smollm3,
-    nb_arch_gguf_gpt2;
+    nb_arch_mistral, nb_arch_qwen2, nb_arch_qwen3, nb_arch_phi3, nb_arch_gemma, nb_arch_olmo, nb_arch_olmo2,
+    nb_arch_olmo3, nb_arch_smollm3, nb_arch_nanochat_hf, nb_arch_meta, nb_arch_block, nb_arch_tutorial,
+    nb_arch_gguf_llama, nb_arch_gguf_qwen2, nb_arch_gguf_qwen3, nb_arch_gguf_phi3, nb_arch_gguf_gemma,
+    nb_arch_gguf_olmo, nb_arch_gguf_olmo2, nb_arch_gguf_smollm3, nb_arch_gguf_gpt2;
 /* "nanochat, nanogpt, ..." appended to `names`. */
 void nb_arch_names(nb_buf *names);
 

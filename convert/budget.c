@@ -16,7 +16,8 @@ enum { UNITS = 16384 };
 static nb_type smallest_type(const nb_budget_item *item) {
     nb_type smallest = NB_TYPE_COUNT;
     for (int t = 0; t < NB_TYPE_COUNT; t++)
-        if (item->bytes[t] && (smallest == NB_TYPE_COUNT || item->bytes[t] < item->bytes[smallest])) smallest = (nb_type)t;
+        if (item->bytes[t] && (smallest == NB_TYPE_COUNT || item->bytes[t] < item->bytes[smallest]))
+            smallest = (nb_type)t;
     return smallest;
 }
 
@@ -128,8 +129,8 @@ static account add_up(nb_plan_tensor *const *tensors, const nb_budget_item *item
     return a;
 }
 
-static nb_status spend(nb_plan_tensor **tensors, nb_budget_item *items, size_t n, double bits, char *told, size_t told_size,
-                       nb_error *err) {
+static nb_status spend(nb_plan_tensor **tensors, nb_budget_item *items, size_t n, double bits, char *told,
+                       size_t told_size, nb_error *err) {
     uint64_t least = nb_budget_least(items, n);
     for (size_t i = 0; i < n; i++) items[i].type = smallest_type(&items[i]);
     account a = add_up(tensors, items, n);
@@ -142,7 +143,8 @@ static nb_status spend(nb_plan_tensor **tensors, nb_budget_item *items, size_t n
     if (st) return st;
     for (size_t i = 0; i < n; i++) tensors[i]->type = items[i].type;
     a = add_up(tensors, items, n);
-    snprintf(told, told_size, "%.2f bits per weight, with a divergence of %.2g nats by the sum of what single matrices cause",
+    snprintf(told, told_size,
+             "%.2f bits per weight, with a divergence of %.2g nats by the sum of what single matrices cause",
              8 * (double)a.spent / (double)a.weights, a.divergence);
     return NB_OK;
 }

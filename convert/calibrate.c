@@ -179,7 +179,8 @@ nb_status nb_calibration_keep(nb_calibration *c, const nb_plan_tensor *t, const 
 
 static int keep_logits(void *user, size_t position, const float *logits) {
     nb_calibration *c = user;
-    size_t vocab = nb_model_hparams(c->model)->vocab_size, at = c->n_probed / c->o.reading->window * c->o.reading->window + position;
+    size_t vocab = nb_model_hparams(c->model)->vocab_size,
+           at = c->n_probed / c->o.reading->window * c->o.reading->window + position;
     memcpy(c->exact + at * vocab, logits, vocab * sizeof *logits);
     c->n_probed++;
     return 0;
@@ -187,7 +188,8 @@ static int keep_logits(void *user, size_t position, const float *logits) {
 
 static int add_divergence(void *user, size_t position, const float *logits) {
     nb_calibration *c = user;
-    size_t vocab = nb_model_hparams(c->model)->vocab_size, at = c->n_probed / c->o.reading->window * c->o.reading->window + position;
+    size_t vocab = nb_model_hparams(c->model)->vocab_size,
+           at = c->n_probed / c->o.reading->window * c->o.reading->window + position;
     const float *exact = c->exact + at * vocab;
     c->divergence += nb_divergence(exact, nb_log_sum_exp(exact, vocab), logits, nb_log_sum_exp(logits, vocab), vocab);
     c->n_probed++;
@@ -200,7 +202,8 @@ static nb_status probe(nb_calibration *c, size_t n, nb_logits_fn each, nb_error 
     c->n_probed = 0;
     for (size_t at = 0; !st && at < n; at += c->o.reading->window) {
         nb_session_rewind(c->probe, 0);
-        st = nb_session_append(c->probe, c->o.reading->ids.data + at, nb_min_size(c->o.reading->window, n - at), each, c, err);
+        st = nb_session_append(c->probe, c->o.reading->ids.data + at, nb_min_size(c->o.reading->window, n - at), each,
+                               c, err);
     }
     return st;
 }
@@ -225,7 +228,8 @@ nb_status nb_calibration_divergence(nb_calibration *c, const nb_plan_tensor *t, 
     st = probe(c, n, add_divergence, err);
     nb_model_exchange(c->model, t->id, t->layer, &exact);
     *divergence = c->divergence / (double)n;
-    if (!st && !nb_progress_step(c->o.progress, "measuring", "tensors", (uint64_t)(t - c->plan->tensors) + 1, c->plan->n))
+    if (!st &&
+        !nb_progress_step(c->o.progress, "measuring", "tensors", (uint64_t)(t - c->plan->tensors) + 1, c->plan->n))
         st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");
     return st;
 }

@@ -56,7 +56,8 @@ nb_status nb_plan_bytes(const nb_plan *plan, uint64_t *bytes, nb_error *err) {
         bool fine = nb_mul_u64(t->spec.rows, t->spec.cols, &count) &&
                     (nb_plan_is_matrix(t) ? nb_panels_bytes(t->type, t->spec.rows, t->spec.cols, &raw)
                                   : nb_plain_bytes(t->type, count, &raw));
-        if (!fine || !nb_add_u64(*bytes, raw, bytes)) return nb_fail(err, NB_LIMIT, "tensor '%s' is too large", t->name);
+        if (!fine || !nb_add_u64(*bytes, raw, bytes))
+            return nb_fail(err, NB_LIMIT, "tensor '%s' is too large", t->name);
     }
     return NB_OK;
 }
@@ -73,5 +74,6 @@ void nb_choice_text(const nb_plan *plan, char *text, size_t n) {
         at += (size_t)snprintf(text + at, n - at, "%s%zu %s in %s", at ? ", " : "", matrices[type],
                                matrices[type] == 1 ? "matrix" : "matrices", nb_types[type].name);
     }
-    if (at < n && vectors) snprintf(text + at, n - at, "%s%zu vector%s in f32", at ? ", " : "", vectors, vectors == 1 ? "" : "s");
+    if (at < n && vectors)
+        snprintf(text + at, n - at, "%s%zu vector%s in f32", at ? ", " : "", vectors, vectors == 1 ? "" : "s");
 }

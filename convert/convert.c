@@ -138,11 +138,13 @@ static json_t *options_json(const nb_convert_options *o) {
     if (set) json_object_set_new(object, "set", set);
     json_t *types = o->n_rules ? json_array() : NULL;
     for (size_t i = 0; types && i < o->n_rules; i++)
-        json_array_append_new(types, json_pack("[o, s]", text_json(o->rules[i].pattern), nb_types[o->rules[i].type].name));
+        json_array_append_new(types,
+                              json_pack("[o, s]", text_json(o->rules[i].pattern), nb_types[o->rules[i].type].name));
     if (types) json_object_set_new(object, "types", types);
     json_t *loras = o->n_loras ? json_array() : NULL;
     for (size_t i = 0; loras && i < o->n_loras; i++)
-        json_array_append_new(loras, json_pack("[o, f]", text_json(nb_name_base(o->loras[i].folder)), o->loras[i].scale));
+        json_array_append_new(loras,
+                              json_pack("[o, f]", text_json(nb_name_base(o->loras[i].folder)), o->loras[i].scale));
     if (loras) json_object_set_new(object, "lora", loras);
     if (o->chat_style) json_object_set_new(object, "chat_style", text_json(o->chat_style));
     if (o->bits > 0) json_object_set_new(object, "bits", json_real(o->bits));
@@ -195,7 +197,8 @@ static void say_found(const job *j) {
     say(j, text);
     const nb_era *era = nb_arch_era(j->arch, j->input.source);
     if (era) {
-        snprintf(text, sizeof text, "its tensors are those of %s, %s: constants that it does not store are of that time", j->arch->name,
+        snprintf(text, sizeof text,
+                 "its tensors are those of %s, %s: constants that it does not store are of that time", j->arch->name,
                  era->when);
         say(j, text);
     }
@@ -218,8 +221,8 @@ static nb_status merge_adapter(job *j, const nb_lora *lora) {
     size_t changed = 0;
     nb_status st = nb_source_lora_open(&j->input.source, lora->folder, lora->scale, &changed, j->err);
     if (st) return st;
-    snprintf(text, sizeof text, "adapter '%.200s' is merged, times %g: it changes %zu tensors", nb_name_base(lora->folder), lora->scale,
-             changed);
+    snprintf(text, sizeof text, "adapter '%.200s' is merged, times %g: it changes %zu tensors",
+             nb_name_base(lora->folder), lora->scale, changed);
     say(j, text);
     return NB_OK;
 }
@@ -237,7 +240,8 @@ static nb_status open_source(job *j, const char *source) {
 /* How large the source is: made-up weights count as f32. */
 static nb_status measure_source(job *j) {
     const nb_source *s = j->input.source;
-    if (!j->options->synthetic) return nb_hasher_start(&j->hasher, s->files, s->handles, s->n_files, &j->source_bytes, j->err);
+    if (!j->options->synthetic)
+        return nb_hasher_start(&j->hasher, s->files, s->handles, s->n_files, &j->source_bytes, j->err);
     j->source_bytes = j->plan.source_elements * sizeof(float);
     return NB_OK;
 }
@@ -252,7 +256,8 @@ static nb_status rotate(job *j, unsigned set) {
 static void say_rotated(const job *j) {
     char text[120], names[NB_ROTATION_TEXT];
     if (!j->rotate) return;
-    snprintf(text, sizeof text, "rotated, which changes no result but by rounding: %s", nb_rotations_text(j->rotate, names));
+    snprintf(text, sizeof text, "rotated, which changes no result but by rounding: %s",
+             nb_rotations_text(j->rotate, names));
     say(j, text);
 }
 

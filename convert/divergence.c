@@ -22,7 +22,8 @@ static void score(void *arg, size_t begin, size_t end, int member) {
 }
 
 /* Logits of ids[n], which continue or begin a window. */
-static nb_status read_chunk(const nb_divergence_reader *r, nb_batch *b, bool begin, const int32_t *ids, uint32_t n, nb_error *err) {
+static nb_status read_chunk(const nb_divergence_reader *r, nb_batch *b, bool begin, const int32_t *ids, uint32_t n,
+                            nb_error *err) {
     const nb_batch_part part = {.row = 0, .n = n, .ids = ids};
     if (begin) nb_batch_rewind(b, 0, 0);
     nb_model_rotate_qk(r->model, r->rotate_qk);
@@ -32,7 +33,8 @@ static nb_status read_chunk(const nb_divergence_reader *r, nb_batch *b, bool beg
 }
 
 /* batches[0] is the exact model's, then come those of the readers. */
-static nb_status read_all(const nb_divergence_job *job, nb_batch *const *batches, size_t chunk, double *divergence, nb_error *err) {
+static nb_status read_all(const nb_divergence_job *job, nb_batch *const *batches, size_t chunk, double *divergence,
+                          nb_error *err) {
     scoring s = {.exact = batches[0], .vocab = nb_model_hparams(job->exact.model)->vocab_size};
     nb_status st = NB_OK;
     for (size_t at = 0, n; !st && at < job->n; at += n) {

@@ -93,8 +93,8 @@ static nb_status nothing_found(const char *path, const char *arch, nb_error *err
     nb_buf_free(&names);
     if (adapter)
         return nb_fail(err, NB_ARGUMENT,
-                       "the folder '%s' holds an adapter, no model: convert the model that it is for, with --lora %s", path,
-                       path);
+                       "the folder '%s' holds an adapter, no model: convert the model that it is for, with --lora %s",
+                       path, path);
     for (size_t i = 0; i < nb_form_count; i++) {
         if (!wanted(&nb_forms[i], arch) || repeats(i, arch)) continue;
         nb_buf_text(&names, names.size ? ", " : "");

@@ -85,15 +85,16 @@ static nb_status watch(nb_hasher *h, const char *path, nb_file *handle, nb_error
     return NB_OK;
 }
 
-nb_status nb_hasher_start(nb_hasher **hasher, const char *const *files, nb_file *const *handles, size_t n, uint64_t *bytes,
-                          nb_error *err) {
+nb_status nb_hasher_start(nb_hasher **hasher, const char *const *files, nb_file *const *handles, size_t n,
+                          uint64_t *bytes, nb_error *err) {
     nb_hasher *h = *hasher = nb_calloc(1, sizeof *h);
     *bytes = 0;
     if (h) h->files = nb_calloc(n ? n : 1, sizeof *h->files);
     nb_status st = h && h->files ? NB_OK : nb_oom(err, "hashing", n * sizeof *h->files);
     for (size_t i = 0; !st && i < n; i++) {
         st = watch(h, files[i], handles[i], err);
-        if (!st && !nb_add_u64(*bytes, h->files[i].own.size, bytes)) st = nb_fail(err, NB_LIMIT, "the checkpoint is too large");
+        if (!st && !nb_add_u64(*bytes, h->files[i].own.size, bytes))
+            st = nb_fail(err, NB_LIMIT, "the checkpoint is too large");
     }
     if (st) {
         nb_hasher_free(h);

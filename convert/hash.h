@@ -18,8 +18,8 @@ typedef struct nb_hasher nb_hasher;
 
 /* Begin with files[n], which stay valid. From now on reads through handles[i] (NULL: there is none) are seen; the
  * hasher must be freed before they are closed. *bytes is the sum of the files' sizes. */
-nb_status nb_hasher_start(nb_hasher **hasher, const char *const *files, nb_file *const *handles, size_t n, uint64_t *bytes,
-                          nb_error *err);
+nb_status nb_hasher_start(nb_hasher **hasher, const char *const *files, nb_file *const *handles, size_t n,
+                          uint64_t *bytes, nb_error *err);
 /* Read what is left. *left, which may be NULL, is how much that was. */
 nb_status nb_hasher_finish(nb_hasher *h, uint64_t *hash, uint64_t *left, nb_error *err);
 void nb_hasher_free(nb_hasher *h); /* accepts NULL */

@@ -331,8 +331,8 @@ bool nb_plan_fetches(const nb_plan_tensor *t, nb_source *s) {
     for (size_t i = 0; plain && i < t->n_parts; i++) {
         const nb_plan_part *p = &t->parts[i];
         bool changed = p->transpose || p->pairs || p->offset != 0.0f || (p->gain != 0.0f && p->gain != 1.0f);
-        plain = !changed && p->tensor->dtype == t->parts[0].tensor->dtype && nb_source_cols(p->tensor) == t->spec.cols &&
-                nb_source_fetches(s, p->tensor);
+        plain = !changed && p->tensor->dtype == t->parts[0].tensor->dtype &&
+                nb_source_cols(p->tensor) == t->spec.cols && nb_source_fetches(s, p->tensor);
     }
     return plain;
 }

@@ -60,8 +60,8 @@ static nb_status read_text(maker *m, nb_error *err) {
 }
 
 /* One token more for every row of the batch: drawn from its logits, of which row i are those of part i. */
-static nb_status extend_samples(maker *m, nb_batch *b, nb_sampler **samplers, nb_sampler_room *room, int32_t *samples, size_t at,
-                                nb_error *err) {
+static nb_status extend_samples(maker *m, nb_batch *b, nb_sampler **samplers, nb_sampler_room *room, int32_t *samples,
+                                size_t at, nb_error *err) {
     nb_batch_part parts[SELF_ROWS];
     for (uint32_t r = 0; r < SELF_ROWS; r++)
         parts[r] = (nb_batch_part){.row = r, .n = 1, .ids = samples + r * m->to->window + at};

@@ -24,8 +24,8 @@ static nb_status make_room(nb_convert_list *list, nb_error *err) {
     return NB_OK;
 }
 
-nb_status nb_convert_list_add(nb_convert_list *list, const nb_plan_tensor *t, uint64_t raw_bytes, const nb_quant_error *error,
-                              nb_error *err) {
+nb_status nb_convert_list_add(nb_convert_list *list, const nb_plan_tensor *t, uint64_t raw_bytes,
+                              const nb_quant_error *error, nb_error *err) {
     nb_status st = list->n == list->capacity ? make_room(list, err) : NB_OK;
     if (st) return st;
     nb_convert_tensor *to = &list->tensors[list->n++];

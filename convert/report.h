@@ -28,8 +28,8 @@ typedef struct nb_convert_list {
     size_t n, capacity;
 } nb_convert_list;
 
-nb_status nb_convert_list_add(nb_convert_list *list, const nb_plan_tensor *t, uint64_t raw_bytes, const nb_quant_error *error,
-                              nb_error *err);
+nb_status nb_convert_list_add(nb_convert_list *list, const nb_plan_tensor *t, uint64_t raw_bytes,
+                              const nb_quant_error *error, nb_error *err);
 void nb_convert_list_free(nb_convert_list *list); /* accepts a zeroed one */
 nb_quant_error nb_convert_total(const nb_convert_list *list);
 

@@ -272,7 +272,9 @@ static nb_status scale(maker *m) {
     return st;
 }
 
-static bool has_tensor(const maker *m, const char *name) { return m->in->source && nb_source_find(m->in->source, name); }
+static bool has_tensor(const maker *m, const char *name) {
+    return m->in->source && nb_source_find(m->in->source, name);
+}
 
 static nb_status divide_by(maker *m, const char *name) {
     const nb_source_tensor *t = nb_source_find(m->in->source, name);
@@ -334,10 +336,11 @@ static nb_status check_alike(const maker *m) {
         double theta = (double)m->h->rope_theta;
         bool plain = !type || nb_value_is_text(type, "default");
         if (!plain || (nb_value_number(nb_value_get(kind, "rope_theta"), &theta) && (float)theta != m->h->rope_theta))
-            return nb_fail(m->err, NB_UNSUPPORTED,
-                           "its blocks are rotated by different frequencies ('%s' in its configuration), which is not known of "
-                           "this family",
-                           path);
+            return nb_fail(
+                m->err, NB_UNSUPPORTED,
+                "its blocks are rotated by different frequencies ('%s' in its configuration), which is not known of "
+                "this family",
+                path);
     }
     return NB_OK;
 }
@@ -349,7 +352,8 @@ static nb_status is_rotated(const maker *m, uint32_t i, bool *rotated) {
     bool given = list && list->kind != NB_VALUE_NONE;
     if (given && (list->kind != NB_VALUE_LIST || list->count != m->h->n_layer || !nb_value_number(list->items[i], &n) ||
                   (n != 0 && n != 1)))
-        return nb_fail(m->err, NB_FORMAT, "'no_rope_layers' in the checkpoint's configuration is not a list of %u numbers 0 or 1",
+        return nb_fail(m->err, NB_FORMAT,
+                       "'no_rope_layers' in the checkpoint's configuration is not a list of %u numbers 0 or 1",
                        m->h->n_layer);
     if (!given && every && every->kind != NB_VALUE_NONE && (!nb_value_number(every, &n) || !(n >= 1 && n < 1e6) || n != floor(n)))
         return nb_fail(m->err, NB_FORMAT, "'no_rope_layer_interval' in the checkpoint's configuration is no positive whole number");

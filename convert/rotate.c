@@ -182,7 +182,8 @@ static nb_status turn_rows(const nb_rotation *r, float *x, uint64_t n, uint64_t 
 }
 
 /* Make r->block the rows of t from `row` on. */
-static nb_status load_block(nb_rotation *r, const nb_plan_tensor *t, nb_source *s, const turn *u, uint64_t row, nb_error *err) {
+static nb_status load_block(nb_rotation *r, const nb_plan_tensor *t, nb_source *s, const turn *u, uint64_t row,
+                            nb_error *err) {
     size_t floats = 0;
     if (r->of == t && r->block_row == row) return NB_OK;
     r->of = NULL;
@@ -197,8 +198,8 @@ static nb_status load_block(nb_rotation *r, const nb_plan_tensor *t, nb_source *
     return NB_OK;
 }
 
-static nb_status read_rows(nb_rotation *r, const nb_plan_tensor *t, nb_source *s, const turn *u, uint64_t row, uint64_t n,
-                           float *dst, nb_error *err) {
+static nb_status read_rows(nb_rotation *r, const nb_plan_tensor *t, nb_source *s, const turn *u, uint64_t row,
+                           uint64_t n, float *dst, nb_error *err) {
     uint64_t end = row + n, cols = t->spec.cols, before = u->row_group ? u->row : end;
     nb_status st = NB_OK;
     if (row < before) {
@@ -208,7 +209,8 @@ static nb_status read_rows(nb_rotation *r, const nb_plan_tensor *t, nb_source *s
         dst += plain * cols;
     }
     while (!st && row < end) {
-        uint64_t first = row - (row - u->row) % u->row_group, past = first + u->row_group < end ? first + u->row_group : end;
+        uint64_t first = row - (row - u->row) % u->row_group,
+                 past = first + u->row_group < end ? first + u->row_group : end;
         st = load_block(r, t, s, u, first, err);
         if (st) break;
         memcpy(dst, (const float *)r->block.data + (row - first) * cols, (size_t)((past - row) * cols) * sizeof *dst);
@@ -247,14 +249,15 @@ static nb_status take_gains(nb_rotation *r, nb_plan *plan, nb_source *s, nb_erro
     return st;
 }
 
-nb_status nb_rotation_make(nb_rotation *r, unsigned set, nb_hparams *h, nb_plan *plan, nb_source *s, const nb_kernels *kernels,
-                           nb_error *err) {
+nb_status nb_rotation_make(nb_rotation *r, unsigned set, nb_hparams *h, nb_plan *plan, nb_source *s,
+                           const nb_kernels *kernels, nb_error *err) {
     nb_status st = NB_OK;
     *r = (nb_rotation){.set = set & NB_ROTATE_WEIGHTS, .kernels = kernels, .n_embd = h->n_embd, .head_dim = h->head_dim,
                        .n_layer = h->n_layer, .v_row = ((uint64_t)h->n_head + h->n_kv_head) * h->head_dim};
     for (int i = 0; i < NB_ROTATION_COUNT; i++) {
         const char *obstacle = set >> i & 1 ? nb_rotation_obstacle(i, h) : NULL;
-        if (obstacle) return nb_fail(err, NB_UNSUPPORTED, "the rotation '%s' is not for this model: %s", names[i], obstacle);
+        if (obstacle)
+            return nb_fail(err, NB_UNSUPPORTED, "the rotation '%s' is not for this model: %s", names[i], obstacle);
     }
     if (set & NB_ROTATE_QK) h->qk_rotate = 1;
     if (!(set & NB_ROTATE_RESIDUAL)) return NB_OK;

@@ -65,8 +65,8 @@ typedef struct nb_rotation {
 
 /* Rotate a model by `set`, of which NB_ROTATE_QK changes *h only. Norms whose weights become columns leave the plan, and *h says so.
  * NB_UNSUPPORTED, with the reason, where one of the rotations is not exact. `kernels` must outlive it. */
-nb_status nb_rotation_make(nb_rotation *r, unsigned set, nb_hparams *h, nb_plan *plan, nb_source *s, const nb_kernels *kernels,
-                           nb_error *err);
+nb_status nb_rotation_make(nb_rotation *r, unsigned set, nb_hparams *h, nb_plan *plan, nb_source *s,
+                           const nb_kernels *kernels, nb_error *err);
 void nb_rotation_free(nb_rotation *r); /* accepts a zeroed one */
 
 /* nb_plan_read of the rotated model. Takes the memory of as many of the tensor's rows as are rotated together, all of them

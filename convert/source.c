@@ -73,7 +73,8 @@ nb_status nb_source_set_tensors(nb_source *s, const nb_source_tensor *tensors, s
 nb_status nb_source_set_file(nb_source *s, const char *path, nb_file *handle, nb_error *err) {
     const char **files = nb_arena_alloc(&s->arena, sizeof *files);
     nb_file **handles = nb_arena_alloc(&s->arena, sizeof *handles);
-    if (!files || !handles || !(files[0] = nb_arena_text(&s->arena, path, strlen(path)))) return nb_arena_failed(&s->arena, err);
+    if (!files || !handles || !(files[0] = nb_arena_text(&s->arena, path, strlen(path))))
+        return nb_arena_failed(&s->arena, err);
     handles[0] = handle;
     s->files = files;
     s->handles = handles;
@@ -124,7 +125,8 @@ nb_status nb_source_fetch(nb_source *s, const nb_source_tensor *t, uint64_t row,
     uint64_t offset = 0;
     const nb_file *file = s->ops->place ? s->ops->place(s, t, &offset) : NULL;
     if (!file || !nb_range_ok(row, n_rows, nb_source_rows(t)))
-        return nb_fail(err, NB_ARGUMENT, "tensor '%s': rows outside its shape, or not of a file, were asked for", t->name);
+        return nb_fail(err, NB_ARGUMENT, "tensor '%s': rows outside its shape, or not of a file, were asked for",
+                       t->name);
     size_t bytes = nb_source_row_bytes(t), all = (size_t)n_rows * bytes;
     offset += row * bytes;
     nb_file_expect(file, offset + AHEAD, all); /* what follows is likely to be next: the disk works while this is worked on */

@@ -9,7 +9,8 @@ static float overflow_of(nb_type type) {
     return type == NB_TYPE_F16 ? 65520.0f : type == NB_TYPE_BF16 ? 0x1.ffp127f : INFINITY;
 }
 
-nb_status nb_check_values(const nb_plan_tensor *t, nb_type type, const float *x, size_t n, uint64_t first, nb_error *err) {
+nb_status nb_check_values(const nb_plan_tensor *t, nb_type type, const float *x, size_t n, uint64_t first,
+                          nb_error *err) {
     size_t at = nb_first_nonfinite(x, n);
     uint64_t cols = t->spec.cols;
     float limit = overflow_of(type);

@@ -9,6 +9,7 @@
 #include "quant/types.h"
 
 /* Weights must be finite, and stay so in the type they get. `first` is the index of x[0] in the tensor. */
-nb_status nb_check_values(const nb_plan_tensor *t, nb_type type, const float *x, size_t n, uint64_t first, nb_error *err);
+nb_status nb_check_values(const nb_plan_tensor *t, nb_type type, const float *x, size_t n, uint64_t first,
+                          nb_error *err);
 
 #endif

@@ -38,9 +38,10 @@ static nb_status is_sliding(const maker *m, uint32_t i, double first, bool *slid
     const nb_value *type = types->kind == NB_VALUE_LIST && types->count == m->h->n_layer ? types->items[i] : NULL;
     *sliding = nb_value_is_text(type, "sliding_attention");
     if (*sliding || nb_value_is_text(type, "full_attention")) return NB_OK;
-    return nb_fail(m->err, NB_UNSUPPORTED,
-                   "'layer_types' in the checkpoint's configuration is not a list of %u texts sliding_attention or full_attention",
-                   m->h->n_layer);
+    return nb_fail(
+        m->err, NB_UNSUPPORTED,
+        "'layer_types' in the checkpoint's configuration is not a list of %u texts sliding_attention or full_attention",
+        m->h->n_layer);
 }
 
 static nb_status window_of(const maker *m, double *window) {
@@ -64,7 +65,8 @@ static nb_status sliding(maker *m) {
 
 static nb_status named(maker *m) {
     if (nb_value_get(m->in->config, "layer_types")) return sliding(m);
-    return nb_fail(m->err, NB_MISSING, "the checkpoint's configuration has no 'layer_types', which say where its windows are");
+    return nb_fail(m->err, NB_MISSING,
+                   "the checkpoint's configuration has no 'layer_types', which say where its windows are");
 }
 
 static bool are_asked(const maker *m) {
@@ -100,8 +102,8 @@ static maker maker_of(const nb_arch *arch, const nb_arch_input *in, const nb_hpa
     return (maker){.arch = arch, .in = in, .h = h, .gguf = gguf, .err = err};
 }
 
-nb_status nb_windows_slides(const nb_arch *arch, const nb_arch_input *in, const nb_hparams *h, uint32_t layer, bool *slides,
-                            nb_error *err) {
+nb_status nb_windows_slides(const nb_arch *arch, const nb_arch_input *in, const nb_hparams *h, uint32_t layer,
+                            bool *slides, nb_error *err) {
     maker m = maker_of(arch, in, h, err);
     double window;
     nb_status st = window_of(&m, &window);
@@ -110,7 +112,8 @@ nb_status nb_windows_slides(const nb_arch *arch, const nb_arch_input *in, const 
     return st;
 }
 
-nb_status nb_windows_make(float windows[NB_BLOCKS_MAX], const nb_arch *arch, const nb_arch_input *in, nb_hparams *h, nb_error *err) {
+nb_status nb_windows_make(float windows[NB_BLOCKS_MAX], const nb_arch *arch, const nb_arch_input *in, nb_hparams *h,
+                          nb_error *err) {
     static nb_status (*const ways[])(maker *m) = {[NB_WINDOWS_NONE] = none,
                                                   [NB_WINDOWS_SLIDING] = sliding,
                                                   [NB_WINDOWS_NAMED] = named,

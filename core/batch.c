@@ -36,10 +36,12 @@ nb_status nb_batch_context(const nb_model *model, const nb_session_options *o, u
     *room = n_ctx;
     if (slides) *room = learned ? h->n_ctx : (uint32_t)nb_max_size(n_ctx, NB_SLIDE_POSITIONS);
     if (learned && n_ctx > h->n_ctx)
-        return nb_fail(err, NB_ARGUMENT, "a context of %u tokens was asked for, but the model has learned positions for %u", n_ctx,
+        return nb_fail(err, NB_ARGUMENT,
+                       "a context of %u tokens was asked for, but the model has learned positions for %u", n_ctx,
                        h->n_ctx);
     if (slides && n_ctx < LEAST_SLIDE)
-        return nb_fail(err, NB_ARGUMENT, "a context of %u tokens was asked for, but a text that slides needs %d at least", n_ctx,
+        return nb_fail(err, NB_ARGUMENT,
+                       "a context of %u tokens was asked for, but a text that slides needs %d at least", n_ctx,
                        LEAST_SLIDE);
     return NB_OK;
 }
@@ -66,8 +68,8 @@ static nb_status plan_pages(const nb_batch *b, const nb_session_options *o, nb_k
         row_pages = nb_min_size(row_pages, SINK + plan->n_recent + nb_div_up(b->n_chunk, NB_KV_PAGE) + 1);
     }
     if (!nb_mul_size(b->n_rows, row_pages, &pages) || pages > UINT32_MAX - o->n_prefix)
-        return nb_fail(err, NB_LIMIT, "%u rows of %u tokens and %u pages of prefixes are too many", b->n_rows, b->n_positions,
-                       o->n_prefix);
+        return nb_fail(err, NB_LIMIT, "%u rows of %u tokens and %u pages of prefixes are too many", b->n_rows,
+                       b->n_positions, o->n_prefix);
     plan->n_pages = (uint32_t)pages + o->n_prefix;
     return NB_OK;
 }
@@ -98,7 +100,8 @@ nb_status nb_batch_create(nb_batch **batch, const nb_model *model, uint32_t n_ro
                           nb_error *err) {
     *batch = NULL;
     if (n_rows < 1 || n_rows > NB_BATCH_ROWS_MAX)
-        return nb_fail(err, NB_ARGUMENT, "a batch of %u rows was asked for; possible are 1 to %d", n_rows, NB_BATCH_ROWS_MAX);
+        return nb_fail(err, NB_ARGUMENT, "a batch of %u rows was asked for; possible are 1 to %d", n_rows,
+                       NB_BATCH_ROWS_MAX);
     nb_batch *b = nb_calloc(1, sizeof *b);
     if (!b) return nb_oom(err, "a batch", sizeof *b);
     b->model = model;
@@ -133,13 +136,15 @@ nb_status nb_batch_check(const nb_batch *b, uint32_t row, const int32_t *ids, si
     uint32_t length = nb_batch_length(b, row);
     nb_status st = nb_batch_check_ids(b, ids, n, err);
     if (!st && n > b->n_positions - length)
-        st = nb_fail(err, NB_LIMIT, "%zu tokens do not fit: the context has room for %u, of which %u are taken", n, b->n_positions,
-                     length);
+        st = nb_fail(err, NB_LIMIT, "%zu tokens do not fit: the context has room for %u, of which %u are taken", n,
+                     b->n_positions, length);
     return st;
 }
 
 static nb_kv_text *text_of(const nb_batch *b, uint32_t row) { return &b->kv.texts[row]; }
-static int32_t *ids_of(const nb_batch *b, uint32_t row) { return (int32_t *)b->ids.data + (size_t)row * b->n_positions; }
+static int32_t *ids_of(const nb_batch *b, uint32_t row) {
+    return (int32_t *)b->ids.data + (size_t)row * b->n_positions;
+}
 
 uint32_t nb_batch_first_page(const nb_batch *b, uint32_t layer, uint32_t position) {
     uint32_t window = nb_model_window(b->model, layer), latest = nb_kv_latest(&b->kv, position);
@@ -148,7 +153,8 @@ uint32_t nb_batch_first_page(const nb_batch *b, uint32_t layer, uint32_t positio
 }
 
 static void drop_unseen(nb_batch *b, nb_kv_text *t) {
-    for (uint32_t layer = 0; layer < b->kv.n_layer; layer++) nb_kv_drop(&b->kv, t, layer, nb_batch_first_page(b, layer, t->length));
+    for (uint32_t layer = 0; layer < b->kv.n_layer; layer++)
+        nb_kv_drop(&b->kv, t, layer, nb_batch_first_page(b, layer, t->length));
 }
 
 /* A text that is cut to `length` can go on: nothing that its next token sees was dropped. */
@@ -178,8 +184,8 @@ nb_status nb_batch_append(nb_batch *b, const nb_batch_part *parts, size_t n_part
     for (size_t i = 0; i < n_parts; i++) {
         nb_kv_text *t = text_of(b, parts[i].row);
         int32_t *ids = ids_of(b, parts[i].row) + t->length;
-        b->spans[i] = (nb_span){.text = t, .ids = parts[i].ids, .before = t->length ? ids[-1] : 0, .position = t->length,
-                                .n = parts[i].n};
+        b->spans[i] = (nb_span){
+            .text = t, .ids = parts[i].ids, .before = t->length ? ids[-1] : 0, .position = t->length, .n = parts[i].n};
         memcpy(ids, parts[i].ids, parts[i].n * sizeof *ids);
         drop_unseen(b, t);
         nb_kv_extend(&b->kv, t, parts[i].n);

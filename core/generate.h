@@ -36,8 +36,8 @@ typedef struct nb_generate_options {
     bool tools;               /* run the tools of the registry whose control tokens the vocabulary has */
     const struct nb_tool *own_tools; /* [n_own_tools] the caller's (core/tools.h), looked for before those */
     size_t n_own_tools;
-    uint32_t lookup;          /* read drafts of up to so many tokens ahead (core/lookup.h), up to NB_LOOKUP_MAX and one less
-                               * than the session's n_logits; 0: none. Changes no result */
+    uint32_t lookup; /* read drafts of up to so many tokens ahead (core/lookup.h), up to NB_LOOKUP_MAX and one less
+                      * than the session's n_logits; 0: none. Changes no result */
     bool (*step)(void *user, const nb_step *step); /* may be NULL; false cancels */
     void *user;
 } nb_generate_options;

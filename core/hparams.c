@@ -27,7 +27,9 @@ static const struct {
 };
 enum { N_ENUMS = sizeof enums / sizeof *enums };
 
-static bool is_enum(nb_hparam_kind kind) { return kind != NB_HPARAM_U32 && kind != NB_HPARAM_F32 && kind != NB_HPARAM_BOOL; }
+static bool is_enum(nb_hparam_kind kind) {
+    return kind != NB_HPARAM_U32 && kind != NB_HPARAM_F32 && kind != NB_HPARAM_BOOL;
+}
 
 static void *field(nb_hparams *h, const nb_hparam_info *p) { return (char *)h + p->offset; }
 static const void *stored(const nb_hparams *h, const nb_hparam_info *p) { return (const char *)h + p->offset; }
@@ -117,14 +119,15 @@ nb_status nb_hparams_check(const nb_hparams *h, nb_error *err) {
         return nb_fail(err, NB_ARGUMENT, "rope_kinds is %u, but positions are not rotary", h->rope_kinds);
     if (h->pos == NB_POS_ROPE && h->head_dim % 2 != 0)
         return nb_fail(err, NB_ARGUMENT, "rotary positions need an even head_dim, found %u", h->head_dim);
-    if (!(h->norm_eps > 0.0f)) return nb_fail(err, NB_ARGUMENT, "norm_eps must be positive, found %g", (double)h->norm_eps);
+    if (!(h->norm_eps > 0.0f))
+        return nb_fail(err, NB_ARGUMENT, "norm_eps must be positive, found %g", (double)h->norm_eps);
     if (h->norm == NB_NORM_RMS && h->norm_bias)
         return nb_fail(err, NB_ARGUMENT, "norm_bias is set, but RMS norms have no bias");
     if (h->qk_norm == NB_QKNORM_NONE && h->qk_norm_weight)
         return nb_fail(err, NB_ARGUMENT, "qk_norm_weight is set, but qk_norm is none");
     if (h->smear_channels > h->n_embd || h->value_channels > h->n_embd)
-        return nb_fail(err, NB_ARGUMENT, "gates over %u and %u channels were asked for, but there are %u", h->smear_channels,
-                       h->value_channels, h->n_embd);
+        return nb_fail(err, NB_ARGUMENT, "gates over %u and %u channels were asked for, but there are %u",
+                       h->smear_channels, h->value_channels, h->n_embd);
     if (!h->value_every != !h->value_channels)
         return nb_fail(err, NB_ARGUMENT, "value_every is %u, but value_channels %u", h->value_every, h->value_channels);
     return NB_OK;
@@ -154,7 +157,8 @@ static nb_status from_json(nb_hparams *h, const char *key, const json_t *value, 
     if (!p) return nb_fail(err, NB_UNSUPPORTED, "the hyperparameter '%s' is not known to this version", key);
     if (is_enum(p->kind) && json_is_string(value)) return set_name(h, p, json_string_value(value), err);
     if (p->kind == NB_HPARAM_BOOL && json_is_boolean(value)) return set_number(h, p, json_is_true(value), err);
-    if (p->kind == NB_HPARAM_U32 && json_is_integer(value)) return set_number(h, p, (double)json_integer_value(value), err);
+    if (p->kind == NB_HPARAM_U32 && json_is_integer(value))
+        return set_number(h, p, (double)json_integer_value(value), err);
     if (p->kind == NB_HPARAM_F32 && json_is_number(value)) return set_number(h, p, json_number_value(value), err);
     return nb_fail(err, NB_FORMAT, "hyperparameter %s: its JSON value has the wrong type", key);
 }

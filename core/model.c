@@ -102,13 +102,14 @@ static nb_status check_tensor(const nb_tensor *t, const nb_tensor_spec *spec, nb
     bool matrix = spec->kind == NB_KIND_MATRIX || spec->kind == NB_KIND_EMBED;
     bool layout_ok = matrix ? t->layout == NB_LAYOUT_PANELS : t->layout == NB_LAYOUT_PLAIN && t->type == NB_TYPE_F32;
     if (!layout_ok)
-        return nb_fail(err, NB_FORMAT, "tensor '%s': expected %s, found %s %s", t->name, matrix ? "panels" : "plain f32",
-                       t->layout == NB_LAYOUT_PANELS ? "panels of" : "plain", nb_types[t->type].name);
+        return nb_fail(err, NB_FORMAT, "tensor '%s': expected %s, found %s %s", t->name,
+                       matrix ? "panels" : "plain f32", t->layout == NB_LAYOUT_PANELS ? "panels of" : "plain",
+                       nb_types[t->type].name);
     uint64_t rows = t->n_dims == 2 ? t->dims[0] : 1, cols = t->n_dims ? t->dims[t->n_dims - 1] : 0;
     if (t->n_dims != (spec->kind == NB_KIND_VECTOR ? 1u : 2u) || rows != spec->rows || cols != spec->cols)
-        return nb_fail(err, NB_FORMAT, "tensor '%s': expected shape [%llu, %llu], found %u dimensions, [%llu, %llu]", t->name,
-                       (unsigned long long)spec->rows, (unsigned long long)spec->cols, t->n_dims, (unsigned long long)rows,
-                       (unsigned long long)cols);
+        return nb_fail(err, NB_FORMAT, "tensor '%s': expected shape [%llu, %llu], found %u dimensions, [%llu, %llu]",
+                       t->name, (unsigned long long)spec->rows, (unsigned long long)spec->cols, t->n_dims,
+                       (unsigned long long)rows, (unsigned long long)cols);
     return NB_OK;
 }
 
@@ -131,7 +132,8 @@ static nb_status bind_one(binder *b, const nb_tensor_spec *spec, uint32_t layer,
     if (w->data) return NB_OK;
     entry->region_offset = b->region_bytes;
     size_t padded;
-    if (t->raw_bytes > SIZE_MAX - NB_ALIGN || !nb_add_size(b->region_bytes, nb_round_up((size_t)t->raw_bytes, NB_ALIGN), &padded))
+    if (t->raw_bytes > SIZE_MAX - NB_ALIGN ||
+        !nb_add_size(b->region_bytes, nb_round_up((size_t)t->raw_bytes, NB_ALIGN), &padded))
         return nb_fail(err, NB_LIMIT, "the model does not fit this machine's address space");
     b->region_bytes = padded;
     return NB_OK;
@@ -186,7 +188,8 @@ static nb_status check_windows(const nb_model *m, nb_error *err) {
     const float *windows = vector(&m->shared.windows);
     for (uint32_t i = 0; windows && i < m->hparams.n_layer; i++)
         if (!(windows[i] >= 0.0f && windows[i] <= 0x1p24f) || windows[i] != floorf(windows[i]))
-            return nb_fail(err, NB_FORMAT, "tensor 'attn.windows': block %u has a window of %g, expected a whole number up to 2^24", i,
+            return nb_fail(err, NB_FORMAT,
+                           "tensor 'attn.windows': block %u has a window of %g, expected a whole number up to 2^24", i,
                            (double)windows[i]);
     return NB_OK;
 }
@@ -195,7 +198,8 @@ static nb_status check_rope_kinds(const nb_model *m, nb_error *err) {
     const float *kinds = vector(&m->shared.rope_kinds);
     for (uint32_t i = 0; kinds && i < m->hparams.n_layer; i++)
         if (!(kinds[i] >= 0.0f && kinds[i] < (float)m->hparams.rope_kinds) || kinds[i] != floorf(kinds[i]))
-            return nb_fail(err, NB_FORMAT, "tensor 'rope.kinds': block %u is of kind %g, expected a whole number below %u", i,
+            return nb_fail(err, NB_FORMAT,
+                           "tensor 'rope.kinds': block %u is of kind %g, expected a whole number below %u", i,
                            (double)kinds[i], m->hparams.rope_kinds);
     return NB_OK;
 }
@@ -220,7 +224,8 @@ nb_status nb_model_open(nb_model **model, const char *path, const nb_model_optio
         goto out;
     }
     st = load_all(&b, options, err);
-    if (!st && ((st = check_windows(m, err)) || (st = check_rope_kinds(m, err)))) st = nb_context(err, st, "'%s'", path);
+    if (!st && ((st = check_windows(m, err)) || (st = check_rope_kinds(m, err))))
+        st = nb_context(err, st, "'%s'", path);
 out:
     nb_free(b.list);
     if (st) nb_model_free(m);

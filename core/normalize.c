@@ -29,13 +29,15 @@ static nb_status build_user(nb_normalizer *z, const nb_vocab *v, nb_error *err) 
         if (length) keys[n++] = (nb_trie_key){text, (uint32_t)length, (int32_t)id};
     }
     for (const nb_special *s = v->specials; s < v->specials + v->n_specials; s++)
-        if (s->flags & NB_SPECIAL_LATE) keys[n++] = (nb_trie_key){(const uint8_t *)s->text, (uint32_t)strlen(s->text), s->id};
+        if (s->flags & NB_SPECIAL_LATE)
+            keys[n++] = (nb_trie_key){(const uint8_t *)s->text, (uint32_t)strlen(s->text), s->id};
     nb_status st = nb_trie_build(&z->user, keys, n, err);
     nb_free(keys);
     return st;
 }
 
-nb_status nb_normalizer_create(nb_normalizer **normalizer, const nb_text_rules *rules, const nb_vocab *v, nb_error *err) {
+nb_status nb_normalizer_create(nb_normalizer **normalizer, const nb_text_rules *rules, const nb_vocab *v,
+                               nb_error *err) {
     *normalizer = NULL;
     nb_normalizer *z = nb_calloc(1, sizeof *z);
     if (!z) return nb_oom(err, "normalizer", sizeof *z);
@@ -339,7 +341,8 @@ static nb_status charsmap(change *c, nb_error *err) {
     if (c->rule->flags & NB_TEXT_GRAPHEMES) nb_charsmap_apply_graphemes(&c->z->charsmap, c->text, c->n, c->out);
     else if (c->rule->flags & NB_TEXT_USER && c->z->user.nodes)
         for (; i < c->n; i += length)
-            if (nb_trie_longest(&c->z->user, c->text + i, c->n - i, &length) >= 0) nb_buf_append(c->out, c->text + i, length);
+            if (nb_trie_longest(&c->z->user, c->text + i, c->n - i, &length) >= 0)
+                nb_buf_append(c->out, c->text + i, length);
             else length = nb_charsmap_step(&c->z->charsmap, c->text + i, c->n - i, c->out);
     else nb_charsmap_apply(&c->z->charsmap, c->text, c->n, c->out);
     return NB_OK;

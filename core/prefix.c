@@ -126,7 +126,8 @@ static bool hold_page(nb_kv *kv, const nb_kv_text *t, uint32_t page, uint32_t *l
     return true;
 }
 
-static uint32_t make(nb_prefix *p, uint32_t before, uint64_t hash, const int32_t *ids, const nb_kv_text *t, uint32_t page) {
+static uint32_t make(nb_prefix *p, uint32_t before, uint64_t hash, const int32_t *ids, const nb_kv_text *t,
+                     uint32_t page) {
     uint32_t i = p->n < p->most ? p->n : oldest(p);
     if (i == NONE) return NONE;
     if (i < p->n && p->entries[i].used) forget(p, i);

@@ -55,7 +55,8 @@ static nb_status read_forced(nb_cursor *c, nb_ids *forced, uint32_t vocab_size, 
     nb_status st = NB_OK;
     for (uint32_t n = nb_take_u32(c); !st && n > 0 && !c->bad; n--) {
         uint32_t id = nb_take_u32(c);
-        if (id >= vocab_size) return nb_fail(err, NB_FORMAT, "a forced token is %u, expected one below %u", id, vocab_size);
+        if (id >= vocab_size)
+            return nb_fail(err, NB_FORMAT, "a forced token is %u, expected one below %u", id, vocab_size);
         st = nb_ids_push(forced, (int32_t)id, err);
     }
     return st;
@@ -71,7 +72,8 @@ nb_status nb_row_state_read(nb_row_state *s, const uint8_t *bytes, size_t n, uin
     s->call_tokens = nb_take_u32(&c);
     if (!st && (s->tool.failed || s->call.failed)) st = nb_oom(err, "a saved row", s->tool.size + s->call.size);
     if (!st && (!utf8 || c.bad || c.pos != n))
-        st = nb_fail(err, NB_FORMAT, "the state of its row makes no sense, or has not the %zu bytes that it should have", n);
+        st = nb_fail(err, NB_FORMAT,
+                     "the state of its row makes no sense, or has not the %zu bytes that it should have", n);
     if (st) nb_row_state_free(s);
     return st;
 }

@@ -10,7 +10,8 @@ struct nb_session {
     nb_batch *batch;
 };
 
-nb_status nb_session_create(nb_session **session, const nb_model *model, const nb_session_options *options, nb_error *err) {
+nb_status nb_session_create(nb_session **session, const nb_model *model, const nb_session_options *options,
+                            nb_error *err) {
     *session = NULL;
     nb_session *s = nb_calloc(1, sizeof *s);
     if (!s) return nb_oom(err, "a session", sizeof *s);

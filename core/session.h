@@ -60,7 +60,8 @@ typedef struct nb_session_options {
     const nb_observer *observer; /* may be NULL; must outlive the session */
 } nb_session_options;
 
-nb_status nb_session_create(nb_session **session, const nb_model *model, const nb_session_options *options, nb_error *err);
+nb_status nb_session_create(nb_session **session, const nb_model *model, const nb_session_options *options,
+                            nb_error *err);
 void nb_session_free(nb_session *s); /* accepts NULL */
 
 /* Called with the logits [vocab_size] of one position, in order; returns 0 to go on, anything else cancels. */

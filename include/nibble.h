@@ -296,7 +296,8 @@ typedef struct nibble_generate_options {
                                       * call_start; NIBBLE_MISSING when the vocabulary lacks a control token */
     size_t n_own_tools;
 } nibble_generate_options;
-#define NIBBLE_GENERATE_OPTIONS_INIT { sizeof(nibble_generate_options), NULL, 0, 0, NULL, 0, NULL, 0, 0, 1, 0, 0, NULL, 0 }
+#define NIBBLE_GENERATE_OPTIONS_INIT \
+    { sizeof(nibble_generate_options), NULL, 0, 0, NULL, 0, NULL, 0, 0, 1, 0, 0, NULL, 0 }
 
 /* One token as it joins a text. */
 typedef struct nibble_item {
@@ -331,7 +332,8 @@ NIBBLE_API int32_t nibble_texts_end_token(const nibble_texts *texts, size_t i); 
 /* Continue a session's text, which must not be empty and must have logits. When it ends, the session holds all of it
  * but the stop token. `column` and `texts` may be NULL. A cancelled text is no failure. */
 NIBBLE_API nibble_status nibble_generate(nibble_session *session, const nibble_generate_options *options,
-                                         nibble_column_fn column, void *user, nibble_texts **texts, nibble_error *error);
+                                         nibble_column_fn column, void *user, nibble_texts **texts,
+                                         nibble_error *error);
 
 typedef struct nibble_prompt {
     const int32_t *ids; /* [n], n >= 1 */
@@ -351,10 +353,9 @@ typedef struct nibble_batch_options {
  * prompts are checked before the first is read: NIBBLE_ARGUMENT for an empty one or an id outside the vocabulary,
  * NIBBLE_LIMIT when one does not fit. */
 NIBBLE_API nibble_status nibble_generate_batch(const nibble_model *model, const nibble_prompt *prompts,
-                                               size_t n_prompts,
-                                               const nibble_batch_options *batch, const nibble_generate_options *options,
-                                               nibble_column_fn column, void *user, nibble_texts **texts,
-                                               nibble_error *error);
+                                               size_t n_prompts, const nibble_batch_options *batch,
+                                               const nibble_generate_options *options, nibble_column_fn column,
+                                               void *user, nibble_texts **texts, nibble_error *error);
 
 #ifdef __cplusplus
 }

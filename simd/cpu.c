@@ -74,7 +74,8 @@ void nb_cpu_name(char *buf, unsigned size) {
         return;
     }
     for (unsigned leaf = 0; leaf < 3; leaf++)
-        __get_cpuid(0x80000002u + leaf, &brand[4 * leaf], &brand[4 * leaf + 1], &brand[4 * leaf + 2], &brand[4 * leaf + 3]);
+        __get_cpuid(0x80000002u + leaf, &brand[4 * leaf], &brand[4 * leaf + 1], &brand[4 * leaf + 2],
+                    &brand[4 * leaf + 3]);
     char text[49];
     memcpy(text, brand, 48);
     text[48] = 0;

@@ -247,7 +247,8 @@ static float quantize_head(const float *x, size_t cols, int8_t *q, int32_t *star
     vf factor = v_set(zero ? 0.0f : inverse);
     for (size_t b = 0; b < cols / NB_BLOCK_COLS; b++) {
         const float *block = x + b * NB_BLOCK_COLS;
-        start[b] = -128 * v_quantize(v_mul(v_load(block), factor), v_mul(v_load(block + LANES), factor), q + b * NB_BLOCK_COLS);
+        start[b] = -128 * v_quantize(v_mul(v_load(block), factor), v_mul(v_load(block + LANES), factor),
+                                     q + b * NB_BLOCK_COLS);
     }
     return zero ? 0.0f : absmax / 127.0f;
 }

@@ -31,8 +31,9 @@ static nb_status refuse(const char *isa, int known, uint32_t features, nb_error 
             if (*list) strncat(list, ", ", sizeof list - strlen(list) - 1);
             strncat(list, isas[i].name, sizeof list - strlen(list) - 1);
         }
-    return nb_fail(err, NB_ARGUMENT, known ? "this CPU cannot run the ISA '%s'; it can run: %s" : "unknown ISA '%s'; valid here: %s",
-                   isa, list);
+    return nb_fail(err, NB_ARGUMENT,
+                   known ? "this CPU cannot run the ISA '%s'; it can run: %s" : "unknown ISA '%s'; valid here: %s", isa,
+                   list);
 }
 
 nb_status nb_kernels_choose(nb_kernels *k, const char *isa, nb_error *err) {

@@ -36,8 +36,8 @@ typedef struct nb_acts {
     size_t q_stride;
     const float *scale;   /* [n][scale_stride], one per strip of 128 columns */
     size_t scale_stride;
-    const int32_t *start; /* [n][start_stride], -128 * the sum of q over each block of 32 columns: where a dot product with
-                           * codes that are offset by 128 begins */
+    const int32_t *start; /* [n][start_stride], -128 * the sum of q over each block of 32 columns: where a dot product
+                           * with codes that are offset by 128 begins */
     size_t start_stride;
 } nb_acts;
 

@@ -26,7 +26,8 @@ static INLINE vi load_scales(const int8_t *p) {
 /* `start` is for an offset of 128; 64 takes half of it and 32 a quarter, which is exact. */
 static INLINE vi dot_open(vi sum, vi scales, const int32_t *start, int32_t offset) {
     if (!offset) return sum;
-    return vi_mla(_mm512_srai_epi32(scales, 16), _mm512_srai_epi32(_mm512_set1_epi32(*start), offset == 64 ? 1 : 2), sum);
+    return vi_mla(_mm512_srai_epi32(scales, 16), _mm512_srai_epi32(_mm512_set1_epi32(*start), offset == 64 ? 1 : 2),
+                  sum);
 }
 static INLINE vi dot_close(vi sum, vi scales, vi dot) {
     (void)sum, (void)scales;
@@ -62,7 +63,9 @@ typedef vc treads;
 static INLINE vc in_all_parts(const uint8_t *p) {
     return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)p));
 }
-static INLINE stairs make_stairs(const uint8_t *cells) { return (stairs){in_all_parts(cells), in_all_parts(cells + 16)}; }
+static INLINE stairs make_stairs(const uint8_t *cells) {
+    return (stairs){in_all_parts(cells), in_all_parts(cells + 16)};
+}
 static INLINE treads make_treads(const uint8_t *values) { return in_all_parts(values); }
 static INLINE vc climb(vc cell, vc rest, stairs s) { /* vpshufb looks at the low four bits */
     __mmask64 upper = _mm512_test_epi8_mask(cell, _mm512_set1_epi8(16));

@@ -58,7 +58,8 @@ static INLINE treads make_treads(const uint8_t *values) {
     vc all = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)values));
     vc eights = _mm512_setr_epi64(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303, 0x0404040404040404,
                                   0x0505050505050505, 0x0606060606060606, 0x0707070707070707);
-    return (treads){_mm512_shuffle_epi8(all, eights), _mm512_shuffle_epi8(all, _mm512_add_epi8(eights, _mm512_set1_epi8(8)))};
+    return (treads){_mm512_shuffle_epi8(all, eights),
+                    _mm512_shuffle_epi8(all, _mm512_add_epi8(eights, _mm512_set1_epi8(8)))};
 }
 static INLINE vc climb(vc cell, vc rest, stairs s) { return _mm512_add_epi8(_mm512_permutexvar_epi8(cell, s), rest); }
 static INLINE vc step_values(vc height, treads s) { return _mm512_permutex2var_epi8(s.low, height, s.high); }

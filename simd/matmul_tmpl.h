@@ -35,7 +35,9 @@ typedef struct codec {
 } codec;
 
 static INLINE size_t least(size_t a, size_t b) { return a < b ? a : b; }
-static INLINE size_t strip_bytes(const codec c) { return NB_SCALE_LINE_BYTES + NB_STRIP_BLOCKS * c.half_bytes * BLOCK_GROUPS / ACT_GROUPS; }
+static INLINE size_t strip_bytes(const codec c) {
+    return NB_SCALE_LINE_BYTES + NB_STRIP_BLOCKS * c.half_bytes * BLOCK_GROUPS / ACT_GROUPS;
+}
 static INLINE const uint8_t *strip_at(const codec c, const uint8_t *panel, size_t strip) {
     return panel + NB_ROW_SCALE_BYTES + strip * strip_bytes(c);
 }
@@ -46,7 +48,9 @@ static INLINE book levels_of(const nb_matmul *m, const codec c) {
 static INLINE const int8_t *acts_at(const nb_matmul *m, size_t t, size_t block) {
     return m->x.q + t * m->x.q_stride + block * NB_BLOCK_COLS;
 }
-static INLINE const int32_t *start_at(const nb_matmul *m, size_t t, size_t block) { return m->x.start + t * m->x.start_stride + block; }
+static INLINE const int32_t *start_at(const nb_matmul *m, size_t t, size_t block) {
+    return m->x.start + t * m->x.start_stride + block;
+}
 static INLINE vf act_scale(const nb_matmul *m, size_t t, size_t strip) {
     return v_set(m->x.scale[t * m->x.scale_stride + strip]);
 }
@@ -64,8 +68,9 @@ static INLINE int block_lines(const codec c, const int panels) {
 
 /* The integer sums of a strip, whose codes are decoded in registers, for tokens from t0. Meanwhile `lines` lines per block are
  * fetched from `ahead`. `panels`, `tokens` and `lines` are constants. */
-static INLINE void stream_strip(const nb_matmul *m, const codec c, const uint8_t *panel, size_t b0, size_t t0, const int panels,
-                                const int tokens, const uint8_t *ahead, const int lines, vi part[STREAM_PANELS][STREAM_TOKENS]) {
+static INLINE void stream_strip(const nb_matmul *m, const codec c, const uint8_t *panel, size_t b0, size_t t0,
+                                const int panels, const int tokens, const uint8_t *ahead, const int lines,
+                                vi part[STREAM_PANELS][STREAM_TOKENS]) {
     const int steps = NB_BLOCK_COLS / ACT_COLS * (ACT_GROUPS / 2) * panels;
     const uint8_t *line = strip_at(c, panel, b0 / NB_STRIP_BLOCKS), *p = line + NB_SCALE_LINE_BYTES;
     size_t end = least(m->cols / NB_BLOCK_COLS, b0 + NB_STRIP_BLOCKS);
@@ -117,8 +122,8 @@ static INLINE void stream_few(const nb_matmul *m, const codec c, const uint8_t *
 }
 
 /* sums += a strip. */
-static INLINE void stream_add(const nb_matmul *m, const codec c, const uint8_t *panel, size_t b0, size_t t0, const int panels,
-                              const int tokens, const uint8_t *ahead, const int lines,
+static INLINE void stream_add(const nb_matmul *m, const codec c, const uint8_t *panel, size_t b0, size_t t0,
+                              const int panels, const int tokens, const uint8_t *ahead, const int lines,
                               float (*sums)[STREAM_PANELS][NB_PANEL_ROWS]) {
     vi part[STREAM_PANELS][STREAM_TOKENS];
     stream_strip(m, c, panel, b0, t0, panels, tokens, ahead, lines, part);
@@ -134,7 +139,8 @@ static INLINE void stream_add(const nb_matmul *m, const codec c, const uint8_t *
  * well, loses it among them: so panels are fetched into the second-level cache, about a panel ahead. The lines are in the order
  * in which they lie, and spaced evenly between the products: Zen 4 drops prefetches that come in bursts, and in any other
  * order, from each panel in turn too, they are no better than none. n may be a constant. */
-static INLINE void stream_panels(const nb_matmul *m, const codec c, const uint8_t *panel, float *y, const int panels, size_t n) {
+static INLINE void stream_panels(const nb_matmul *m, const codec c, const uint8_t *panel, float *y, const int panels,
+                                 size_t n) {
     const int all = block_lines(c, panels);
     float sums[STREAM_MOST][STREAM_PANELS][NB_PANEL_ROWS];
     for (size_t t = 0; t < n; t++)
@@ -152,14 +158,16 @@ static INLINE void stream_panels(const nb_matmul *m, const codec c, const uint8_
             stream_add(m, c, panel, b0, 0, panels, STREAM_TOKENS, codes, all, sums);
             t = STREAM_TOKENS;
         }
-        for (; t + STREAM_TOKENS <= n; t += STREAM_TOKENS) stream_add(m, c, panel, b0, t, panels, STREAM_TOKENS, codes, 0, sums);
+        for (; t + STREAM_TOKENS <= n; t += STREAM_TOKENS)
+            stream_add(m, c, panel, b0, t, panels, STREAM_TOKENS, codes, 0, sums);
         for (; STREAM_TOKENS > 2 && t + 2 <= n; t += 2) stream_add(m, c, panel, b0, t, panels, 2, codes, 0, sums);
         for (; t < n; t++) stream_add(m, c, panel, b0, t, panels, 1, codes, 0, sums);
         ahead = codes + all * 64 * NB_STRIP_BLOCKS;
     }
     UNROLL for (int i = 0; i < panels; i++) {
         vf row_scale = v_load_f32(panel + (size_t)i * m->panel_bytes);
-        for (size_t t = 0; t < n; t++) v_store(y + t * m->y_stride + i * NB_PANEL_ROWS, v_mul(v_load(sums[t][i]), row_scale));
+        for (size_t t = 0; t < n; t++)
+            v_store(y + t * m->y_stride + i * NB_PANEL_ROWS, v_mul(v_load(sums[t][i]), row_scale));
     }
 }
 
@@ -213,8 +221,8 @@ static INLINE void unpack(const nb_matmul *m, const codec c, const uint8_t *pane
 }
 
 /* The tile's integer sums of one unpacked strip. `panels` and `tokens` are constants. */
-static INLINE void tile_strip(const nb_matmul *m, const codec c, const room *r, size_t from, size_t b0, size_t end, size_t t0,
-                              const int panels, const int tokens, tile_sum part[TILE_PANELS][TILE_UNITS]) {
+static INLINE void tile_strip(const nb_matmul *m, const codec c, const room *r, size_t from, size_t b0, size_t end,
+                              size_t t0, const int panels, const int tokens, tile_sum part[TILE_PANELS][TILE_UNITS]) {
     const int units = (tokens + TILE_UNIT - 1) / TILE_UNIT;
     UNROLL for (int p = 0; p < panels; p++)
         UNROLL for (int u = 0; u < units; u++) part[p][u] = tile_zero();
@@ -249,14 +257,15 @@ static INLINE void tile_strip(const nb_matmul *m, const codec c, const room *r, 
 
 /* A register tile over blocks [from, to): sums += strips, and after the last column y = sums * row scale. The tile's first
  * token is t0 + t. Its lines of y come from far away while it runs, or its last stores would hold up the tiles behind it. */
-static INLINE void tile(const nb_matmul *m, const codec c, room *r, size_t panel, size_t from, size_t to, size_t t0, size_t t,
-                        const int panels, const int tokens) {
+static INLINE void tile(const nb_matmul *m, const codec c, room *r, size_t panel, size_t from, size_t to, size_t t0,
+                        size_t t, const int panels, const int tokens) {
     float(*sums)[TILE_PANELS][NB_PANEL_ROWS] = r->sums + t, *y = m->y + (t0 + t) * m->y_stride + panel * NB_PANEL_ROWS;
     const int last = to == m->cols / NB_BLOCK_COLS;
     vf acc[TILE_TOKENS][TILE_PANELS];
     if (last)
         UNROLL for (int i = 0; i < tokens; i++)
-            UNROLL for (int p = 0; p < panels; p++) __builtin_prefetch(y + (size_t)i * m->y_stride + p * NB_PANEL_ROWS, 1);
+            UNROLL for (int p = 0; p < panels; p++)
+                __builtin_prefetch(y + (size_t)i * m->y_stride + p * NB_PANEL_ROWS, 1);
     UNROLL for (int i = 0; i < tokens; i++)
         UNROLL for (int p = 0; p < panels; p++) acc[i][p] = from == 0 ? v_set(0.0f) : v_load(sums[i][p]);
     for (size_t b0 = from; b0 < to; b0 += NB_STRIP_BLOCKS) {
@@ -294,8 +303,8 @@ static INLINE void fetch(const ahead *a, size_t t, size_t n, const int panels) {
 }
 
 /* n tokens from t0 in tiles, those that are left over in half tiles and singles. */
-static INLINE void tile_tokens(const nb_matmul *m, const codec c, room *r, size_t panel, size_t from, size_t to, size_t t0,
-                               size_t n, const int panels, const ahead *next) {
+static INLINE void tile_tokens(const nb_matmul *m, const codec c, room *r, size_t panel, size_t from, size_t to,
+                               size_t t0, size_t n, const int panels, const ahead *next) {
     size_t t = 0;
     for (; t + TILE_TOKENS <= n; t += TILE_TOKENS) {
         fetch(next, t, n, panels);
@@ -306,7 +315,8 @@ static INLINE void tile_tokens(const nb_matmul *m, const codec c, room *r, size_
     for (; t < n; t++) tile(m, c, r, panel, from, to, t0, t, panels, 1);
 }
 
-static INLINE void batch(const nb_matmul *m, const codec c, room *r, size_t panel, const int panels, size_t t0, size_t n) {
+static INLINE void batch(const nb_matmul *m, const codec c, room *r, size_t panel, const int panels, size_t t0,
+                         size_t n) {
     size_t blocks = m->cols / NB_BLOCK_COLS;
     for (size_t from = 0; from < blocks; from += COLUMN_BLOCKS) {
         size_t to = least(blocks, from + COLUMN_BLOCKS);
@@ -336,8 +346,8 @@ static INLINE void unpacked(const nb_matmul *m, const codec c, size_t begin, siz
 
 typedef vf (*widen_fn)(const uint8_t *column);
 
-static INLINE void float_tile(const nb_matmul *m, size_t panel, size_t t0, size_t column_bytes, widen_fn widen, const int panels,
-                              const int tokens) {
+static INLINE void float_tile(const nb_matmul *m, size_t panel, size_t t0, size_t column_bytes, widen_fn widen,
+                              const int panels, const int tokens) {
     const uint8_t *w = m->w + panel * m->panel_bytes;
     vf acc[2 * FLOAT_PANELS][FLOAT_TOKENS];
     UNROLL for (int p = 0; p < panels; p++)
@@ -360,12 +370,14 @@ static INLINE void unscaled(const nb_matmul *m, size_t begin, size_t end, size_t
     size_t t = 0;
     for (; t + FLOAT_TOKENS <= m->n_tokens; t += FLOAT_TOKENS) {
         size_t i = begin;
-        for (; i + FLOAT_PANELS <= end; i += FLOAT_PANELS) float_tile(m, i, t, column_bytes, widen, FLOAT_PANELS, FLOAT_TOKENS);
+        for (; i + FLOAT_PANELS <= end; i += FLOAT_PANELS)
+            float_tile(m, i, t, column_bytes, widen, FLOAT_PANELS, FLOAT_TOKENS);
         for (; i < end; i++) float_tile(m, i, t, column_bytes, widen, 1, FLOAT_TOKENS);
     }
     for (; t < m->n_tokens; t++) {
         size_t i = begin;
-        for (; i + 2 * FLOAT_PANELS <= end; i += 2 * FLOAT_PANELS) float_tile(m, i, t, column_bytes, widen, 2 * FLOAT_PANELS, 1);
+        for (; i + 2 * FLOAT_PANELS <= end; i += 2 * FLOAT_PANELS)
+            float_tile(m, i, t, column_bytes, widen, 2 * FLOAT_PANELS, 1);
         for (; i < end; i++) float_tile(m, i, t, column_bytes, widen, 1, 1);
     }
 }

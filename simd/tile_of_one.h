@@ -19,7 +19,9 @@ static INLINE tile_sum tile_zero(void) { return vi_zero(); }
 static INLINE tile_dot tile_open(tile_sum sum, tile_scales scales, const int32_t *start, int32_t offset) {
     return dot_open(sum, scales, start, offset);
 }
-static INLINE tile_sum tile_close(tile_sum sum, tile_scales scales, tile_dot dot) { return dot_close(sum, scales, dot); }
+static INLINE tile_sum tile_close(tile_sum sum, tile_scales scales, tile_dot dot) {
+    return dot_close(sum, scales, dot);
+}
 static INLINE vi tile_token(tile_sum sum, int token) {
     (void)token;
     return sum;

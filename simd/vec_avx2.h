@@ -48,7 +48,9 @@ static INLINE vf v_add(vf x, vf y) { return (vf){_mm256_add_ps(x.a, y.a), _mm256
 static INLINE vf v_sub(vf x, vf y) { return (vf){_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)}; }
 static INLINE vf v_mul(vf x, vf y) { return (vf){_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
 static INLINE vf v_div(vf x, vf y) { return (vf){_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
-static INLINE vf v_fma(vf x, vf y, vf z) { return (vf){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)}; }
+static INLINE vf v_fma(vf x, vf y, vf z) {
+    return (vf){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+}
 static INLINE vf v_neg(vf x) {
     __m256 bit = _mm256_set1_ps(-0.0f);
     return (vf){_mm256_xor_ps(x.a, bit), _mm256_xor_ps(x.b, bit)};
@@ -92,7 +94,8 @@ static INLINE void store_bytes_half(uint8_t *p, __m256 a, __m256 b, __m256 c, __
     __m256i second = _mm256_slli_epi32(_mm256_and_si256(_mm256_cvttps_epi32(b), byte), 8);
     __m256i third = _mm256_slli_epi32(_mm256_and_si256(_mm256_cvttps_epi32(c), byte), 16);
     __m256i fourth = _mm256_slli_epi32(_mm256_cvttps_epi32(d), 24);
-    _mm256_storeu_si256((__m256i *)(void *)p, _mm256_or_si256(_mm256_or_si256(low, second), _mm256_or_si256(third, fourth)));
+    _mm256_storeu_si256((__m256i *)(void *)p,
+                        _mm256_or_si256(_mm256_or_si256(low, second), _mm256_or_si256(third, fourth)));
 }
 static INLINE void v_store_bytes(uint8_t *p, vf a, vf b, vf c, vf d) {
     store_bytes_half(p, a.a, b.a, c.a, d.a);
@@ -131,7 +134,8 @@ static INLINE vf v_pow2(vf n) { return (vf){pow2_half(n.a), pow2_half(n.b)}; }
 static INLINE vf v_whole(vf x) { return v_add(x, v_set(12582912.0f)); }
 static INLINE vf v_rest(vf x, vf whole) { return v_sub(x, v_sub(whole, v_set(12582912.0f))); }
 static INLINE __m256 raise_half(__m256 x, __m256 shifted) {
-    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(_mm256_castps_si256(shifted), 23)));
+    return _mm256_castsi256_ps(
+        _mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(_mm256_castps_si256(shifted), 23)));
 }
 static INLINE vf v_raise(vf x, vf shifted) { return (vf){raise_half(x.a, shifted.a), raise_half(x.b, shifted.b)}; }
 
@@ -182,13 +186,17 @@ static INLINE __m256 bf16_half(const uint8_t *p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_128(p)), 16));
 }
 static INLINE vf v_load_bf16(const uint8_t *p) { return (vf){bf16_half(p), bf16_half(p + 16)}; }
-static INLINE __m256 low_bf16(__m256 pair) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(pair), 16)); }
+static INLINE __m256 low_bf16(__m256 pair) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(pair), 16));
+}
 static INLINE vf v_low_bf16(vf pair) { return (vf){low_bf16(pair.a), low_bf16(pair.b)}; }
 static INLINE vf v_high_bf16(vf pair) {
     __m256 high = _mm256_castsi256_ps(_mm256_set1_epi32((int)0xffff0000u));
     return (vf){_mm256_and_ps(pair.a, high), _mm256_and_ps(pair.b, high)};
 }
-static INLINE vf v_load_f16(const uint8_t *p) { return (vf){_mm256_cvtph_ps(load_128(p)), _mm256_cvtph_ps(load_128(p + 16))}; }
+static INLINE vf v_load_f16(const uint8_t *p) {
+    return (vf){_mm256_cvtph_ps(load_128(p)), _mm256_cvtph_ps(load_128(p + 16))};
+}
 
 static INLINE __m256i load_256(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
 static INLINE vi vi_zero(void) { return (vi){_mm256_setzero_si256(), _mm256_setzero_si256()}; }
@@ -202,7 +210,8 @@ static INLINE vi vi_load_i8(const int8_t *p) {
     return (vi){_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8))};
 }
 static INLINE vi vi_mla(vi x, vi y, vi z) {
-    return (vi){_mm256_add_epi32(_mm256_mullo_epi32(x.a, y.a), z.a), _mm256_add_epi32(_mm256_mullo_epi32(x.b, y.b), z.b)};
+    return (vi){_mm256_add_epi32(_mm256_mullo_epi32(x.a, y.a), z.a),
+                _mm256_add_epi32(_mm256_mullo_epi32(x.b, y.b), z.b)};
 }
 
 #endif

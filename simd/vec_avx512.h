@@ -123,12 +123,16 @@ static INLINE vf v_low_bf16(vf pair) { return _mm512_castsi512_ps(_mm512_slli_ep
 static INLINE vf v_high_bf16(vf pair) {
     return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(pair), _mm512_set1_epi32((int)0xffff0000u)));
 }
-static INLINE vf v_load_f16(const uint8_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p)); }
+static INLINE vf v_load_f16(const uint8_t *p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
 
 static INLINE vi vi_zero(void) { return _mm512_setzero_si512(); }
 static INLINE vi vi_load(const int32_t *p) { return _mm512_loadu_si512(p); }
 static INLINE void vi_store(int32_t *p, vi a) { _mm512_storeu_si512(p, a); }
-static INLINE vi vi_load_i8(const int8_t *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)); }
+static INLINE vi vi_load_i8(const int8_t *p) {
+    return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
 static INLINE vi vi_mla(vi a, vi b, vi c) { return _mm512_add_epi32(_mm512_mullo_epi32(a, b), c); }
 
 #endif

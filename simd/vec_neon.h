@@ -24,7 +24,9 @@ static INLINE vf v_set(float x) {
     float32x4_t r = vdupq_n_f32(x);
     return (vf){{r, r, r, r}};
 }
-static INLINE vf v_load(const float *p) { return (vf){{vld1q_f32(p), vld1q_f32(p + 4), vld1q_f32(p + 8), vld1q_f32(p + 12)}}; }
+static INLINE vf v_load(const float *p) {
+    return (vf){{vld1q_f32(p), vld1q_f32(p + 4), vld1q_f32(p + 8), vld1q_f32(p + 12)}};
+}
 static INLINE void v_store(float *p, vf x) { EACH_QUARTER vst1q_f32(p + 4 * i, x.v[i]); }
 /* Tails go through memory of the function's own: NEON has no masked loads and stores. */
 static INLINE vf v_load_part(const float *p, size_t n, float fill) {
@@ -166,7 +168,8 @@ static INLINE int16x8_t quantize_16(vf x, int8_t *q) { /* eight sums of two code
     vi n;
     x = v_round(x);
     EACH_QUARTER n.v[i] = vcvtq_s32_f32(x.v[i]);
-    int16x8_t low = vcombine_s16(vmovn_s32(n.v[0]), vmovn_s32(n.v[1])), high = vcombine_s16(vmovn_s32(n.v[2]), vmovn_s32(n.v[3]));
+    int16x8_t low = vcombine_s16(vmovn_s32(n.v[0]), vmovn_s32(n.v[1])),
+              high = vcombine_s16(vmovn_s32(n.v[2]), vmovn_s32(n.v[3]));
     vst1q_s8(q, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
     return vaddq_s16(low, high);
 }
@@ -217,12 +220,15 @@ static INLINE vi vi_zero(void) {
     int32x4_t r = vdupq_n_s32(0);
     return (vi){{r, r, r, r}};
 }
-static INLINE vi vi_load(const int32_t *p) { return (vi){{vld1q_s32(p), vld1q_s32(p + 4), vld1q_s32(p + 8), vld1q_s32(p + 12)}}; }
+static INLINE vi vi_load(const int32_t *p) {
+    return (vi){{vld1q_s32(p), vld1q_s32(p + 4), vld1q_s32(p + 8), vld1q_s32(p + 12)}};
+}
 static INLINE void vi_store(int32_t *p, vi x) { EACH_QUARTER vst1q_s32(p + 4 * i, x.v[i]); }
 static INLINE vi vi_load_i8(const int8_t *p) {
     int8x16_t bytes = vld1q_s8(p);
     int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_high_s8(bytes);
-    return (vi){{vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low), vmovl_s16(vget_low_s16(high)), vmovl_high_s16(high)}};
+    return (vi){
+        {vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low), vmovl_s16(vget_low_s16(high)), vmovl_high_s16(high)}};
 }
 static INLINE vi vi_mla(vi x, vi y, vi z) {
     EACH_QUARTER z.v[i] = vmlaq_s32(z.v[i], x.v[i], y.v[i]);

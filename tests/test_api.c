@@ -165,16 +165,19 @@ static void conversations(void **state) {
     /* As nanochat renders it; a control token's text in a message is text. */
     size_t e = ids_of_text("<|bos|><|user_start|>", NIBBLE_TOKENIZE_CONTROL, expected, 200);
     e += ids_of_text("Be kind.\n\nHi <|bos|>", 0, expected + e, 200 - e);
-    e += ids_of_text("<|user_end|><|assistant_start|>Hello!<|assistant_end|><|user_start|>Bye<|user_end|><|assistant_start|>",
-                     NIBBLE_TOKENIZE_CONTROL, expected + e, 200 - e);
+    e += ids_of_text(
+        "<|user_end|><|assistant_start|>Hello!<|assistant_end|><|user_start|>Bye<|user_end|><|assistant_start|>",
+        NIBBLE_TOKENIZE_CONTROL, expected + e, 200 - e);
     assert_int_equal(n, e);
     assert_memory_equal(ids, expected, n * sizeof *ids);
-    refused(nibble_chat_render(model, NULL, m, 3, ids, 200, &n, error), NIBBLE_ARGUMENT, "does not end with the user's");
+    refused(nibble_chat_render(model, NULL, m, 3, ids, 200, &n, error), NIBBLE_ARGUMENT,
+            "does not end with the user's");
     refused(nibble_chat_render(model, NULL, m, 1, ids, 200, &n, error), NIBBLE_ARGUMENT, "does not end");
     refused(nibble_chat_render(model, NULL, m, 0, ids, 200, &n, error), NIBBLE_ARGUMENT, "does not end");
-    refused(nibble_chat_render(model, NULL, m + 2, 1, ids, 200, &n, error), NIBBLE_ARGUMENT, "message 1 is not the user's");
-    refused(nibble_chat_render(model, NULL, &(nibble_message){NIBBLE_USER, NULL}, 1, ids, 200, &n, error), NIBBLE_ARGUMENT,
-            "message 1 has no text");
+    refused(nibble_chat_render(model, NULL, m + 2, 1, ids, 200, &n, error), NIBBLE_ARGUMENT,
+            "message 1 is not the user's");
+    refused(nibble_chat_render(model, NULL, &(nibble_message){NIBBLE_USER, NULL}, 1, ids, 200, &n, error),
+            NIBBLE_ARGUMENT, "message 1 has no text");
     refused(nibble_chat_render(model, "nonesuch", m, 2, ids, 200, &n, error), NIBBLE_UNSUPPORTED, "nonesuch");
     refused(nibble_chat_render(model, "chatml", m, 2, ids, 200, &n, error), NIBBLE_MISSING, "im_start");
     refused(nibble_chat_render(model, NULL, m, 2, ids, 3, &n, error), NIBBLE_LIMIT, "room for 3");
@@ -188,7 +191,8 @@ typedef struct seen {
 static int keep_logits(void *user, size_t position, const float *logits) {
     seen *s = user;
     assert_int_equal(position, s->n);
-    memcpy(s->logits + s->n++ * nibble_model_vocab_size(model), logits, nibble_model_vocab_size(model) * sizeof *logits);
+    memcpy(s->logits + s->n++ * nibble_model_vocab_size(model), logits,
+           nibble_model_vocab_size(model) * sizeof *logits);
     return s->n == s->cancel_at;
 }
 
@@ -266,7 +270,8 @@ static int listen(void *user, const nibble_item *items, size_t n) {
 }
 
 /* A text as it was streamed and as it is given out. */
-static void assert_heard(const heard *h, size_t t, const nibble_texts *texts, size_t i, const int32_t *prompt, size_t n_prompt) {
+static void assert_heard(const heard *h, size_t t, const nibble_texts *texts, size_t i, const int32_t *prompt,
+                         size_t n_prompt) {
     size_t n, n_mask, size;
     const int32_t *ids = nibble_texts_ids(texts, i, &n);
     const uint8_t *mask = nibble_texts_mask(texts, i, &n_mask);
@@ -396,14 +401,18 @@ static void own_tools(void **state) {
     const nibble_prompt prompt = {ids, n, 1};
     nibble_texts *none;
     tools[1].name = "answer";
-    refused(nibble_generate_batch(model, &prompt, 1, NULL, &options, NULL, NULL, &none, error), NIBBLE_ARGUMENT, "tools 1 and 2");
+    refused(nibble_generate_batch(model, &prompt, 1, NULL, &options, NULL, NULL, &none, error), NIBBLE_ARGUMENT,
+            "tools 1 and 2");
     tools[1].name = "other";
     tools[1].output_end = "<|nonesuch|>";
-    refused(nibble_generate_batch(model, &prompt, 1, NULL, &options, NULL, NULL, &none, error), NIBBLE_MISSING, "<|nonesuch|>");
+    refused(nibble_generate_batch(model, &prompt, 1, NULL, &options, NULL, NULL, &none, error), NIBBLE_MISSING,
+            "<|nonesuch|>");
     tools[1].call = NULL;
-    refused(nibble_generate_batch(model, &prompt, 1, NULL, &options, NULL, NULL, &none, error), NIBBLE_ARGUMENT, "tool 2 lacks");
+    refused(nibble_generate_batch(model, &prompt, 1, NULL, &options, NULL, NULL, &none, error), NIBBLE_ARGUMENT,
+            "tool 2 lacks");
     options.own_tools = NULL;
-    refused(nibble_generate_batch(model, &prompt, 1, NULL, &options, NULL, NULL, &none, error), NIBBLE_ARGUMENT, "tools: NULL");
+    refused(nibble_generate_batch(model, &prompt, 1, NULL, &options, NULL, NULL, &none, error), NIBBLE_ARGUMENT,
+            "tools: NULL");
 }
 
 /* The sampler alone, driven by hand, gives what generation gives. */
@@ -559,15 +568,16 @@ static void batches(void **state) {
     }
     nibble_texts *none;
     refused(nibble_generate_batch(model, prompts, 0, NULL, NULL, NULL, NULL, &none, error), NIBBLE_ARGUMENT, "0 texts");
-    refused(nibble_generate_batch(model, &(nibble_prompt){a, 0, 1}, 1, NULL, NULL, NULL, NULL, &none, error), NIBBLE_ARGUMENT,
-            "no tokens");
+    refused(nibble_generate_batch(model, &(nibble_prompt){a, 0, 1}, 1, NULL, NULL, NULL, NULL, &none, error),
+            NIBBLE_ARGUMENT, "no tokens");
     assert_null(none);
     /* What is wrong with the last prompt is said before the first is continued. */
     const nibble_prompt late[] = {{a, n_a, 1}, {(const int32_t[]){1, -1}, 2, 1}};
     const nibble_batch_options one_row = {sizeof one_row, NULL, 1};
     heard *h = calloc(1, sizeof *h);
     assert_non_null(h);
-    refused(nibble_generate_batch(model, late, 2, &one_row, &options, listen, h, &none, error), NIBBLE_ARGUMENT, "prompt 1: token 1");
+    refused(nibble_generate_batch(model, late, 2, &one_row, &options, listen, h, &none, error), NIBBLE_ARGUMENT,
+            "prompt 1: token 1");
     assert_int_equal(h->items, 0);
     free(h);
 }
@@ -601,7 +611,8 @@ static void nothing_given(void **state) {
     refused(nibble_generate_batch(model, NULL, 1, NULL, NULL, NULL, NULL, NULL, error), NIBBLE_ARGUMENT, "prompts: NULL");
     refused(nibble_generate_batch(model, &empty, 1, NULL, NULL, NULL, NULL, NULL, error), NIBBLE_ARGUMENT, "tokens: NULL");
     options.resume = 1;
-    refused(nibble_generate_batch(model, &prompt, 1, NULL, &options, NULL, NULL, NULL, error), NIBBLE_ARGUMENT, "resume");
+    refused(nibble_generate_batch(model, &prompt, 1, NULL, &options, NULL, NULL, NULL, error), NIBBLE_ARGUMENT,
+            "resume");
     options.resume = 0;
     options.n_stops = 1;
     refused(nibble_generate(s, &options, NULL, NULL, NULL, error), NIBBLE_ARGUMENT, "stop texts: NULL");
@@ -636,7 +647,8 @@ static void memory_runs_out(void **state) {
         if (!st) st = nibble_generate(s, &options, NULL, NULL, &one, error);
         if (!st) st = nibble_sampler_create(&sampler, model, NULL, 0, error);
         if (!st) st = nibble_decoder_create(&d, model, error);
-        if (!st) st = nibble_generate_batch(model, &(nibble_prompt){ids, n, 2}, 1, NULL, &options, NULL, NULL, &many, error);
+        if (!st)
+            st = nibble_generate_batch(model, &(nibble_prompt){ids, n, 2}, 1, NULL, &options, NULL, NULL, &many, error);
         bool done = nb_mem_fail_at(-1) <= at;
         assert_int_equal(st, done ? NIBBLE_OK : NIBBLE_MEMORY);
         nibble_texts_free(one);

@@ -24,7 +24,8 @@ static float absmax(const float *x, size_t n) {
 
 static void quantize_case(const nb_kernels *tier, size_t cols, double size, guard_side side) {
     uint64_t seed = cols;
-    guard x = guard_new(cols * sizeof(float), side), q = guard_new(cols, side), start = guard_new(cols / 32 * sizeof(int32_t), side);
+    guard x = guard_new(cols * sizeof(float), side), q = guard_new(cols, side),
+          start = guard_new(cols / 32 * sizeof(int32_t), side);
     guard scales = guard_new(cols / 32 * sizeof(uint16_t), side);
     const float *v = x.data;
     const int8_t *code = q.data;
@@ -42,7 +43,8 @@ static void quantize_case(const nb_kernels *tier, size_t cols, double size, guar
     }
     tier->quantize_key(v, cols, q.data, scales.data);
     for (size_t b = 0; b < cols / 32; b++) {
-        float exact = absmax(v + b * 32, 32) / 127.0f, kept = nb_bf16_to_f32(((uint16_t *)scales.data)[b]), inverse = 1.0f / kept;
+        float exact = absmax(v + b * 32, 32) / 127.0f, kept = nb_bf16_to_f32(((uint16_t *)scales.data)[b]),
+              inverse = 1.0f / kept;
         if (kept == 0) assert_true(exact < 1e-37f);
         else assert_true(kept >= exact && kept <= exact * (1 + 0x1p-7f));
         for (size_t i = b * 32; i < b * 32 + 32; i++)
@@ -58,7 +60,8 @@ static void quantizes(const nb_kernels *scalar, const nb_kernels *tier) {
     (void)scalar;
     for (size_t l = 0; l < COUNT_OF(lengths); l++)
         for (size_t s = 0; s < COUNT_OF(sizes); s++)
-            for (int side = GUARD_AFTER; side <= GUARD_BEFORE; side++) quantize_case(tier, lengths[l], sizes[s], (guard_side)side);
+            for (int side = GUARD_AFTER; side <= GUARD_BEFORE; side++)
+                quantize_case(tier, lengths[l], sizes[s], (guard_side)side);
 }
 static void test_quantize(void **state) {
     (void)state;
@@ -94,7 +97,8 @@ static void page_new(page_case *c, size_t cols, size_t rows, guard_side side, ui
     c->rows = rows;
     c->keys = random_bytes(nb_keys_q8_bytes(cols), side, &seed);
     uint16_t *scales = (uint16_t *)(void *)((uint8_t *)c->keys.data + POSITIONS * cols);
-    for (size_t i = 0; i < POSITIONS * cols / 32; i++) scales[i] = nb_f32_to_bf16((float)unit_random_between(&seed, 0.001, 0.02));
+    for (size_t i = 0; i < POSITIONS * cols / 32; i++)
+        scales[i] = nb_f32_to_bf16((float)unit_random_between(&seed, 0.001, 0.02));
     c->values = random_bytes(nb_values_q8_bytes(cols), side, &seed);
     signed_codes(c->values.data, POSITIONS * cols);
     float *logs = (float *)(void *)((uint8_t *)c->values.data + POSITIONS * cols);
@@ -149,7 +153,8 @@ static void run_weigh(const nb_kernels *k, const page_case *c, float *m, float *
 }
 
 static void near(const char *what, size_t at, double expected, double found, double tolerance) {
-    if (!(fabs(expected - found) <= tolerance)) fail_msg("%s %zu: expected %.9g, found %.9g", what, at, expected, found);
+    if (!(fabs(expected - found) <= tolerance))
+        fail_msg("%s %zu: expected %.9g, found %.9g", what, at, expected, found);
 }
 
 static void check_scores(const page_case *c) {
@@ -160,7 +165,8 @@ static void check_scores(const page_case *c) {
             double y = 0, size = 0;
             for (size_t d = 0; d < c->cols; d++) {
                 int code = codes[p / 16 * 16 * c->cols + d / 4 * 64 + p % 16 * 4 + d % 4] - 128;
-                double product = code * ((int8_t *)c->q.data)[r * c->cols + d] * (double)nb_bf16_to_f32(scales[d / 32 * POSITIONS + p]);
+                double product = code * ((int8_t *)c->q.data)[r * c->cols + d] *
+                                 (double)nb_bf16_to_f32(scales[d / 32 * POSITIONS + p]);
                 y += product;
                 size += fabs(product);
             }
@@ -185,7 +191,8 @@ static void check_weigh(const page_case *c, const float *m, const float *l, cons
             sum += e * (double)logs[POSITIONS + i];
         }
         near("maximum", r, now, (double)m[r], 1e-6 * fabs(now));
-        near("sum", r, (double)((float *)c->l.data)[r] * carry + sum * share, (double)l[r], 1.1e-4 * (sum * share + 900 * carry));
+        near("sum", r, (double)((float *)c->l.data)[r] * carry + sum * share, (double)l[r],
+             1.1e-4 * (sum * share + 900 * carry));
         for (size_t d = 0; d < c->cols; d++) {
             double dot = 0;
             for (size_t i = 0; i < POSITIONS; i++)
@@ -214,7 +221,8 @@ static void one_page(const nb_kernels *scalar, const nb_kernels *tier, size_t co
     memcpy(codes, c.codes.data, rows * POSITIONS);
     memset(c.y.data, 0, rows * POSITIONS * sizeof *y);
     run_scores(tier, &c);
-    if (memcmp(y, c.y.data, rows * POSITIONS * sizeof *y) != 0) fail_msg("scores_q8 on %s: %zu columns, %zu rows", tier->isa, cols, rows);
+    if (memcmp(y, c.y.data, rows * POSITIONS * sizeof *y) != 0)
+        fail_msg("scores_q8 on %s: %zu columns, %zu rows", tier->isa, cols, rows);
     run_weigh(tier, &c, m[1], l[1], o[1]);
     if (memcmp(codes, c.codes.data, rows * POSITIONS) != 0 || memcmp(m[0], m[1], rows * sizeof(float)) != 0 ||
         memcmp(l[0], l[1], rows * sizeof(float)) != 0 || memcmp(o[0], o[1], rows * cols * sizeof(float)) != 0)
@@ -226,7 +234,8 @@ static void pages(const nb_kernels *scalar, const nb_kernels *tier) {
     static const size_t cols[] = {32, 64, 96, 128}, rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 16, 31, 33};
     for (size_t i = 0; i < COUNT_OF(cols); i++)
         for (size_t j = 0; j < COUNT_OF(rows); j++)
-            for (int side = GUARD_AFTER; side <= GUARD_BEFORE; side++) one_page(scalar, tier, cols[i], rows[j], (guard_side)side);
+            for (int side = GUARD_AFTER; side <= GUARD_BEFORE; side++)
+                one_page(scalar, tier, cols[i], rows[j], (guard_side)side);
 }
 static void test_pages(void **state) {
     (void)state;
@@ -294,7 +303,8 @@ static bool sees(uint32_t text, uint32_t position, uint32_t window, uint32_t j) 
 }
 
 /* softmax(K q) V in double precision. */
-static void formula(const library *b, uint32_t text, uint32_t position, uint32_t head, uint32_t window, const float *q, double *out) {
+static void formula(const library *b, uint32_t text, uint32_t position, uint32_t head, uint32_t window, const float *q,
+                    double *out) {
     double sum = 0, largest = -INFINITY, *s = nb_calloc(LENGTH, sizeof *s);
     for (uint32_t j = 0; j < LENGTH; j++) {
         for (uint32_t d = 0; d < b->dim; d++) s[j] += (double)b->keys[stored_at(b, text, j, head) + d] * (double)q[d];
@@ -317,7 +327,8 @@ typedef struct reading {
 } reading;
 
 /* Readers [at, at + n), no more than a tile at a time. */
-static void attend(const library *b, const nb_kernels *k, const reading *r, uint32_t window, uint32_t at, uint32_t n, float *room) {
+static void attend(const library *b, const nb_kernels *k, const reading *r, uint32_t window, uint32_t at, uint32_t n,
+                   float *room) {
     for (uint32_t head = 0; head < HEADS; head++) {
         nb_attention a = {.kv = &b->kv, .head = head, .group = b->group, .window = window, .n = n, .readers = r->readers + at};
         nb_attend(&a, k, room);
@@ -351,8 +362,8 @@ static void check_formula(const library *b, const reading *r, uint32_t window, d
             formula(b, text, reader->position, head / b->group, window, reader->q + head * b->dim, expected);
             for (uint32_t d = 0; d < b->dim; d++)
                 if (!(fabs(expected[d] - (double)reader->out[head * b->dim + d]) <= tolerance))
-                    fail_msg("text %u, position %u, head %u, window %u, channel %u: expected %.7g, found %.7g", text, reader->position,
-                             head, window, d, expected[d], (double)reader->out[head * b->dim + d]);
+                    fail_msg("text %u, position %u, head %u, window %u, channel %u: expected %.7g, found %.7g", text,
+                             reader->position, head, window, d, expected[d], (double)reader->out[head * b->dim + d]);
         }
     nb_free(expected);
 }
@@ -386,9 +397,11 @@ static void attends(const nb_kernels *scalar, const nb_kernels *tier) {
             memcpy(alone, r.out, floats * sizeof *alone);
             for (uint32_t n = 2; n <= most; n += n < 5 ? 1 : 9) { /* in any company */
                 memset(r.out, 0, floats * sizeof *alone);
-                for (uint32_t i = 0; i < r.n; i += n) attend(&b, tier, &r, windows[w], i, r.n - i < n ? r.n - i : n, room);
+                for (uint32_t i = 0; i < r.n; i += n)
+                    attend(&b, tier, &r, windows[w], i, r.n - i < n ? r.n - i : n, room);
                 if (memcmp(alone, r.out, floats * sizeof *alone) != 0)
-                    fail_msg("%s, shape %zu, window %u: %u readers together have other bits than alone", tier->isa, s, windows[w], n);
+                    fail_msg("%s, shape %zu, window %u: %u readers together have other bits than alone", tier->isa, s,
+                             windows[w], n);
             }
         }
         nb_free(room);

@@ -147,7 +147,8 @@ static void special_values(void **state) {
         {cosine, -inf, nan},     {cosine, nan, nan},       {cosine, -0x1.00000001p31, nan},
     };
     for (size_t i = 0; i < COUNT_OF(unary); i++)
-        if (!same(unary[i].f(unary[i].x), unary[i].y)) fail_msg("row %zu: %a gives %a", i, unary[i].x, unary[i].f(unary[i].x));
+        if (!same(unary[i].f(unary[i].x), unary[i].y))
+            fail_msg("row %zu: %a gives %a", i, unary[i].x, unary[i].f(unary[i].x));
     static const struct {
         double x, y, power;
     } powers[] = {

@@ -286,7 +286,8 @@ static void die_between_begin_and_commit(const fixture *f, int signal_number) {
         signal(SIGTERM, handle_by_abandoning);
         nb_replace a, b;
         char other[UNIT_PATH];
-        bool fine = nb_replace_begin(&a, f->target, true, NULL) == NB_OK && nb_replace_write(&a, "new", 3, NULL) == NB_OK &&
+        bool fine = nb_replace_begin(&a, f->target, true, NULL) == NB_OK &&
+                    nb_replace_write(&a, "new", 3, NULL) == NB_OK &&
                     nb_replace_begin(&b, unit_path(other, f->directory, "other"), false, NULL) == NB_OK;
         char named = (char)(a.temporary != NULL);
         if (!fine || write(ready[1], &named, 1) != 1) _exit(1);

@@ -49,7 +49,8 @@ static void quotas_are_the_least_of_a_group_and_those_above(void **state) {
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char *root = unit_scratch_new();
-        for (const entry *e = cases[i].files; e < cases[i].files + COUNT_OF(cases[i].files) && e->path; e++) write_below(root, e);
+        for (const entry *e = cases[i].files; e < cases[i].files + COUNT_OF(cases[i].files) && e->path; e++)
+            write_below(root, e);
         int found = nb_cpu_quota(root);
         if (found != cases[i].cpus) fail_msg("case %zu: expected %d CPUs, found %d", i, cases[i].cpus, found);
         unit_scratch_free(root);

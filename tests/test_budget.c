@@ -60,7 +60,8 @@ static void the_best_choice_that_fits_is_found(void **state) {
         for (unsigned choice = 0; choice < 1u << ITEMS; choice++) {
             total t = total_of(items, choice);
             if (t.bytes <= certain && t.divergence < found.divergence * (1 - 1e-12))
-                fail_msg("%g with %llu bytes, but %g is possible", found.divergence, (unsigned long long)b.bytes, t.divergence);
+                fail_msg("%g with %llu bytes, but %g is possible", found.divergence, (unsigned long long)b.bytes,
+                         t.divergence);
         }
     }
 }
@@ -79,7 +80,8 @@ static void no_more_is_spent_than_is_enough(void **state) {
             total t = total_of(items, choice);
             uint64_t step = (all.bytes - none.bytes) * ITEMS / 8192 + ITEMS;
             if (t.divergence <= b.divergence && t.bytes + step < found.bytes)
-                fail_msg("%llu bytes, but %llu are enough", (unsigned long long)found.bytes, (unsigned long long)t.bytes);
+                fail_msg("%llu bytes, but %llu are enough", (unsigned long long)found.bytes,
+                         (unsigned long long)t.bytes);
         }
     }
 }

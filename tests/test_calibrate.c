@@ -109,7 +109,8 @@ static void calibrated_weights_are_closer(void **state) {
         convert_ok(f, &o, NULL);
         logits[i] = logits_of(f->target, ids, &vocab);
     }
-    double plain = distance(logits[0], logits[1], PROBED * vocab), calibrated = distance(logits[0], logits[2], PROBED * vocab);
+    double plain = distance(logits[0], logits[1], PROBED * vocab),
+           calibrated = distance(logits[0], logits[2], PROBED * vocab);
     if (!(calibrated < 0.25 * plain)) fail_msg("squared distance %g, without calibration %g", calibrated, plain);
     for (int i = 0; i < 3; i++) nb_free(logits[i]);
     nb_free(ids);

@@ -19,7 +19,8 @@ static nb_tokenizer *make(size_t n) {
     for (unsigned i = 0; i < 256; i++) assert_int_equal(nb_vocab_add(&v, &(uint8_t){(uint8_t)i}, 1, &err), NB_OK);
     for (size_t i = 0; i < n; i++)
         assert_int_equal(
-            nb_vocab_add_special(&v, nanochat_tokens[i], strlen(nanochat_tokens[i]), (int32_t)(BOS + i), 0, &err), NB_OK);
+            nb_vocab_add_special(&v, nanochat_tokens[i], strlen(nanochat_tokens[i]), (int32_t)(BOS + i), 0, &err),
+            NB_OK);
     if (n) v.bos = BOS;
     if (nb_tokenizer_create(&t, &v, &err)) fail_msg("%s", err.text);
     return t;

@@ -91,7 +91,8 @@ static void templates(void **state) {
         const json_t *c = json_array_get(cases, i);
         const char *style = text_of(c, "style"), *found = nb_chat_style_of_template(text_of(c, "template"));
         if (!style && found) fail_msg("case %zu is taken for %s", i, found);
-        if (style && (!found || strcmp(style, found) != 0)) fail_msg("%s is taken for %s", style, found ? found : "none");
+        if (style && (!found || strcmp(style, found) != 0))
+            fail_msg("%s is taken for %s", style, found ? found : "none");
         if (!style) continue;
         assert_own_system(c);
         assert_non_null(nb_chat_style_find(style));

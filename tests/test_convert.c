@@ -170,12 +170,14 @@ static void types_follow_rules(void **state) {
     o.dry_run = true;
     convert_ok(f, &o, &planned);
     assert_int_equal(access(f->target, F_OK), -1);
-    assert_non_null(strstr(nb_buf_str(&f->sentences), "2 matrices in f32, 1 matrix in f16, 7 matrices in q8, 1 vector in f32"));
+    assert_non_null(
+        strstr(nb_buf_str(&f->sentences), "2 matrices in f32, 1 matrix in f16, 7 matrices in q8, 1 vector in f32"));
     o.dry_run = false;
     convert_ok(f, &o, &report);
     nb_reader *r = open_target(f);
     for (size_t i = 0; i < COUNT_OF(expected); i++)
-        if (nb_reader_find(r, expected[i].name)->type != expected[i].type) fail_msg("%s has another type", expected[i].name);
+        if (nb_reader_find(r, expected[i].name)->type != expected[i].type)
+            fail_msg("%s has another type", expected[i].name);
     assert_int_equal(planned.parameters, report.parameters);
     assert_int_equal(planned.raw_bytes, report.raw_bytes);
     nb_reader_close(r);

@@ -138,7 +138,8 @@ static void the_sum_is_the_definition(void **state) {
         for (size_t col = 0; col < 16; col++) { /* panels of f32: 16 rows of a column together */
             float was, is;
             double sum = 0;
-            for (size_t k = 0; k < 4; k++) sum += (double)m.weights[1].values[row * 4 + k] * (double)m.weights[0].values[k * 16 + col];
+            for (size_t k = 0; k < 4; k++)
+                sum += (double)m.weights[1].values[row * 4 + k] * (double)m.weights[0].values[k * 16 + col];
             memcpy(&was, before + (col * 16 + row) * sizeof was, sizeof was);
             memcpy(&is, after + (col * 16 + row) * sizeof is, sizeof is);
             assert_true(fabs((double)is - ((double)was + 0.25 * 2 * sum)) < 1e-6);
@@ -175,7 +176,8 @@ static void heads_and_old_files(void **state) {
     for (size_t col = 0; col < 16; col++) { /* row 3 of the first panel */
         float is;
         double sum = (double)m.weights[2].values[3 * 16 + col];
-        for (size_t k = 0; k < 4; k++) sum += 2 * (double)m.weights[1].values[3 * 4 + k] * (double)m.weights[0].values[k * 16 + col];
+        for (size_t k = 0; k < 4; k++)
+            sum += 2 * (double)m.weights[1].values[3 * 4 + k] * (double)m.weights[0].values[k * 16 + col];
         memcpy(&is, head + (col * 16 + 3) * sizeof is, sizeof is);
         assert_true(fabs((double)is - sum) < 1e-6);
     }
@@ -196,6 +198,7 @@ static void heads_and_old_files(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {CONVERSION_TEST(bad_adapters_say_why), CONVERSION_TEST(an_adapter_is_no_model),
-                                       CONVERSION_TEST(the_sum_is_the_definition), CONVERSION_TEST(heads_and_old_files)};
+                                       CONVERSION_TEST(the_sum_is_the_definition),
+                                       CONVERSION_TEST(heads_and_old_files)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

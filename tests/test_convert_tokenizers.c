@@ -90,7 +90,8 @@ static void write_ranks(const fixture *f, uint32_t n) {
     for (uint32_t i = 0; i < n; i++) {
         /* three bytes are four digits; one byte two and "==" */
         uint32_t bits = i < 256 ? i << 16 : 0x616161 + i * 256u % 0x600000 + i / 24576;
-        for (unsigned d = 0; d < 4; d++) nb_buf_byte(&b, (uint8_t)(i < 256 && d > 1 ? '=' : digits[bits >> (18 - 6 * d) & 63]));
+        for (unsigned d = 0; d < 4; d++)
+            nb_buf_byte(&b, (uint8_t)(i < 256 && d > 1 ? '=' : digits[bits >> (18 - 6 * d) & 63]));
         nb_buf_printf(&b, " %u\n", (unsigned)i);
     }
     unit_write_file(unit_path(path, f->folder, "ranks.tiktoken"), b.data, b.size);
@@ -237,8 +238,9 @@ static void found_beside(void **state) {
     nb_reader *r = open_target(f);
     json_t *model = json_loads(nb_reader_model_json(r, &size), 0, NULL);
     char *text = json_dumps(json_object_get(model, "tokenizer"), JSON_COMPACT | JSON_SORT_KEYS);
-    assert_string_equal(text, "{\"characters\":true,\"kind\":\"bpe-merges\",\"specials\":[{\"id\":3,\"text\":\"<|endoftext|>\"}],"
-                              "\"stops\":[3]}");
+    assert_string_equal(
+        text, "{\"characters\":true,\"kind\":\"bpe-merges\",\"specials\":[{\"id\":3,\"text\":\"<|endoftext|>\"}],"
+              "\"stops\":[3]}");
     assert_non_null(strstr(nb_buf_str(&f->sentences), "the tokenizer has 4 tokens, the model 24"));
     const nb_tensor *merges = find_tensor(r, "tokenizer.merges");
     assert_int_equal(merges->dims[0], 2);

@@ -55,7 +55,8 @@ static void run(const char *path, const int32_t *ids, size_t n, nb_kv_types kv, 
     nb_session *session = NULL;
     nb_status st = nb_team_create(&team, threads, &err);
     if (!st) st = nb_model_open(&model, path, &(nb_model_options){.team = team}, &err);
-    if (!st) st = nb_session_create(&session, model, &(nb_session_options){.n_chunk = chunk, .kv = kv, .team = team}, &err);
+    if (!st)
+        st = nb_session_create(&session, model, &(nb_session_options){.n_chunk = chunk, .kv = kv, .team = team}, &err);
     for (size_t at = 0; !st && at < n; at += cut) {
         collector c = {.logits = logits, .vocab = nb_model_hparams(model)->vocab_size};
         st = nb_session_append(session, ids + at, n - at < cut ? n - at : cut, collect, &c, &err);

@@ -231,7 +231,8 @@ static int a_tools_own;
 
 static bool shout(void *user, const char *text, size_t n, nb_buf *out) {
     assert_ptr_equal(user, &a_tools_own);
-    for (size_t i = 0; i < n; i++) nb_buf_byte(out, (uint8_t)(text[i] >= 'a' && text[i] <= 'z' ? text[i] - 32 : text[i]));
+    for (size_t i = 0; i < n; i++)
+        nb_buf_byte(out, (uint8_t)(text[i] >= 'a' && text[i] <= 'z' ? text[i] - 32 : text[i]));
     return n < 4;
 }
 

@@ -474,7 +474,8 @@ static void factors_are_not_passed_over(void **state) {
     nb_error err = {0};
     unit_path(source, folder, "x.gguf");
     unit_path(target, folder, "x.nbl");
-    assert_int_equal(nb_read_file(NIBBLE_TEST_DATA "/models/families/gguf-llama/model.gguf", 1 << 24, &file, &err), NB_OK);
+    assert_int_equal(nb_read_file(NIBBLE_TEST_DATA "/models/families/gguf-llama/model.gguf", 1 << 24, &file, &err),
+                     NB_OK);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         nb_buf b = {0};
         with_key(&b, &file, cases[i].key, cases[i].value);

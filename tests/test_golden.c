@@ -68,8 +68,8 @@ static void compare_logits(const char *what, const float *expected, const float 
         worst = fmax(worst, fabs((double)expected[i] - (double)found[i]));
     }
     if (!(worst <= LOGIT_TOLERANCE * (high - low)))
-        fail_msg("%s, position %zu: logits off by %g, %.1e of a spread of %g", what, position, worst, worst / (high - low),
-                 high - low);
+        fail_msg("%s, position %zu: logits off by %g, %.1e of a spread of %g", what, position, worst,
+                 worst / (high - low), high - low);
 }
 
 static double cross_entropy(const float *logits, size_t n, int32_t target) {
@@ -81,17 +81,20 @@ static double cross_entropy(const float *logits, size_t n, int32_t target) {
 
 static void compare_ce(const char *what, const json_t *ce, const float *logits, const int32_t *ids, size_t vocab) {
     for (size_t i = 0; i < json_array_size(ce); i++) {
-        double expected = json_number_value(json_array_get(ce, i)), found = cross_entropy(logits + i * vocab, vocab, ids[i + 1]);
+        double expected = json_number_value(json_array_get(ce, i)),
+               found = cross_entropy(logits + i * vocab, vocab, ids[i + 1]);
         if (!(fabs(expected - found) <= CE_TOLERANCE))
             fail_msg("%s, position %zu: cross-entropy %.6f, expected %.6f", what, i, found, expected);
     }
 }
 
 /* Continue by argmax, one token at a time; `last` are the logits of the prompt's last position. */
-static void compare_greedy(const char *what, engine *e, const float *last, const json_t *tokens, const json_t *margins) {
+static void compare_greedy(const char *what, engine *e, const float *last, const json_t *tokens,
+                           const json_t *margins) {
     const nb_kernels *k = nb_model_kernels(e->model);
     for (size_t i = 0; i < json_array_size(tokens); i++) {
-        int32_t id = (int32_t)k->argmax(last, e->vocab), expected = (int32_t)json_integer_value(json_array_get(tokens, i));
+        int32_t id = (int32_t)k->argmax(last, e->vocab),
+                expected = (int32_t)json_integer_value(json_array_get(tokens, i));
         double margin = json_number_value(json_array_get(margins, i));
         if (id != expected && margin < TIE) return; /* a tie; what follows is another text */
         if (id != expected) fail_msg("%s, greedy token %zu: %d, expected %d by %g", what, i, id, expected, margin);
@@ -115,7 +118,8 @@ static void check_prompt(const char *what, engine *e, const char *dir, const jso
         compare_logits(what, expected + i * e->vocab, found + at * e->vocab, e->vocab, at);
     }
     compare_ce(what, json_object_get(prompt, "ce"), found, ids, e->vocab);
-    compare_greedy(what, e, found + (n - 1) * e->vocab, json_object_get(prompt, "greedy"), json_object_get(prompt, "greedy_margin"));
+    compare_greedy(what, e, found + (n - 1) * e->vocab, json_object_get(prompt, "greedy"),
+                   json_object_get(prompt, "greedy_margin"));
     nb_free(ids);
     nb_free(expected);
     nb_free(found);
@@ -173,7 +177,8 @@ static double windowed(engine *exact, engine *other, const int32_t *ids, size_t 
         float *p = all_logits(exact, ids + at, m), *q = all_logits(other, ids + at, m);
         *kl += mean_kl(p, q, m, exact->vocab) * (double)m;
         rows_seen += m;
-        for (size_t i = 0; i + 1 < m; i++, scored++) ce += cross_entropy(p + i * exact->vocab, exact->vocab, ids[at + i + 1]);
+        for (size_t i = 0; i + 1 < m; i++, scored++)
+            ce += cross_entropy(p + i * exact->vocab, exact->vocab, ids[at + i + 1]);
         nb_free(p);
         nb_free(q);
     }
@@ -199,8 +204,8 @@ static void test_own_divergence(void **state) {
                           nb_types[quantized[t].type].name, kl);
             if (!(fabs(ce - expected) <= 1e-4)) fail_msg("%s: mean cross-entropy %.6f, expected %.6f", demo_models[i].name, ce, expected);
             if (!(kl <= quantized[t].most_kl))
-                fail_msg("%s: mean KL of %s is %g, at most %g", demo_models[i].name, nb_types[quantized[t].type].name, kl,
-                         quantized[t].most_kl);
+                fail_msg("%s: mean KL of %s is %g, at most %g", demo_models[i].name, nb_types[quantized[t].type].name,
+                         kl, quantized[t].most_kl);
             engine_close(&exact);
             engine_close(&other);
         }
@@ -210,7 +215,8 @@ static void test_own_divergence(void **state) {
 }
 
 /* What keys and values in q8 cost: mean KL divergence from the same weights, in f32, with keys and values in f32. */
-static void check_cache(const char *name, const char *source, const char *setting, const json_t *ids_json, const char *scratch) {
+static void check_cache(const char *name, const char *source, const char *setting, const json_t *ids_json,
+                        const char *scratch) {
     static const double most = 3e-4;
     nb_error err = {0};
     size_t n;
@@ -264,7 +270,8 @@ static void check_family(const char *root, const char *name, const char *scratch
         engine e = {0};
         snprintf(source, sizeof source, "%s/%s", dir, json_string_value(json_array_get(sources, i)));
         snprintf(what, sizeof what, "%s/%s", name, json_string_value(json_array_get(sources, i)));
-        engine_open_lora(&e, source, json_string_value(json_object_get(golden, "set")), loras, n_loras, NB_TYPE_F32, scratch);
+        engine_open_lora(&e, source, json_string_value(json_object_get(golden, "set")), loras, n_loras, NB_TYPE_F32,
+                         scratch);
         check_prompts(what, &e, dir, json_object_get(golden, "prompts"));
         engine_close(&e);
     }

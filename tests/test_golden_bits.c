@@ -23,7 +23,8 @@ static const struct {
     uint64_t hash[HASHES];
 } shapes[] = {
     {"nanochat",
-     "norm_weight=0 embed_norm=1 qk_norm=after_rope rope_bf16=1 act=relu2 softcap=15 n_head=6 n_kv_head=2 norm_eps=1e-6",
+     "norm_weight=0 embed_norm=1 qk_norm=after_rope rope_bf16=1 act=relu2 softcap=15 n_head=6 n_kv_head=2 "
+     "norm_eps=1e-6",
      {0x9543ba7a7653ce33, 0x0865ed4c1dcf0109, 0x9d75b5fc64714c8b, 0x7e7e4d6bf177ea15, 0x094bb19ea0866cd9,
       0x65c678e81076cee4, 0x01e171ffb4ecc7dc}},
     {"gpt2", "norm=layer norm_bias=1 pos=learned qkv_bias=1 out_bias=1 mlp_bias=1 act=gelu_erf tied=1",
@@ -42,7 +43,8 @@ static const struct {
      {0xd85f898b592b6d53, 0x337b7cb61552115e, 0xb87c254503a57cd0, 0x40f1e20b380cb0f6, 0xe3f02df6821b62f5,
       0xd11ee3acbbeeb286, 0x769182ab61b8c0db}},
     {"nanochat 2026",
-     "norm_weight=0 embed_norm=1 qk_norm=after_rope act=relu2 softcap=15 n_head=6 n_kv_head=2 norm_eps=1e-6 n_layer=3 qk_scale=1.2 "
+     "norm_weight=0 embed_norm=1 qk_norm=after_rope act=relu2 softcap=15 n_head=6 n_kv_head=2 norm_eps=1e-6 n_layer=3 "
+     "qk_scale=1.2 "
      "residual_mix=1 smear_channels=24 value_every=2 value_channels=12 value_gain=3 backout=1 windows=1",
      {0x3f8c6b4c96d0aee1, 0xf1f26fe235b6a7e6, 0x71272fb6fd1a9e63, 0xbb095ee4226160f2, 0x45a8f6c5a77889e4,
       0xeab622cbdd11f993, 0xbbd12981365c2028}},
@@ -181,7 +183,8 @@ static void check_file(const char *path, const char *name, size_t model, int has
             uint64_t found = hash_of(path, &k, kv, &splits[s]);
             if (found != expected)
                 fail_msg("%s, %s%s on %s, %d threads, chunks of %" PRIu32 ", pieces of %" PRIu32 ", %" PRIu32
-                         " rows: expected 0x%016" PRIx64 ", found 0x%016" PRIx64 " (NIBBLE_GOLDEN_PRINT=1 prints new tables)",
+                         " rows: expected 0x%016" PRIx64 ", found 0x%016" PRIx64
+                         " (NIBBLE_GOLDEN_PRINT=1 prints new tables)",
                          name, nb_types[type_of(hash)].name, kv == NB_KV_Q8 ? " with keys and values in q8" : "", k.isa,
                          splits[s].threads, splits[s].chunk, splits[s].cut, splits[s].rows, expected, found);
         }

@@ -93,7 +93,8 @@ static double *inverse_factor(const problem *p) {
         for (size_t j = 0; j < n; j++) h[i * n + j] /= d, inverse[i * n + j] /= d;
         for (size_t r = 0; r < n; r++) {
             double x = r == i ? 0 : h[r * n + i];
-            for (size_t j = 0; j < n; j++) h[r * n + j] -= x * h[i * n + j], inverse[r * n + j] -= x * inverse[i * n + j];
+            for (size_t j = 0; j < n; j++)
+                h[r * n + j] -= x * h[i * n + j], inverse[r * n + j] -= x * inverse[i * n + j];
         }
     }
     memset(h, 0, n * n * sizeof *h);
@@ -149,7 +150,8 @@ static void columns_are_quantized_as_the_paper_says(void **state) {
             /* A value that f32 rounds to another side of a border changes those behind it. */
             size_t wrong = differing(p, types[t], found);
             if (wrong > p->n * ROWS / 20)
-                fail_msg("%s, %zu columns: %zu of %zu values differ", nb_types[types[t]].name, p->n, wrong, p->n * ROWS);
+                fail_msg("%s, %zu columns: %zu of %zu values differ", nb_types[types[t]].name, p->n, wrong,
+                         p->n * ROWS);
             nb_free(found);
             free_problem(p);
         }
@@ -162,7 +164,8 @@ static void making_up_for_errors_costs_less(void **state) {
         panel *plain = quantize(p, types[t], PLAIN), *made_up = quantize(p, types[t], 0);
         double before = nb_feedback_cost(&p->f, p->w[0], plain->values[0], ROWS, MOST);
         double after = nb_feedback_cost(&p->f, p->w[0], made_up->values[0], ROWS, MOST);
-        if (!(after < 0.5 * before)) fail_msg("%s: cost %g, without feedback %g", nb_types[types[t]].name, after, before);
+        if (!(after < 0.5 * before))
+            fail_msg("%s: cost %g, without feedback %g", nb_types[types[t]].name, after, before);
         nb_free(plain);
         nb_free(made_up);
         free_problem(p);
@@ -204,7 +207,8 @@ static void moments_are_kept_beside_the_factors(void **state) {
     double unit = damped(p, 0, 0) / (double)nb_feedback_moment(&p->f, 0, 0);
     for (size_t i = 0; i < p->n; i++)
         for (size_t j = 0; j < p->n; j++) {
-            assert_true(fabs((double)nb_feedback_moment(&p->f, i, j) * unit - damped(p, i, j)) < 1e-4 * damped(p, i, i));
+            assert_true(fabs((double)nb_feedback_moment(&p->f, i, j) * unit - damped(p, i, j)) <
+                        1e-4 * damped(p, i, i));
             assert_true(nb_feedback_moment(&p->f, i, j) == nb_feedback_moment(&p->f, j, i));
         }
     free_problem(p);
@@ -230,7 +234,8 @@ static void passes_of_descent_never_cost(void **state) {
                 if (!passes) first = last;
                 nb_free(found);
             }
-            if (!(last < 0.97 * first)) fail_msg("%s, %zu columns: cost %g, before descent %g", nb_types[types[t]].name, p->n, last, first);
+            if (!(last < 0.97 * first))
+                fail_msg("%s, %zu columns: cost %g, before descent %g", nb_types[types[t]].name, p->n, last, first);
             free_problem(p);
         }
 }
@@ -341,7 +346,8 @@ static void every_tier_writes_the_same_bytes(void **state) {
             if (!nb_isa_supported(tier)) continue;
             nb_quantizer q = unit_quantizer_on(tier, types[t], nb_q4_codebook);
             assert_true(nb_panel_bytes(types[t], p->n, &bytes) && bytes <= sizeof found);
-            nb_gptq_panel(&q, &p->f, NB_GPTQ_PASSES, p->w[0], ROWS - 3, p->n, MOST, scratch, tier ? found : expected, NULL);
+            nb_gptq_panel(&q, &p->f, NB_GPTQ_PASSES, p->w[0], ROWS - 3, p->n, MOST, scratch, tier ? found : expected,
+                          NULL);
             if (tier && memcmp(found, expected, (size_t)bytes) != 0)
                 fail_msg("%s on %s differs from scalar", nb_types[types[t]].name, nb_isa_name(tier));
         }

@@ -95,12 +95,14 @@ static void containers_are_seen(void **state) {
         assert_int_equal(nb_hasher_start(&h, s->files, s->handles, s->n_files, &total, &err), NB_OK);
         float *x = nb_alloc(1024 * 512 * sizeof *x);
         for (size_t t = s->n_tensors; t-- > 0;)
-            assert_int_equal(nb_source_read(s, &s->tensors[t], 0, nb_source_rows(&s->tensors[t]), 0, 512, x, &err), NB_OK);
+            assert_int_equal(nb_source_read(s, &s->tensors[t], 0, nb_source_rows(&s->tensors[t]), 0, 512, x, &err),
+                             NB_OK);
         assert_int_equal(nb_hasher_finish(h, &hash, &left, &err), NB_OK);
         assert_int_equal(nb_read_file(path, 1 << 24, &file, &err), NB_OK);
         assert_true(hash == hash_of(&file, 1));
         if (left > 3 * NB_HASH_PIECE)
-            fail_msg("%s: %llu bytes of %llu are read again", names[i], (unsigned long long)left, (unsigned long long)total);
+            fail_msg("%s: %llu bytes of %llu are read again", names[i], (unsigned long long)left,
+                     (unsigned long long)total);
         nb_free(x);
         nb_buf_free(&file);
         nb_hasher_free(h);

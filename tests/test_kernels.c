@@ -169,7 +169,8 @@ static void test_every_kernel_has_a_row(void **state) {
         /* Tested by themselves: below, in test_quant.c, and in test_attend.c. */
         bool found = strncmp(kernels[i], "quantize_", 9) == 0 || strncmp(kernels[i], "search_", 7) == 0 ||
                      strcmp(kernels[i], "scores_q8") == 0 || strcmp(kernels[i], "weigh_q8") == 0;
-        for (size_t j = 0; j < COUNT_OF(vector_kernels); j++) found = found || strcmp(vector_kernels[j].name, kernels[i]) == 0;
+        for (size_t j = 0; j < COUNT_OF(vector_kernels); j++)
+            found = found || strcmp(vector_kernels[j].name, kernels[i]) == 0;
         for (size_t j = 0; j < COUNT_OF(products); j++) found = found || strcmp(products[j].name, kernels[i]) == 0;
         if (!found) fail_msg("no test for kernel %s", kernels[i]);
     }
@@ -242,7 +243,9 @@ static const size_t lengths[] = {1,  2,  3,  4,  5,  7,  8,  12, 15, 16, 17,  24
                                  47, 48, 49, 63, 64, 65, 96, 100, 128, 130, 192, 333, 768, 2048};
 
 /* Quick runs take every third case of a long list, tiers that are emulated every tenth. */
-static bool left_out(const nb_kernels *tier, size_t i) { return i % (tier_emulated(tier) ? 10 : unit_quick() ? 3 : 1) != 0; }
+static bool left_out(const nb_kernels *tier, size_t i) {
+    return i % (tier_emulated(tier) ? 10 : unit_quick() ? 3 : 1) != 0;
+}
 
 static void vectors(const nb_kernels *scalar, const nb_kernels *tier) {
     for (size_t v = 0; v < COUNT_OF(vector_kernels); v++)
@@ -340,7 +343,8 @@ static void plain_quantize_row(const float *x, size_t cols, int8_t *q, int8_t *b
         for (size_t i = 0; i < 32; i++) largest = fmaxf(largest, fabsf(x[b * 32 + i]));
         float code = zero ? 1 : fminf(fmaxf(ceilf(largest * (127.0f / absmax)), 1), 127);
         blocks[b] = (int8_t)code;
-        for (size_t i = b * 32; i < b * 32 + 32; i++) q[i] = zero ? 0 : (int8_t)nearbyintf(x[i] * (16129.0f / absmax / code));
+        for (size_t i = b * 32; i < b * 32 + 32; i++)
+            q[i] = zero ? 0 : (int8_t)nearbyintf(x[i] * (16129.0f / absmax / code));
     }
 }
 
@@ -385,15 +389,16 @@ static int code_at(nb_type type, const int8_t *codebook, const uint8_t *block, s
     if (type == NB_TYPE_Q8) return (int8_t)block[c / 4 * 64 + r * 4 + c % 4];
     if (type == NB_TYPE_Q6) {
         const uint8_t *half = block + c / 16 * 192;
-        int low = half[c % 16 / 8 * 64 + r * 4 + c % 4] >> c / 4 % 2 * 4 & 15, high = half[128 + r * 4 + c % 4] >> c % 16 / 4 * 2 & 3;
+        int low = half[c % 16 / 8 * 64 + r * 4 + c % 4] >> c / 4 % 2 * 4 & 15,
+            high = half[128 + r * 4 + c % 4] >> c % 16 / 4 * 2 & 3;
         return high * 16 + low - 32;
     }
     uint8_t byte = block[c / 8 * 64 + r * 4 + c % 4];
     return codebook[c / 4 % 2 ? byte >> 4 : byte & 15];
 }
 
-static float plain_scaled(nb_type type, const int8_t *codebook, const uint8_t *panel, const nb_acts *x, size_t t, size_t r,
-                          size_t cols) {
+static float plain_scaled(nb_type type, const int8_t *codebook, const uint8_t *panel, const nb_acts *x, size_t t,
+                          size_t r, size_t cols) {
     float acc = 0, row_scale;
     const uint8_t *p = panel + 64;
     for (size_t s = 0; s * 128 < cols; s++) {
@@ -430,9 +435,11 @@ static void product_case(const nb_kernels *k, const nb_search *search, nb_type t
                          size_t n_tokens, pattern p) {
     uint64_t seed = cols * 7 + n_tokens, bytes;
     assert_true(nb_panel_bytes(type, cols, &bytes));
-    guard w = guard_new(n_panels * (size_t)bytes, GUARD_AFTER), x = guard_new(n_tokens * cols * sizeof(float), GUARD_AFTER);
+    guard w = guard_new(n_panels * (size_t)bytes, GUARD_AFTER),
+          x = guard_new(n_tokens * cols * sizeof(float), GUARD_AFTER);
     guard q = guard_new(n_tokens * cols, GUARD_AFTER), scale = guard_new(n_tokens * (cols / 128 + 1) * 4, GUARD_AFTER);
-    guard start = guard_new(n_tokens * (cols / 32) * 4, GUARD_AFTER), y = guard_new(n_tokens * n_panels * 64, GUARD_AFTER);
+    guard start = guard_new(n_tokens * (cols / 32) * 4, GUARD_AFTER),
+          y = guard_new(n_tokens * n_panels * 64, GUARD_AFTER);
     float *rows = nb_calloc(16 * cols, sizeof(float));
     nb_quantizer quantizer;
     nb_quantizer_init(&quantizer, type, nb_q4_codebook, search);
@@ -449,8 +456,8 @@ static void product_case(const nb_kernels *k, const nb_search *search, nb_type t
                    .x = {.f = x.data, .f_stride = cols, .q = q.data, .q_stride = cols, .scale = scale.data,
                          .scale_stride = cols / 128 + 1, .start = start.data, .start_stride = cols / 32}};
     for (size_t t = 0; t < n_tokens; t++)
-        k->quantize_acts(m.x.f + t * cols, cols, (int8_t *)q.data + t * cols, (float *)scale.data + t * m.x.scale_stride,
-                         (int32_t *)start.data + t * m.x.start_stride);
+        k->quantize_acts(m.x.f + t * cols, cols, (int8_t *)q.data + t * cols,
+                         (float *)scale.data + t * m.x.scale_stride, (int32_t *)start.data + t * m.x.start_stride);
     nb_kernels_matmul(k, type)(&m, 0, n_panels);
     for (size_t t = 0; t < n_tokens; t++)
         for (size_t r = 0; r < n_panels * 16; r++) {
@@ -459,7 +466,8 @@ static void product_case(const nb_kernels *k, const nb_search *search, nb_type t
                                                    : plain_unscaled(type, panel, &m.x, t, r % 16, cols);
             if (memcmp(&expected, &m.y[t * m.y_stride + r], 4) != 0)
                 fail_msg("matmul_%s on %s, %zu columns, %zu tokens, pattern %d, row %zu: expected %a, found %a",
-                         nb_types[type].name, k->isa, cols, n_tokens, p, r, (double)expected, (double)m.y[t * m.y_stride + r]);
+                         nb_types[type].name, k->isa, cols, n_tokens, p, r, (double)expected,
+                         (double)m.y[t * m.y_stride + r]);
         }
     nb_free(rows);
     guard *all[] = {&w, &x, &q, &scale, &start, &y};
@@ -474,7 +482,8 @@ static void matmuls(const nb_kernels *scalar, const nb_kernels *tier) {
             for (size_t t = 0; t < COUNT_OF(tokens); t++)
                 for (int p = 0; p <= DAMAGED; p++)
                     if (!left_out(tier, i + w + t + (size_t)p) && (widths[w] < 480 || p == RANDOM))
-                        product_case(tier, &search, products[i].type, 1 + (t * 2) % 9, widths[w], tokens[t], (pattern)p);
+                        product_case(tier, &search, products[i].type, 1 + (t * 2) % 9, widths[w], tokens[t],
+                                     (pattern)p);
 }
 static void test_matmul(void **state) {
     (void)state;

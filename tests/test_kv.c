@@ -33,7 +33,9 @@ static void extend(nb_kv *kv, nb_kv_text *t, expected *e, uint32_t n, uint64_t *
     e->length += n;
 }
 
-static bool dropped(const expected *e, uint32_t layer, uint32_t page) { return page >= SINK && page < e->gap_end[layer]; }
+static bool dropped(const expected *e, uint32_t layer, uint32_t page) {
+    return page >= SINK && page < e->gap_end[layer];
+}
 
 static void check_text(const nb_kv *kv, const nb_kv_text *t, const expected *e) {
     assert_int_equal(t->length, e->length);

@@ -30,7 +30,8 @@ static void drafts(void **state) {
     for (int round = 0; round < 20000; round++) {
         int32_t text[MOST], a[NB_LOOKUP_MAX], b[NB_LOOKUP_MAX];
         size_t n = 1 + (size_t)(unit_random(&seed) % MOST);
-        uint32_t most = (uint32_t)(unit_random(&seed) % (NB_LOOKUP_MAX + 1)), kinds = 1 + (uint32_t)(unit_random(&seed) % 20);
+        uint32_t most = (uint32_t)(unit_random(&seed) % (NB_LOOKUP_MAX + 1)),
+                 kinds = 1 + (uint32_t)(unit_random(&seed) % 20);
         for (size_t i = 0; i < n; i++) text[i] = (int32_t)(unit_random(&seed) % kinds);
         uint32_t expected = plain_draft(text, n, a, most);
         assert_int_equal(nb_lookup(text, n - 1, text[n - 1], b, most), expected);
@@ -85,7 +86,8 @@ static void assert_same_heard(const heard *a, const heard *b) {
 }
 
 /* In a session, then from where that ended: it must be left as if nothing had been drafted. */
-static void by_session(const nb_model *m, nb_session_options how, const nb_ids *prompt, nb_generate_options o, outcome *out) {
+static void by_session(const nb_model *m, nb_session_options how, const nb_ids *prompt, nb_generate_options o,
+                       outcome *out) {
     nb_error err = {0};
     nb_session *s = NULL;
     how.n_logits = 1 + o.lookup;
@@ -103,7 +105,8 @@ static void by_session(const nb_model *m, nb_session_options how, const nb_ids *
 }
 
 /* As two rows of an engine, the second from another stream. */
-static void by_engine(const nb_model *m, nb_session_options how, const nb_ids *prompt, nb_generate_options o, outcome *out) {
+static void by_engine(const nb_model *m, nb_session_options how, const nb_ids *prompt, nb_generate_options o,
+                      outcome *out) {
     nb_error err = {0};
     nb_engine *e = NULL;
     nb_generate_options each[2] = {o, o};
@@ -124,11 +127,12 @@ static void by_engine(const nb_model *m, nb_session_options how, const nb_ids *p
     nb_engine_free(e);
 }
 
-typedef void (*way)(const nb_model *m, nb_session_options how, const nb_ids *prompt, nb_generate_options o, outcome *out);
+typedef void (*way)(const nb_model *m, nb_session_options how, const nb_ids *prompt, nb_generate_options o,
+                    outcome *out);
 
 /* With drafts of every size in `sizes` as without. */
-static void compare(const nb_model *m, nb_session_options how, const nb_ids *prompt, nb_generate_options o, size_t cancel_after,
-                    size_t *accepted) {
+static void compare(const nb_model *m, nb_session_options how, const nb_ids *prompt, nb_generate_options o,
+                    size_t cancel_after, size_t *accepted) {
     static const uint32_t sizes[] = {1, 4, NB_LOOKUP_MAX};
     static const way ways[] = {by_session, by_engine};
     for (size_t w = 0; w < COUNT_OF(ways); w++) {

@@ -55,7 +55,8 @@ static void run(const nb_model *model, const nb_session_options *how, const int3
         if (row && share) nb_batch_share(b, 1, 0, share);
         for (uint32_t at = nb_batch_length(b, row), end = row ? TOKENS : share; at < end; at += n) {
             n = end - at < nb_batch_chunk(b) ? end - at : nb_batch_chunk(b);
-            if (nb_batch_append(b, &(nb_batch_part){.row = row, .n = n, .ids = ids + at}, 1, &err)) fail_msg("%s", err.text);
+            if (nb_batch_append(b, &(nb_batch_part){.row = row, .n = n, .ids = ids + at}, 1, &err))
+                fail_msg("%s", err.text);
             size_t bytes = nb_batch_kv_bytes(b);
             *most_bytes = bytes > *most_bytes ? bytes : *most_bytes;
             for (uint32_t i = 0; i < n; i++) {
@@ -92,7 +93,8 @@ static void what_is_seen(void **state) {
             how.n_chunk = splits[s].chunk;
             run(model, &how, ids, splits[s].share, found, &bytes);
             if (memcmp(found, first, count * sizeof *found) != 0)
-                fail_msg("%s: other bits in chunks of %u, %u tokens shared", cases[i].name, splits[s].chunk, splits[s].share);
+                fail_msg("%s: other bits in chunks of %u, %u tokens shared", cases[i].name, splits[s].chunk,
+                         splits[s].share);
         }
         nb_model_free(model);
         tiny_free(&m);
@@ -147,7 +149,8 @@ static void rewinding(void **state) {
         assert_int_equal(nb_batch_length(b, 1), 400);
         for (uint32_t row = 0; row < 2; row++) {
             uint32_t at = nb_batch_length(b, row);
-            assert_int_equal(nb_batch_append(b, &(nb_batch_part){.row = row, .n = TOKENS - at, .ids = ids + at}, 1, &err), NB_OK);
+            assert_int_equal(
+                nb_batch_append(b, &(nb_batch_part){.row = row, .n = TOKENS - at, .ids = ids + at}, 1, &err), NB_OK);
             nb_batch_compute(b, TOKENS - at - 1, 1);
             assert_memory_equal(before, nb_batch_logits(b, 0), sizeof before);
         }

@@ -155,7 +155,8 @@ static void shape_case(nb_type type, size_t n_rows, size_t cols) {
     uint64_t bytes, seed = n_rows * 1000 + cols;
     size_t stride = cols + 3;
     assert_true(nb_panel_bytes(type, cols, &bytes));
-    guard panel = guard_new((size_t)bytes, GUARD_AFTER), src = guard_new(((n_rows - 1) * stride + cols) * 4, GUARD_AFTER);
+    guard panel = guard_new((size_t)bytes, GUARD_AFTER),
+          src = guard_new(((n_rows - 1) * stride + cols) * 4, GUARD_AFTER);
     guard dst = guard_new(((n_rows - 1) * stride + cols) * 4, GUARD_AFTER), one = guard_new(cols * 4, GUARD_AFTER);
     float *w = src.data, *back = dst.data;
     for (size_t r = 0; r < n_rows; r++)
@@ -264,7 +265,8 @@ static void test_tiers(void **state) {
     float w[MOST], importance[256];
     uint8_t expected[2 * MOST], found[2 * MOST];
     uint64_t seed = 3, bytes;
-    for (size_t c = 0; c < COUNT_OF(importance); c++) importance[c] = c % 9 ? (float)unit_random_between(&seed, 0.1, 10) : 0.0f;
+    for (size_t c = 0; c < COUNT_OF(importance); c++)
+        importance[c] = c % 9 ? (float)unit_random_between(&seed, 0.1, 10) : 0.0f;
     for (int t = 0; t < NB_TYPE_COUNT; t++)
         for (size_t s = 0; nb_types[t].scaled && s < COUNT_OF(shapes); s++)
             for (int weighed = 0; weighed < 2; weighed++) {
@@ -450,7 +452,8 @@ static void test_learned(void **state) {
             assert_memory_equal(also, learned, 16);
         }
         double fixed = q4_noise(nb_q4_codebook, w, ROWS), found = q4_noise(learned, w, ROWS);
-        if (!(found <= cases[i].most * fixed)) fail_msg("%s: noise %g, with the fixed codebook %g", cases[i].from.name, found, fixed);
+        if (!(found <= cases[i].most * fixed))
+            fail_msg("%s: noise %g, with the fixed codebook %g", cases[i].from.name, found, fixed);
     }
     nb_free(w);
     nb_free(memory);

@@ -11,8 +11,8 @@ static void expect_ids(const char *what, const json_t *expected, const int32_t *
     int32_t *ids = ids_of(expected, &count);
     for (size_t i = 0; i < count || i < n; i++)
         if (i >= count || i >= n || ids[i] != found[i])
-            fail_msg("%s: id %zu of %zu is %d, expected %d of %zu", what, i, n, i < n ? found[i] : -1, i < count ? ids[i] : -1,
-                     count);
+            fail_msg("%s: id %zu of %zu is %d, expected %d of %zu", what, i, n, i < n ? found[i] : -1,
+                     i < count ? ids[i] : -1, count);
     nb_free(ids);
 }
 

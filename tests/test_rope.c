@@ -120,7 +120,8 @@ static void other_spellings_mean_the_same(void **state) {
         nb_rope a, b;
         nb_hparams of_a, of_b;
         nb_error err = {0};
-        if (make(spellings[i].other, &nb_arch_llama, &a, &of_a, &err) || make(spellings[i].hf, &nb_arch_llama, &b, &of_b, &err))
+        if (make(spellings[i].other, &nb_arch_llama, &a, &of_a, &err) ||
+            make(spellings[i].hf, &nb_arch_llama, &b, &of_b, &err))
             fail_msg("%s", err.text);
         assert_memory_equal(a.inv_freq, b.inv_freq, 8 * sizeof *a.inv_freq);
         assert_true(of_a.attn_scale == of_b.attn_scale);

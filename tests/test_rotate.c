@@ -20,7 +20,8 @@
 /* Logits may differ by this share of their spread: f32 rounding through the blocks of a small model. */
 static const double TOLERANCE = 1e-5;
 
-static const unsigned sets[] = {NB_ROTATE_VO, NB_ROTATE_RESIDUAL, NB_ROTATE_QK, NB_ROTATE_VO | NB_ROTATE_RESIDUAL | NB_ROTATE_QK};
+static const unsigned sets[] = {NB_ROTATE_VO, NB_ROTATE_RESIDUAL, NB_ROTATE_QK,
+                                NB_ROTATE_VO | NB_ROTATE_RESIDUAL | NB_ROTATE_QK};
 
 /* ---- names ---- */
 
@@ -158,13 +159,15 @@ static void every_shape_computes_the_same(void **state) {
     for (size_t i = 0; i < COUNT_OF(shapes); i++) {
         nb_setting pairs[SETTINGS];
         char text[400];
-        snprintf(text, sizeof text, "n_layer=3 n_embd=48 n_head=6 n_kv_head=6 head_dim=24 n_ff=80 vocab_size=90 n_ctx=32 %s",
+        snprintf(text, sizeof text,
+                 "n_layer=3 n_embd=48 n_head=6 n_kv_head=6 head_dim=24 n_ff=80 vocab_size=90 n_ctx=32 %s",
                  shapes[i].settings);
         nb_convert_options o = {.type = NB_TYPE_F32, .overwrite = true, .synthetic = shapes[i].shape, .settings = pairs,
                                 .n_settings = split_settings(text, pairs)};
         unsigned done = compare_sets(f, shapes[i].shape, &o);
         if (done != shapes[i].allowed)
-            fail_msg("%s %s: sets %x were exact, expected %x", shapes[i].shape, shapes[i].settings, done, shapes[i].allowed);
+            fail_msg("%s %s: sets %x were exact, expected %x", shapes[i].shape, shapes[i].settings, done,
+                     shapes[i].allowed);
     }
 }
 
@@ -233,7 +236,8 @@ static void what_is_not_exact_has_a_reason(void **state) {
         nb_hparams h = tiny_hparams(obstacles[i].settings);
         const char *found = nb_rotation_obstacle(obstacles[i].rotation, &h), *expected = obstacles[i].sentence;
         if (!found != !expected || (found && !strstr(found, expected)))
-            fail_msg("%s: \"%s\", expected \"%s\"", obstacles[i].settings, found ? found : "", expected ? expected : "");
+            fail_msg("%s: \"%s\", expected \"%s\"", obstacles[i].settings, found ? found : "",
+                     expected ? expected : "");
     }
 }
 
@@ -361,9 +365,9 @@ static void make_llama(fixture *f) {
         }
     torch_add(&f->model, "model.norm.weight", 0, 64);
     write_text(f, "config.json",
-               "{\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":96,\"num_attention_heads\":1,\"num_key_value_heads\":1,"
-               "\"num_hidden_layers\":2,\"vocab_size\":64,\"max_position_embeddings\":64,\"tie_word_embeddings\":true,"
-               "\"rope_theta\":10000.0,\"rms_norm_eps\":1e-5,\"hidden_act\":\"silu\"}");
+               "{\"model_type\":\"llama\",\"hidden_size\":64,\"intermediate_size\":96,\"num_attention_heads\":1,"
+               "\"num_key_value_heads\":1,\"num_hidden_layers\":2,\"vocab_size\":64,\"max_position_embeddings\":64,"
+               "\"tie_word_embeddings\":true,\"rope_theta\":10000.0,\"rms_norm_eps\":1e-5,\"hidden_act\":\"silu\"}");
 }
 
 static void scale_row(torch_weight *w, size_t row, float by) {
@@ -411,8 +415,8 @@ static void what_helps_is_kept(void **state) {
         assert_int_equal(report.trials.tokens, NB_ROTATE_TOKENS);
         for (size_t t = 0; t < report.trials.n; t++) {
             const nb_rotation_trial *trial = &report.trials.list[t];
-            print_message("case %zu: %s %u: %g, %g less (%g)%s\n", i, trial->what, trial->set, trial->divergence.mean, trial->gain.mean,
-                          trial->gain.error, trial->kept ? ", kept" : "");
+            print_message("case %zu: %s %u: %g, %g less (%g)%s\n", i, trial->what, trial->set, trial->divergence.mean,
+                          trial->gain.mean, trial->gain.error, trial->kept ? ", kept" : "");
             if (trial->kept) kept |= trial->set;
         }
         assert_int_equal(kept, crafted[i].kept);

@@ -237,7 +237,8 @@ static void refusals(void **state) {
 static void memory_may_fail(void **state) {
     nb_model *model = open_model(*state, NULL);
     const int32_t ids[70] = {1, 2, 3};
-    nb_generate_options options[2] = {{.sampling = nb_sampler_defaults, .max_tokens = 9}, {.sampling = nb_sampler_defaults}};
+    nb_generate_options options[2] = {{.sampling = nb_sampler_defaults, .max_tokens = 9},
+                                      {.sampling = nb_sampler_defaults}};
     options[0].sampling.repeat_penalty = 2;
     options[1].max_tokens = 3;
     for (long n = 0;; n++) {

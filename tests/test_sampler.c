@@ -58,7 +58,8 @@ static bool differ(double a, double b) { return a < b || a > b; }
 static bool near_tie(const entry *e, size_t kept, size_t n) {
     bool near = false;
     for (size_t i = kept; i < n && e[i].rank - e[kept - 1].rank < 1e-5; i++)
-        for (size_t j = kept; j > 0 && e[i].rank - e[j - 1].rank < 1e-5; j--) near |= differ(e[i].logit, e[j - 1].logit);
+        for (size_t j = kept; j > 0 && e[i].rank - e[j - 1].rank < 1e-5; j--)
+            near |= differ(e[i].logit, e[j - 1].logit);
     return near;
 }
 
@@ -77,7 +78,8 @@ static size_t reference_share(const entry *e, size_t n, double share, size_t min
 static void change_one(entry *e, size_t n, int32_t id, const nb_sampler_params *p, double count) {
     for (size_t i = 0; i < n; i++) {
         if (e[i].id != id) continue;
-        double penalty = (double)p->repeat_penalty, logit = e[i].logit > 0 ? e[i].logit / penalty : e[i].logit * penalty;
+        double penalty = (double)p->repeat_penalty,
+               logit = e[i].logit > 0 ? e[i].logit / penalty : e[i].logit * penalty;
         e[i].logit = logit - count * (double)p->frequency_penalty - (double)p->presence_penalty;
     }
 }
@@ -103,9 +105,10 @@ static size_t reference_typical(const nb_sampler_params *p, entry *e, size_t n, 
     return rank_by_logit(e, kept);
 }
 
-static size_t reference(const nb_sampler_params *p, const int32_t *text, size_t n_text, const float *logits, size_t n, entry *e,
-                        bool *close) {
-    for (size_t i = 0; i < n; i++) e[i] = (entry){.logit = isnan(logits[i]) ? -HUGE_VAL : (double)logits[i], .id = (int32_t)i};
+static size_t reference(const nb_sampler_params *p, const int32_t *text, size_t n_text, const float *logits, size_t n,
+                        entry *e, bool *close) {
+    for (size_t i = 0; i < n; i++)
+        e[i] = (entry){.logit = isnan(logits[i]) ? -HUGE_VAL : (double)logits[i], .id = (int32_t)i};
     reference_change(p, text, n_text, e, n);
     rank_by_logit(e, n);
     if (p->top_k && p->top_k < n) {
@@ -172,7 +175,8 @@ static void random_logits(uint64_t *seed, float *logits, size_t n) {
         uint64_t odd = unit_random(seed) % 16;
         logits[i] = (float)(form == 1 ? floor(v) * 0.37 : v);
         if (form == 2 && odd == 0) logits[i] += 30;
-        if (form == 3 && odd < 3) logits[i] = odd == 0 ? NAN : odd == 1 ? -HUGE_VALF : unit_random(seed) % 64 ? -0.0F : HUGE_VALF;
+        if (form == 3 && odd < 3)
+            logits[i] = odd == 0 ? NAN : odd == 1 ? -HUGE_VALF : unit_random(seed) % 64 ? -0.0F : HUGE_VALF;
     }
 }
 

@@ -30,8 +30,8 @@ static nb_generate_options options_for(uint32_t most, const nb_row_state *resume
 
 /* `most` tokens behind ids, by an engine, which saves the text. With `from` it first restores that file, and what is known of
  * the text must be all but its last token. */
-static void run_engine(const nb_model *model, const nb_session_options *how, nb_ids *ids, uint32_t most, const char *from,
-                       const char *to) {
+static void run_engine(const nb_model *model, const nb_session_options *how, nb_ids *ids, uint32_t most,
+                       const char *from, const char *to) {
     nb_error err = {0};
     nb_engine *e;
     nb_column column;
@@ -99,7 +99,8 @@ static void goes_on_anywhere(void **state) {
                 nb_model_free(model);
             }
             assert_int_equal(parts.size, whole.size);
-            if (memcmp(parts.data, whole.data, whole.size * sizeof *whole.data) != 0) fail_msg("%s: other tokens", cases[i].name);
+            if (memcmp(parts.data, whole.data, whole.size * sizeof *whole.data) != 0)
+                fail_msg("%s: other tokens", cases[i].name);
             nb_ids_free(&parts);
         }
         nb_ids_free(&whole);
@@ -270,7 +271,8 @@ static void others_are_refused(void **state) {
     for (size_t i = 0; i < COUNT_OF(readers); i++) {
         nb_session *s = open_session(readers[i].model, &readers[i].how);
         nb_status st = load(s, path, &err);
-        if (!readers[i].text != !st || (st && !strstr(err.text, readers[i].text))) fail_msg("reader %zu: %s", i, err.text);
+        if (!readers[i].text != !st || (st && !strstr(err.text, readers[i].text)))
+            fail_msg("reader %zu: %s", i, err.text);
         nb_session_free(s);
     }
     nb_session *s = open_session(model, &(nb_session_options){.n_ctx = 128, .overflow = NB_OVERFLOW_SLIDE});
@@ -323,8 +325,9 @@ static int set_up(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(goes_on_anywhere),      cmocka_unit_test(what_was_saved_is_read), cmocka_unit_test(damage_is_found),
-        cmocka_unit_test(forgeries_are_refused), cmocka_unit_test(others_are_refused),     cmocka_unit_test(memory_may_fail),
+        cmocka_unit_test(goes_on_anywhere),   cmocka_unit_test(what_was_saved_is_read),
+        cmocka_unit_test(damage_is_found),    cmocka_unit_test(forgeries_are_refused),
+        cmocka_unit_test(others_are_refused), cmocka_unit_test(memory_may_fail),
     };
     return cmocka_run_group_tests(tests, set_up, unit_scratch_teardown);
 }

@@ -29,7 +29,8 @@ static long double plain_divergence(const float *p, const float *q) {
 }
 
 static void near(double found, long double expected, double tolerance) {
-    if (!(fabsl((long double)found - expected) <= (long double)tolerance)) fail_msg("found %.17g, expected %.17Lg", found, expected);
+    if (!(fabsl((long double)found - expected) <= (long double)tolerance))
+        fail_msg("found %.17g, expected %.17Lg", found, expected);
 }
 
 static int by_logit(const void *a, const void *b) {
@@ -79,7 +80,8 @@ static void top_is_a_lower_bound(void **state) {
         for (size_t i = 0; i < COUNT_OF(counts); i++) {
             nb_top top = top_of(p, p_lse, counts[i], logits, ids);
             assert_int_equal(top.n, counts[i]);
-            double kl = nb_divergence_top(&top, q, q_lse, VOCAB), q_rest = nb_rest(q, q_lse, VOCAB, ids, top.n), gap = 0;
+            double kl = nb_divergence_top(&top, q, q_lse, VOCAB), q_rest = nb_rest(q, q_lse, VOCAB, ids, top.n),
+                   gap = 0;
             assert_true(kl >= before - 1e-13 && kl <= exact + 1e-13);
             before = kl;
             for (size_t t = 0, next = 0; t < VOCAB; t++) { /* rest * KL(P given the rest || Q given the rest) */

@@ -80,16 +80,19 @@ static const struct {
      WITH("\"normalizer\": {\"type\": \"Strip\"}, \"pre_tokenizer\": {\"type\": \"Metaspace\", \"prepend_scheme\": \"first\"}"), "marks the first word only"},
     {"punctuation.json", PRE("{\"type\": \"Punctuation\", \"behavior\": 3}"), "Punctuation has a behavior"},
     {"split_then_change.json",
-     PRE("{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Digits\"}, {\"type\": \"Metaspace\"}]}"), "change text behind one that splits"},
+     PRE("{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Digits\"}, {\"type\": \"Metaspace\"}]}"),
+     "change text behind one that splits"},
     {"bytes_twice.json",
      PRE("{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"ByteLevel\", \"add_prefix_space\": false}, "
-         "{\"type\": \"ByteLevel\", \"add_prefix_space\": false}]}"), "spell bytes as ByteLevel does twice"},
+         "{\"type\": \"ByteLevel\", \"add_prefix_space\": false}]}"),
+     "spell bytes as ByteLevel does twice"},
     {"added_dict.json", ADDED("{}"), "added_tokens are a dict"},
     {"added_no_id.json", ADDED("[{\"content\": \"x\"}]"), "one without id or content"},
     {"added_empty.json", ADDED("[{\"content\": \"\", \"id\": 3}]"), "one without id or content"},
     {"added_far.json", ADDED("[{\"content\": \"x\", \"id\": 99999999}]"), "the token id 99999999"},
     {"added_byte.json",
-     "{\"decoder\": {\"type\": \"Fuse\"}, \"added_tokens\": [{\"content\": \"<0x61>\", \"id\": 0, \"special\": true}], \"model\": "
+     "{\"decoder\": {\"type\": \"Fuse\"}, \"added_tokens\": [{\"content\": \"<0x61>\", \"id\": 0, \"special\": true}], "
+     "\"model\": "
      "{\"type\": \"BPE\", \"byte_fallback\": true, \"vocab\": {\"<0x61>\": 0}, \"merges\": []}}",
      "token 0 cannot be special as '<0x61>', it has bytes of its own"},
     {"added_gap.json", ADDED("[{\"content\": \"x\", \"id\": 5}]"), "'x' has the id 5, to the tokenizers crate it has 3"},
@@ -103,12 +106,14 @@ static const struct {
     {"template_token.json", POST("{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"<s>\"}}]}"),
      "template names '<s>', which is not one special token"},
     {"template_two.json",
-     POST("{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"a\"}}, {\"SpecialToken\": {\"id\": \"a\"}}], "
+     POST("{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"a\"}}, {\"SpecialToken\": "
+          "{\"id\": \"a\"}}], "
           "\"special_tokens\": {\"a\": {\"ids\": [0]}}}"),
      "two tokens on one side"},
     {"template_order.json", POST("{\"type\": \"TemplateProcessing\", \"single\": [{\"Sequence\": {}}, {\"Sequence\": {}}]}"), "not tokens, a text, tokens"},
     {"template_far.json",
-     POST("{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"a\"}}], \"special_tokens\": {\"a\": {\"ids\": [77]}}}"),
+     POST("{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"a\"}}], \"special_tokens\": "
+          "{\"a\": {\"ids\": [77]}}}"),
      "bos is token 77"},
     {"bert.json", POST("{\"type\": \"BertProcessing\", \"cls\": 3}"), "no [text, id]"},
     {"unigram_vocab.json", UNIGRAM("\"vocab\": {}"), "Unigram has no vocab"},
@@ -158,7 +163,8 @@ static void every_file_has_its_sentence(void **state) {
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         nb_vocab v;
         nb_error err = {0};
-        if (!load(texts[i].name, texts[i].content, strlen(texts[i].content), &v, &err)) fail_msg("%s was read", texts[i].name);
+        if (!load(texts[i].name, texts[i].content, strlen(texts[i].content), &v, &err))
+            fail_msg("%s was read", texts[i].name);
         if (!strstr(err.text, texts[i].sentence) || !strstr(err.text, texts[i].name))
             fail_msg("%s: \"%s\", expected \"%s\"", texts[i].name, err.text, texts[i].sentence);
     }
@@ -210,7 +216,8 @@ static void every_metadata_has_its_sentence(void **state) {
         if (nb_value_from_json_file(path, &arena, &meta, &err)) fail_msg("%s", err.text);
         const nb_tok_input in = {.checkpoint = path, .arch = nb_archs[0], .meta = meta, .vocab_size = NB_MAX_VOCAB};
         if (!nb_tok_load(&v, &found, &chat_template, &in, &err)) fail_msg("metadata %zu was read", i);
-        if (!strstr(err.text, metas[i].sentence)) fail_msg("%zu: \"%s\", expected \"%s\"", i, err.text, metas[i].sentence);
+        if (!strstr(err.text, metas[i].sentence))
+            fail_msg("%zu: \"%s\", expected \"%s\"", i, err.text, metas[i].sentence);
         nb_buf_free(&chat_template);
         nb_arena_free(&arena);
     }
@@ -287,7 +294,8 @@ static void memory_runs_out(void **state) {
 static void encoding_without_memory(void **state) {
     (void)state;
     static char text[12000];
-    for (size_t i = 0; i < sizeof text; i += 12) memcpy(text + i, i % 5000 ? "The rivers. " : "\xc3\xa9\xcc\x81\xcc\xa3\xcc\x81 aaa", 12);
+    for (size_t i = 0; i < sizeof text; i += 12)
+        memcpy(text + i, i % 5000 ? "The rivers. " : "\xc3\xa9\xcc\x81\xcc\xa3\xcc\x81 aaa", 12);
     memset(text + 6000, 'a', 300); /* a long word */
     for (size_t r = 0; r < COUNT_OF(real); r++) {
         nb_buf data = {0};

@@ -51,7 +51,8 @@ static uint64_t displacement(const uint8_t **at, size_t bytes) {
 }
 
 /* The memory operand of a ModRM byte, *at just after it. more_index, more_base: 8 where VEX says so, to be added. */
-static uint64_t effective_address(const ucontext_t *c, uint8_t modrm, int more_index, int more_base, const uint8_t **at) {
+static uint64_t effective_address(const ucontext_t *c, uint8_t modrm, int more_index, int more_base,
+                                  const uint8_t **at) {
     int mode = modrm >> 6, low = modrm & 7;
     uint64_t address = 0;
     if (mode == 0 && low == 5) { /* relative to the next instruction; no immediate follows here */
@@ -160,7 +161,8 @@ const char *avxvnni_emulate(void) {
     uint32_t size, offset, c, d;
     struct sigaction action = {.sa_sigaction = on_illegal, .sa_flags = SA_SIGINFO}, before;
     if (!(nb_cpu_features() & NB_CPU_AVX2)) return "this CPU lacks AVX2";
-    if (!__get_cpuid_count(13, 2, &size, &offset, &c, &d) || size != 256) return "the CPU does not say where XSAVE puts AVX";
+    if (!__get_cpuid_count(13, 2, &size, &offset, &c, &d) || size != 256)
+        return "the CPU does not say where XSAVE puts AVX";
     here.avx = offset;
     if (__get_cpuid_count(13, 6, &size, &offset, &c, &d)) here.zmm = offset;
     sigemptyset(&action.sa_mask);

@@ -15,7 +15,9 @@ static double normal(uint64_t *seed) { /* the sum of 12 uniforms has variance 1 
     return sum;
 }
 
-static float **slot(const tiny_model *m, size_t spec, uint32_t layer) { return &m->tensors[spec * m->h.n_layer + layer]; }
+static float **slot(const tiny_model *m, size_t spec, uint32_t layer) {
+    return &m->tensors[spec * m->h.n_layer + layer];
+}
 const float *tiny_tensor(const tiny_model *m, size_t spec, uint32_t layer) { return *slot(m, spec, layer); }
 
 static float value(const tiny_model *m, size_t spec, const nb_tensor_spec *s, size_t i, uint64_t *seed) {
@@ -112,8 +114,8 @@ void tiny_write(const tiny_model *m, const char *path, nb_type type, int raw) {
             nb_tensor_name(&specs[i], l, name);
             write_tensor(w, &specs[i], name, tiny_tensor(m, i, l), type);
         }
-    json_t *model = json_pack("{s:s, s:o, s:{s:s}}", "architecture", "tiny", "hparams", nb_hparams_to_json(&m->h), "chat",
-                              "style", "plain");
+    json_t *model = json_pack("{s:s, s:o, s:{s:s}}", "architecture", "tiny", "hparams", nb_hparams_to_json(&m->h),
+                              "chat", "style", "plain");
     char *text = json_dumps(model, JSON_COMPACT | JSON_SORT_KEYS);
     if (nb_writer_commit(w, text, "{}", NULL, NULL, &err)) fail_msg("%s", err.text);
     free(text);
@@ -241,7 +243,8 @@ static void attention(const plain *p, size_t position, const double *xn, double 
     double *qkv = nb_calloc(all + h->n_head * d, sizeof *qkv), *out = qkv + all;
     product(p, NB_SPEC_qkv_w, p->layer, all, h->n_embd, xn, qkv);
     add_vector(p, NB_SPEC_qkv_b, p->layer, all, qkv);
-    for (size_t i = 0; h->clip_qkv > 0 && i < all; i++) qkv[i] = fmin(fmax(qkv[i], -(double)h->clip_qkv), (double)h->clip_qkv);
+    for (size_t i = 0; h->clip_qkv > 0 && i < all; i++)
+        qkv[i] = fmin(fmax(qkv[i], -(double)h->clip_qkv), (double)h->clip_qkv);
     double *k = qkv + h->n_head * d, *v = k + width;
     add_value_embed(p, position, xn, v);
     if (h->qk_norm == NB_QKNORM_TOGETHER) {
@@ -252,7 +255,8 @@ static void attention(const plain *p, size_t position, const double *xn, double 
     for (size_t i = 0; i < h->n_kv_head; i++) place_head(p, k + i * d, position, NB_SPEC_k_norm_w);
     memcpy(p->k + (p->layer * p->n + position) * width, k, width * sizeof *k);
     memcpy(p->v + (p->layer * p->n + position) * width, v, width * sizeof *v);
-    for (size_t i = 0; i < h->n_head; i++) attend_head(p, qkv + i * d, position, i * h->n_kv_head / h->n_head, out + i * d);
+    for (size_t i = 0; i < h->n_head; i++)
+        attend_head(p, qkv + i * d, position, i * h->n_kv_head / h->n_head, out + i * d);
     product(p, NB_SPEC_out_w, p->layer, h->n_embd, h->n_head * d, out, y);
     add_vector(p, NB_SPEC_out_b, p->layer, h->n_embd, y);
     nb_free(qkv);
