@@ -1,8 +1,8 @@
 /* A growable byte buffer with a sticky out-of-memory flag: append freely, test `failed` once.
  *
  * A zeroed nb_buf is empty and valid. The bytes are always followed by a NUL that `size` does not count, so that text
- * can be read as a C string (an empty, never grown buffer has data == NULL: use nb_buf_str). Once an append has failed, later ones
- * add nothing, until nb_buf_clear. What is appended must not lie in the buffer itself. Not thread-safe. */
+ * can be read as a C string (an empty, never grown buffer has data == NULL: use nb_buf_str). Once an append has failed,
+ * later ones add nothing, until nb_buf_clear. What is appended must not lie in the buffer itself. Not thread-safe. */
 #ifndef NB_BASE_BUF_H
 #define NB_BASE_BUF_H
 

@@ -3,8 +3,8 @@
  * expansions of the remainders, printed by tests/reference/dmath_coefficients.py (mpmath, 60 digits).
  *
  * Largest errors measured against 60 digits (10^5 random arguments per function and range, and for the sine the doubles
- * closest to multiples of pi/2), in units of the last place: exp 0.61, below the normal numbers 0.76; log 0.50; pow 0.61;
- * sin and cos 0.78. tests/test_base_dmath.c checks bounds a little above these. */
+ * closest to multiples of pi/2), in units of the last place: exp 0.61, below the normal numbers 0.76; log 0.50; pow
+ * 0.61; sin and cos 0.78. tests/test_base_dmath.c checks bounds a little above these. */
 #include "base/dmath.h"
 
 #include <float.h>

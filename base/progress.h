@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 typedef struct nb_progress {
-    /* done of total units of `what`; unit: the plural of what is counted, NULL: bytes. Long work may come in parts, each with
-     * a `what` or a count of its own from 0 on. Returns false to cancel. */
+    /* done of total units of `what`; unit: the plural of what is counted, NULL: bytes. Long work may come in parts,
+     * each with a `what` or a count of its own from 0 on. Returns false to cancel. */
     bool (*step)(void *user, const char *what, const char *unit, uint64_t done, uint64_t total);
     void *user;
 } nb_progress;

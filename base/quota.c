@@ -15,8 +15,8 @@ static bool read_line_of(const char *path, char line[LINE_LIMIT]) {
     return read;
 }
 
-/* Quota and period: microseconds of processor time in every so many. What is no number is 0, no limit, as are "max" of version
- * 2 and -1 of version 1. */
+/* Quota and period: microseconds of processor time in every so many. What is no number is 0, no limit, as are "max" of
+ * version 2 and -1 of version 1. */
 static int cpus_of(const char *quota_text, const char *period_text) {
     long long quota = strtoll(quota_text, NULL, 10), period = strtoll(period_text, NULL, 10);
     if (quota <= 0 || period <= 0 || quota / period >= INT_MAX) return INT_MAX;
@@ -33,7 +33,8 @@ static int quota_in(const char *folder, bool v2) {
     return read_line_of(path, second) ? cpus_of(line, second) : INT_MAX;
 }
 
-/* Of a group and all above it, up to the `mount`, which is a container's own where the group's path is not to be seen in it. */
+/* Of a group and all above it, up to the `mount`, which is a container's own where the group's path is not to be seen
+ * in it. */
 static int quota_above(const char *root, const char *mount, const char *group, bool v2) {
     char folder[PATH_LIMIT];
     int n = snprintf(folder, sizeof folder, "%s%s", root, mount);

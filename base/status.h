@@ -16,7 +16,7 @@ enum { NB_ERROR_TEXT = 2048 };
 
 typedef struct nb_error {
     nb_status status;
-    char text[NB_ERROR_TEXT]; /* one sentence, UTF-8, no newline at the end; a sentence that does not fit ends in "..." */
+    char text[NB_ERROR_TEXT]; /* one sentence, UTF-8, no newline at the end; one that does not fit ends in "..." */
 } nb_error;
 
 #if defined(__GNUC__)
@@ -31,8 +31,8 @@ typedef struct nb_error {
  *     if (len > left) return nb_fail(err, NB_TRUNCATED, "tensor '%s': %zu bytes missing", name, len - left); */
 nb_status nb_fail(nb_error *err, nb_status status, const char *fmt, ...) NB_PRINTF(3, 4);
 
-/* As nb_fail for a system call: appends ": " and the text of errno value `errnum`. The status is NB_IO, or NB_MEMORY for
- * ENOMEM. */
+/* As nb_fail for a system call: appends ": " and the text of errno value `errnum`. The status is NB_IO, or NB_MEMORY
+ * for ENOMEM. */
 nb_status nb_fail_errno(nb_error *err, int errnum, const char *fmt, ...) NB_PRINTF(3, 4);
 
 /* Prefix the sentence already in `err` with "<formatted>: " and return its status unchanged. */

@@ -15,9 +15,10 @@
  * of the two. A team that is larger than the machine does not spin: it would keep the core from whom it waits for. */
 enum { SPIN_NANOSECONDS = 30000, SPIN_PAUSES = 32, STACK_BYTES = 2 << 20 };
 
-/* A member that waits fetches so much of what is expected: what memory delivers during the longest stretches of a pass that
- * one thread does alone, and a fraction of a second-level cache. In pieces, with a pause after each: Zen 4 drops prefetches
- * when too many are under way, most of them when they come without a pause; pieces of 8 lines, at 19 GB/s, all arrive. */
+/* A member that waits fetches so much of what is expected: what memory delivers during the longest stretches of a pass
+ * that one thread does alone, and a fraction of a second-level cache. In pieces, with a pause after each: Zen 4 drops
+ * prefetches when too many are under way, most of them when they come without a pause; pieces of 8 lines, at 19 GB/s,
+ * all arrive. */
 enum { FETCH_BYTES = 192 << 10, FETCH_PIECE = 512, FETCH_LINE = 64 };
 
 /* What a later nb_team_for will read. */
@@ -156,8 +157,8 @@ static void wait_for_end(nb_team *t) {
     look_ahead(&t->members[0]);
     if (spin(&t->members[0], has_ended, 0)) return;
     pthread_mutex_lock(&t->mutex);
-    /* Exchanged, not stored: the load below must not overtake it. Both forms say so, but qemu (7.2 at least) emulates arm's
-     * stlr and ldar without a barrier between them. */
+    /* Exchanged, not stored: the load below must not overtake it. Both forms say so, but qemu (7.2 at least) emulates
+     * arm's stlr and ldar without a barrier between them. */
     (void)atomic_exchange(&t->caller_sleeps, true);
     while (atomic_load(&t->pending) != 0) pthread_cond_wait(&t->done, &t->mutex);
     atomic_store(&t->caller_sleeps, false);

@@ -13,7 +13,7 @@ typedef struct attention_case {
     const nb_kernels *tier;
     bench_machine *machine;
     uint32_t dim, group;
-    bool decode; /* one reader, over as many heads as no cache holds; else a tile of readers over heads that stay in it */
+    bool decode; /* one reader, over more heads than a cache holds; else a tile of readers over heads that stay in it */
 } attention_case;
 
 typedef struct scene {
@@ -86,8 +86,8 @@ static void run_case(shim_state *state, void *arg) {
     double limit = bench_limit(c->machine, c->tier, kind, false, BRACKET_SECONDS) / 2;
     double begin = bench_now();
     for (uint32_t i = 0; shim_next(state); i++) {
-        nb_attention a = {.kv = &s.kv, .layer = i / KV_HEADS % s.layers, .head = i % KV_HEADS, .group = c->group, .n = s.n,
-                          .readers = s.readers};
+        nb_attention a = {.kv = &s.kv, .layer = i / KV_HEADS % s.layers, .head = i % KV_HEADS, .group = c->group,
+                          .n = s.n, .readers = s.readers};
         nb_attend(&a, c->tier, s.room);
     }
     double seconds = bench_now() - begin;
@@ -106,7 +106,8 @@ void bench_add_attention(const nb_kernels *tier, bench_machine *machine) {
     for (size_t i = 0; i < 12; i++) { /* prefill within groups within sizes */
         attention_case *c = malloc(sizeof *c); /* until the process ends */
         if (!c) continue;
-        *c = (attention_case){.tier = tier, .machine = machine, .dim = dims[i / 6], .group = groups[i / 2 % 3], .decode = i % 2 == 0};
+        *c = (attention_case){.tier = tier, .machine = machine, .dim = dims[i / 6], .group = groups[i / 2 % 3],
+                              .decode = i % 2 == 0};
         snprintf(name, sizeof name, "%s/attention_q8/d%u/g%u/%s", tier->isa, c->dim, c->group,
                  c->decode ? "decode" : "prefill");
         shim_register(name, run_case, c);

@@ -24,8 +24,8 @@ typedef struct bench_machine {
     bench_matrix matrix;
 } bench_machine;
 
-/* Register the cases of a tier: names are TIER/KERNEL/SHAPE, and /all where the whole team works. What is registered, and
- * both arguments, live until the process ends. */
+/* Register the cases of a tier: names are TIER/KERNEL/SHAPE, and /all where the whole team works. What is registered,
+ * and both arguments, live until the process ends. */
 void bench_add_kernels(const nb_kernels *tier);
 void bench_add_products(const nb_kernels *tier, bench_machine *machine);
 void bench_add_attention(const nb_kernels *tier, bench_machine *machine);

@@ -7,8 +7,8 @@
 #include "bench/bench.h"
 
 typedef enum form {
-    MATMUL, SCORES, WEIGH, QUANTIZE, QUANTIZE_ROW, QUANTIZE_HEAD, QUANTIZE_KEY, NORM, NORM_BIAS, ROTATE, WITH_VECTOR, WITH_NUMBER,
-    BLEND, ALONE, FIND_VALUE, FIND_INDEX, FIND_LEAST, SUM, SEARCH
+    MATMUL, SCORES, WEIGH, QUANTIZE, QUANTIZE_ROW, QUANTIZE_HEAD, QUANTIZE_KEY, NORM, NORM_BIAS, ROTATE, WITH_VECTOR,
+    WITH_NUMBER, BLEND, ALONE, FIND_VALUE, FIND_INDEX, FIND_LEAST, SUM, SEARCH
 } form;
 
 typedef union any_kernel {
@@ -58,7 +58,8 @@ static void call_find_least(any_kernel k, operands *o) { o->found += (float)k.fi
 static void call_sum(any_kernel k, operands *o) { o->found += k.sum(o->y, 50.0f, o->n); }
 
 static const struct {
-    /* NULL: a matrix product (products.c), attention over pages (attention.c), or a step of quantizing (quantizers.c) */
+    /* NULL: a matrix product (products.c), attention over pages (attention.c), or a step of quantizing
+     * (quantizers.c) */
     void (*call)(any_kernel k, operands *o);
     double bytes;
 } forms[] = {

@@ -22,7 +22,8 @@ static const struct stage {
     {"typical", {WARM, .typical_p = 0.95F}},
     {"top_p", {.temperature = 0.8F, .repeat_penalty = 1, .top_p = 0.95F}},
     {"min_p", {WARM, .min_p = 0.05F}},
-    {"penalties", {.temperature = 0.8F, .top_p = 1, .repeat_penalty = 1.1F, .frequency_penalty = 0.2F, .repeat_last_n = 1024}},
+    {"penalties",
+     {.temperature = 0.8F, .top_p = 1, .repeat_penalty = 1.1F, .frequency_penalty = 0.2F, .repeat_last_n = 1024}},
     {"all", {.temperature = 0.8F, .top_k = 20000, .typical_p = 0.95F, .top_p = 0.9F, .min_p = 0.05F, .repeat_penalty = 1.1F,
              .repeat_last_n = 64}},
 };

@@ -176,8 +176,10 @@ static bool draw_progress(void *user, const char *what, const char *unit, uint64
     follow_part(bar, what, done, now);
     if (now - bar->begin > 0.3 && now - bar->shown > 0.1) {
         char at[SIZE_TEXT], of[SIZE_TEXT], rate[SIZE_TEXT], left[SIZE_TEXT] = "";
-        double share = total ? (double)done / (double)total : 0, seconds = share > 0 ? (now - bar->begin) * (1 / share - 1) : 0;
-        if (share > 0 && seconds < 1e6) snprintf(left, sizeof left, ", %.0f:%02d left", floor(seconds / 60), (int)seconds % 60);
+        double share = total ? (double)done / (double)total : 0;
+        double seconds = share > 0 ? (now - bar->begin) * (1 / share - 1) : 0;
+        if (share > 0 && seconds < 1e6)
+            snprintf(left, sizeof left, ", %.0f:%02d left", floor(seconds / 60), (int)seconds % 60);
         int filled = (int)(share * WIDTH);
         if (filled > WIDTH) filled = WIDTH;
         fprintf(stderr, "\r\033[K%s [%.*s%*s] %s of %s, %s/s%s", what, filled, "##############################",

@@ -74,7 +74,8 @@ nb_status model_section(const nb_reader *r, json_t **model, nb_error *err);
 /* A team of --threads (or what NIBBLE_THREADS made its default), or of one thread per core. */
 nb_status team_open(nb_team **team, const options *o, nb_error *err);
 
-/* A team and a model opened with it, once it is known that --save, if given, can be written. engine_close accepts a zeroed object. */
+/* A team and a model opened with it, once it is known that --save, if given, can be written. engine_close accepts a
+ * zeroed object. */
 typedef struct engine {
     nb_team *team;
     nb_model *model;
@@ -85,12 +86,12 @@ void engine_close(engine *e);
 /* The model's tokenizer, or NULL and NB_MISSING with a sentence on how to get one. */
 const nb_tokenizer *need_tokenizer(const nb_model *model, const char *path, nb_error *err);
 
-/* Say so when a context is longer than what a model with rotary positions was trained for: it is computed, but its words
- * get worse. */
+/* Say so when a context is longer than what a model with rotary positions was trained for: it is computed, but its
+ * words get worse. */
 void warn_beyond_training(const nb_model *model, uint64_t n_ctx);
 
-/* Room for n_ctx tokens (0: the model's), cache type and chunk as the options say, with that warning; and a session like
- * that. */
+/* Room for n_ctx tokens (0: the model's), cache type and chunk as the options say, with that warning; and a session
+ * like that. */
 nb_session_options session_options(const engine *e, const options *o, uint64_t n_ctx);
 nb_status session_open(nb_session **session, const engine *e, const options *o, uint64_t n_ctx, nb_error *err);
 /* NB_LIMIT, and what to do, when n tokens more than the `held` ones are more than there is room for. */

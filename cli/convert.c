@@ -55,7 +55,8 @@ static nb_status split_settings(const texts *given, nb_setting **settings, nb_er
     return NB_OK;
 }
 
-/* --type-of and --keep-f32 as rules; the patterns live in the list's allocation. 0, or an exit code after a sentence. */
+/* --type-of and --keep-f32 as rules; the patterns live in the list's allocation. 0, or an exit code after a
+ * sentence. */
 static int make_rules(const options *o, nb_type_rule **rules, nb_error *err) {
     size_t n = o->type_rules.n + o->keep_f32.n, bytes = n * sizeof **rules;
     for (size_t i = 0; i < o->type_rules.n; i++) bytes += strlen(o->type_rules.v[i]) + 1;

@@ -83,8 +83,8 @@ static size_t class_index(const page *p, const nb_convert_tensor *t) {
     return i;
 }
 
-/* What the loss of a tensor may mean for the model, as far as its weights tell: the relative squared error times the share
- * of all parameters. */
+/* What the loss of a tensor may mean for the model, as far as its weights tell: the relative squared error times the
+ * share of all parameters. */
 static double loss_times_share(const page *p, const facts *f) {
     return nb_convert_loss(f->error) * (double)f->parameters / (double)p->parameters;
 }
@@ -191,7 +191,9 @@ static void put_line(const page *p, const plot *q, const axis *a, size_t class) 
 
 static void put_plot(const page *p, const plot *q) {
     axis a = axis_of(p, q);
-    nb_buf_printf(p->out, "<figure><figcaption><b>%s</b><br>%s</figcaption>\n<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">\n",
+    nb_buf_printf(p->out,
+                  "<figure><figcaption><b>%s</b><br>%s</figcaption>\n"
+                  "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"%s\">\n",
                   q->title, q->note, WIDTH, HEIGHT, q->title);
     put_axes(p, q, &a);
     for (size_t i = 0; i < p->n_classes; i++)

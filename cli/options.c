@@ -86,8 +86,8 @@ static unsigned name_distance(const char *given, const char *name) {
     return d > 1 && *given && !strncmp(given, name, nb_min_size(strlen(given), strlen(name))) ? 1 : d;
 }
 
-/* The closest name that was offered. An edit in three letters is a mistyped name, more are another word, and a single letter
- * may be anything. */
+/* The closest name that was offered. An edit in three letters is a mistyped name, more are another word, and a single
+ * letter may be anything. */
 typedef struct guess {
     const char *given, *name; /* NULL: none is close enough */
     unsigned distance;

@@ -100,8 +100,8 @@ static nb_status score_positions(measure *m, size_t first, size_t n, size_t targ
     return st;
 }
 
-/* Read the tokens [at, at + n) of every window that has them, and score what is to be scored. With several windows n takes
- * them whole, so that scores come in the order of the text. */
+/* Read the tokens [at, at + n) of every window that has them, and score what is to be scored. With several windows n
+ * takes them whole, so that scores come in the order of the text. */
 static nb_status step(measure *m, const window *windows, size_t n_windows, size_t at, size_t n, nb_batch_part *parts,
                       nb_error *err) {
     nb_batch *const batches[] = {m->batch, m->reference_batch};
@@ -185,7 +185,8 @@ static nb_status check_tokens(const measure *m, nb_error *err) {
 static void cut_windows(measure *m) {
     size_t n = m->ids.size, seen = 0;
     for (size_t begin = 0; seen < n; begin += m->stride) {
-        window w = {.begin = begin, .from = nb_max_size(seen, begin + 1), .end = begin + nb_min_size(n - begin, m->ctx)};
+        size_t end = begin + nb_min_size(n - begin, m->ctx);
+        window w = {.begin = begin, .from = nb_max_size(seen, begin + 1), .end = end};
         seen = w.end;
         if (w.from >= w.end) continue;
         m->n_scored += w.end - w.from;
@@ -193,8 +194,8 @@ static void cut_windows(measure *m) {
     }
 }
 
-/* Bytes of the scored tokens: the text's, without those of the tokens that nothing predicts. What a tokenizer replaces (a
- * character that it lacks, another normal form) still counts as the text has it. */
+/* Bytes of the scored tokens: the text's, without those of the tokens that nothing predicts. What a tokenizer replaces
+ * (a character that it lacks, another normal form) still counts as the text has it. */
 static double scored_bytes(const measure *m, size_t text_bytes) {
     const nb_tokenizer *t = nb_model_tokenizer(m->e.model);
     if (!t) return 0;

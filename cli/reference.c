@@ -182,11 +182,13 @@ static const uint8_t *record_at(const reference_file *f, size_t i) {
 /* Ids that ascend are used as indices and in merges; numbers that are not finite would pass for results. */
 static bool record_is_sound(const reference_file *f, const uint8_t *record) {
     double rest = nb_get_f64(record + R_REST);
-    bool sound = isfinite(nb_get_f64(record + R_LSE)) && rest >= 0 && rest <= 1 && isfinite(nb_get_f32(record + R_TARGET));
+    bool sound = rest >= 0 && rest <= 1;
+    sound &= isfinite(nb_get_f64(record + R_LSE)) && isfinite(nb_get_f32(record + R_TARGET));
     const uint8_t *ids = record + R_IDS, *logits = ids + 4 * (size_t)f->k;
     for (size_t i = 0; i < f->k; i++) {
         uint32_t id = nb_get_u32(ids + 4 * i);
-        sound &= id < f->key.n_vocab && (i == 0 || id > nb_get_u32(ids + 4 * i - 4)) && isfinite(nb_get_f32(logits + 4 * i));
+        sound &= id < f->key.n_vocab && (i == 0 || id > nb_get_u32(ids + 4 * i - 4));
+        sound &= isfinite(nb_get_f32(logits + 4 * i));
     }
     return sound;
 }

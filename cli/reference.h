@@ -1,5 +1,5 @@
-/* What a reference model said about every scored token of a text, in a file: its likeliest tokens with their logits and the
- * probability of all others. Other models are compared with it without running it again.
+/* What a reference model said about every scored token of a text, in a file: its likeliest tokens with their logits and
+ * the probability of all others. Other models are compared with it without running it again.
  *
  * All numbers are little-endian. A header of REFERENCE_HEADER bytes:
  *      0  magic "\x89NBR\r\n\x1a\n"
@@ -22,8 +22,8 @@
  *     16  f32 logit of the token that came
  *     20  u32 id [k], ascending, of the k likeliest tokens; of equal ones the lowest ids
  *     20 + 4 k  f32 logit [k]
- * Logits are kept as they are: the log-probability of a token is its logit minus the log-sum-exp, to the bit what the model
- * itself would give. */
+ * Logits are kept as they are: the log-probability of a token is its logit minus the log-sum-exp, to the bit what the
+ * model itself would give. */
 #ifndef NB_CLI_REFERENCE_H
 #define NB_CLI_REFERENCE_H
 

@@ -11,7 +11,8 @@ typedef struct sampling {
     nb_ids stop_tokens;
 } sampling;
 
-/* Read and check the options; what needs the vocabulary is checked by nb_generate. sampling_free accepts a zeroed object. */
+/* Read and check the options; what needs the vocabulary is checked by nb_generate. sampling_free accepts a zeroed
+ * object. */
 nb_status sampling_read(sampling *s, const options *o, nb_error *err);
 void sampling_free(sampling *s);
 

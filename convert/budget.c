@@ -8,8 +8,9 @@
 
 /* ---- the knapsack ----
  *
- * Exact but for rounding: what is left of the budget beyond the smallest types is counted in UNITS units, costs are rounded up to
- * them. best[u] is the least divergence of the items so far with at most u units, by dynamic programming. */
+ * Exact but for rounding: what is left of the budget beyond the smallest types is counted in UNITS units, costs are
+ * rounded up to them. best[u] is the least divergence of the items so far with at most u units, by dynamic
+ * programming. */
 
 enum { UNITS = 16384 };
 
@@ -85,7 +86,8 @@ static nb_status quantize(nb_emit *e, nb_plan_tensor *t, nb_type type, uint8_t *
         return nb_fail(err, NB_LIMIT, "tensor '%s' is too large", t->name);
     *panels = nb_alloc((size_t)bytes);
     if (!*panels) return nb_oom(err, "a quantized matrix", (size_t)bytes);
-    *w = (nb_weight){.data = *panels, .rows = t->spec.rows, .cols = t->spec.cols, .panel_bytes = panel_bytes, .type = type};
+    *w = (nb_weight){.data = *panels, .rows = t->spec.rows, .cols = t->spec.cols, .panel_bytes = panel_bytes,
+                     .type = type};
     e->error = (nb_quant_error){0};
     t->type = type;
     nb_status st = nb_emit_quantize(e, t, *panels, w->codebook, err);

@@ -25,13 +25,14 @@ typedef struct nb_budget {
 nb_status nb_budget_spend(const nb_budget *b, nb_budget_item *items, size_t n, nb_error *err);
 uint64_t nb_budget_least(const nb_budget_item *items, size_t n); /* bytes of the smallest types */
 
-/* At most `bits` per weight on average, over the matrices of the plan that are not pinned, embedding and head included and with
- * padding as in memory; 0: the fewest with which the divergence is predicted to be at most NB_BUDGET_ENOUGH nats.
+/* At most `bits` per weight on average, over the matrices of the plan that are not pinned, embedding and head included
+ * and with padding as in memory; 0: the fewest with which the divergence is predicted to be at most NB_BUDGET_ENOUGH
+ * nats.
  *
  * Each matrix is quantized in its smallest type, alone takes its exact one's place in e->calibration's model, and the
  * divergence of that model from the exact one is measured on the calibration's first tokens; for the larger types it is
- * taken to shrink like the squared error of the matrix's outputs. `told`: what was chosen, as a sentence in told[told_size].
- * NB_ARGUMENT for fewer bits than the smallest types take. */
+ * taken to shrink like the squared error of the matrix's outputs. `told`: what was chosen, as a sentence in
+ * told[told_size]. NB_ARGUMENT for fewer bits than the smallest types take. */
 #define NB_BUDGET_ENOUGH 0.002
 nb_status nb_budget_choose(nb_plan *plan, nb_emit *e, double bits, char *told, size_t told_size, nb_error *err);
 

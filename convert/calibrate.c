@@ -13,7 +13,8 @@ static const double DAMPING = 0.01;
 
 enum { CHUNK = 256 };
 
-/* Tokens of which divergences are measured, and how many logits are kept for that but for the least number of tokens. */
+/* Tokens of which divergences are measured, and how many logits are kept for that but for the least number of
+ * tokens. */
 enum { PROBE_LEAST = 256, PROBE_MOST = 2048, PROBE_LOGITS = 1 << 24 };
 
 /* A matrix that has been quantized, or the exact one while that is in the model. */
@@ -29,7 +30,7 @@ struct nb_calibration {
     nb_calibrate_options o;
     nb_observer observer, exact_observer;
     nb_moments moments;
-    nb_session *session, *exact_session; /* the second, of inputs as they should be, reads beside the first when that drifts */
+    nb_session *session, *exact_session; /* the second, of exact inputs, reads beside the first when that drifts */
     nb_inputs inputs;     /* that the moments are of */
     nb_feedback feedback; /* of the matrix asked for last */
     const nb_weight *of;  /* that matrix */
@@ -89,8 +90,8 @@ static const nb_weight *product_of(const nb_calibration *c, const nb_plan_tensor
     return matrix && nb_types[t->type].scaled ? nb_model_weight(c->model, t->id, t->layer) : NULL;
 }
 
-/* For how many matrices the text is read at a time in sequence: a multiplication and an addition per weight and token, of
- * two models. */
+/* For how many matrices the text is read at a time in sequence: a multiplication and an addition per weight and token,
+ * of two models. */
 static size_t matrices_at_a_time(const nb_calibration *c) {
     double weights = 0;
     size_t n = 0;
@@ -170,7 +171,8 @@ nb_status nb_calibration_keep(nb_calibration *c, const nb_plan_tensor *t, const 
     if (!*panels) return nb_oom(err, "a quantized matrix", (size_t)bytes);
     kept *k = &c->list[c->n_kept++];
     *k = (kept){.t = t, .panels = *panels,
-                .w = {.data = *panels, .rows = t->spec.rows, .cols = t->spec.cols, .panel_bytes = panel_bytes, .type = t->type}};
+                .w = {.data = *panels, .rows = t->spec.rows, .cols = t->spec.cols, .panel_bytes = panel_bytes,
+                      .type = t->type}};
     memcpy(k->w.codebook, codebook, NB_CODEBOOK_SIZE);
     return NB_OK;
 }
@@ -210,7 +212,8 @@ static nb_status probe(nb_calibration *c, size_t n, nb_logits_fn each, nb_error 
 
 static nb_status probe_exact(nb_calibration *c, size_t n, nb_error *err) {
     size_t vocab = nb_model_hparams(c->model)->vocab_size, bytes = n * vocab * sizeof *c->exact;
-    const nb_session_options o = {.n_ctx = (uint32_t)c->o.reading->window, .n_chunk = CHUNK, .n_logits = CHUNK, .team = c->o.team};
+    const nb_session_options o = {.n_ctx = (uint32_t)c->o.reading->window, .n_chunk = CHUNK, .n_logits = CHUNK,
+                                  .team = c->o.team};
     c->exact = nb_alloc(bytes);
     if (!c->exact) return nb_oom(err, "the exact model's logits", bytes);
     nb_status st = nb_session_create(&c->probe, c->model, &o, err);

@@ -5,12 +5,12 @@
  * This is the one place where the converter runs the forward pass.
  *
  * In sequence, matrices that have been quantized take their exact ones' places before the text is read for those behind
- * them, side by side with the exact model: inputs are what they will be, and what they lack is made up for (quant/drift.h).
- * The text is read for a few matrices at a time: for one in a small model, in a large one for more, so that all reading takes
- * about NB_CALIBRATE_WORK; and for no more than NB_CALIBRATE_BYTES hold of their moments.
+ * them, side by side with the exact model: inputs are what they will be, and what they lack is made up for
+ * (quant/drift.h). The text is read for a few matrices at a time: for one in a small model, in a large one for more, so
+ * that all reading takes about NB_CALIBRATE_WORK; and for no more than NB_CALIBRATE_BYTES hold of their moments.
  *
- * Memory besides: one matrix's factors, 12 n^2 bytes for n inputs; in sequence the quantized model; and the exact model,
- * mapped from a temporary file beside the target. */
+ * Memory besides: one matrix's factors, 12 n^2 bytes for n inputs; in sequence the quantized model; and the exact
+ * model, mapped from a temporary file beside the target. */
 #ifndef NB_CONVERT_CALIBRATE_H
 #define NB_CONVERT_CALIBRATE_H
 

@@ -1,8 +1,8 @@
 /* Which chat style a checkpoint's chat template writes.
  *
  * Templates are Jinja programs; this project does not run them. A template is recognised by what every published one of
- * its family has to spell to do its work, the control texts, and by what it must not spell; what the style then writes is
- * compared with what the templates render in tests/test_chat_templates.c. */
+ * its family has to spell to do its work, the control texts, and by what it must not spell; what the style then writes
+ * is compared with what the templates render in tests/test_chat_templates.c. */
 #ifndef NB_CONVERT_CHAT_TEMPLATE_H
 #define NB_CONVERT_CHAT_TEMPLATE_H
 

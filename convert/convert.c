@@ -202,8 +202,8 @@ static void say_found(const job *j) {
                  era->when);
         say(j, text);
     }
-    size_t n = (size_t)snprintf(text, sizeof text, "the plan: %s, %" PRIu64 " parameters in %zu tensors: ", architecture(j),
-                                count_parameters(&j->plan), j->plan.n);
+    size_t n = (size_t)snprintf(text, sizeof text, "the plan: %s, %" PRIu64 " parameters in %zu tensors: ",
+                                architecture(j), count_parameters(&j->plan), j->plan.n);
     nb_choice_text(&j->plan, text + n, sizeof text - n);
     n = strlen(text);
     snprintf(text + n, sizeof text - n, "; %.1f MB before compression, as in memory", (double)j->plan_bytes / 1e6);
@@ -332,7 +332,8 @@ static nb_status calibrate(job *j, const char *source, const char *target) {
     for (size_t i = 0; i < j->plan.n; i++) quantized = quantized || nb_types[j->plan.tensors[i].type].scaled;
     if (!quantized) return nb_fail(j->err, NB_ARGUMENT, "there is nothing to calibrate: no matrix would be quantized");
     const char *read = calibration_text(o);
-    const nb_calibrate_options how = {.reading = o->reading ? o->reading : &j->reading, .team = o->team, .progress = o->progress};
+    const nb_calibrate_options how = {.reading = o->reading ? o->reading : &j->reading, .team = o->team,
+                                      .progress = o->progress};
     nb_convert_options decided = *o;
     decided.rotate = j->rotate;
     nb_status st = nb_exact_open(&j->exact, source, target, &decided, &j->plan, j->err);
@@ -352,7 +353,8 @@ static nb_status choose_rotations(job *j, const char *source, const char *target
     nb_convert_options trial = *j->options;
     unsigned set;
     trial.calibrate = calibration_text(&trial);
-    nb_status st = nb_rotate_choose(source, target, &trial, &j->plan, &j->hparams, &set, &j->trials, &j->reading, j->err);
+    nb_status st =
+        nb_rotate_choose(source, target, &trial, &j->plan, &j->hparams, &set, &j->trials, &j->reading, j->err);
     if (!st) st = rotate(j, set);
     if (!st) say_rotated(j);
     return st;

@@ -38,7 +38,7 @@ typedef struct nb_convert_options {
     const char *tokenizer;    /* NULL: found beside the checkpoint; "none"; else a path */
     const char *chat_style;   /* NULL: by the chat template or the family; else a row of core/chat.def */
     const char *arch;         /* NULL: detected; else the name of an architecture map */
-    double bits;              /* per weight on average, at most: types are chosen (convert/budget.h); 0: they are as given */
+    double bits;              /* per weight on average, at most: types are chosen (convert/budget.h); 0: as given */
     bool automatic;           /* types are chosen by what they cost (convert/budget.h) */
     const char *calibrate;    /* NULL; else a text's file or "self" (convert/calibrate.h) */
     const nb_reading *reading; /* what it is made of, where that is known; else NULL */

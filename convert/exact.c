@@ -9,7 +9,8 @@
 static nb_type exact_type_of(const nb_plan_part *p) {
     bool changed = p->offset != 0.0f || (p->gain != 0.0f && p->gain != 1.0f);
     if (changed) return NB_TYPE_F32;
-    return p->tensor->dtype == NB_DTYPE_BF16 ? NB_TYPE_BF16 : p->tensor->dtype == NB_DTYPE_F16 ? NB_TYPE_F16 : NB_TYPE_F32;
+    nb_dtype dtype = p->tensor->dtype;
+    return dtype == NB_DTYPE_BF16 ? NB_TYPE_BF16 : dtype == NB_DTYPE_F16 ? NB_TYPE_F16 : NB_TYPE_F32;
 }
 
 /* The type of all tensors, or f32 when they differ. */
@@ -33,7 +34,8 @@ nb_status nb_trial_open(nb_model **model, const char *source, const char *target
     o.list = NULL;
     nb_buf path = {0};
     nb_buf_printf(&path, "%s.trial.tmp", target);
-    nb_status st = path.failed ? nb_oom(err, "a file's name", path.size) : nb_convert(source, nb_buf_str(&path), &o, NULL, err);
+    nb_status st = path.failed ? nb_oom(err, "a file's name", path.size)
+                               : nb_convert(source, nb_buf_str(&path), &o, NULL, err);
     const nb_model_options how = {.team = o.team};
     if (!st) st = nb_model_open(model, nb_buf_str(&path), &how, err);
     if (!path.failed) unlink(nb_buf_str(&path));

@@ -1,5 +1,5 @@
-/* What Llama is in the words of Meta's own code, which its descendants keep with other names around: rows of an architecture
- * map and of its facts. Rows of wq and wk are pairs of neighbours that are rotated together. */
+/* What Llama is in the words of Meta's own code, which its descendants keep with other names around: rows of an
+ * architecture map and of its facts. Rows of wq and wk are pairs of neighbours that are rotated together. */
 #ifndef NB_CONVERT_LLAMA_MAP_H
 #define NB_CONVERT_LLAMA_MAP_H
 

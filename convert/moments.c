@@ -56,7 +56,8 @@ nb_status nb_moments_watch(nb_moments *m, const nb_weight *w, bool drift, nb_err
         to->drift = nb_calloc(elements, sizeof *to->drift);
         to->exact = nb_calloc(m->chunk * n, sizeof *to->exact);
     }
-    return to->sum && (!drift || (to->drift && to->exact)) ? NB_OK : nb_oom(err, "second moments", elements * sizeof *to->sum);
+    if (to->sum && (!drift || (to->drift && to->exact))) return NB_OK;
+    return nb_oom(err, "second moments", elements * sizeof *to->sum);
 }
 
 nb_moment *nb_moments_find(const nb_moments *m, const nb_weight *w) {
@@ -108,7 +109,8 @@ static void turn_channels(void *arg, size_t begin, size_t end, int member) {
     for (size_t p = begin; p < end; p++)
         for (size_t r = 0; r < NB_PANEL_ROWS; r++) {
             size_t channel = p * NB_PANEL_ROWS + r;
-            float *turned = t->turned ? t->turned + channel * m->n_chunk : NULL, *panel = m->panels + p * m->n_chunk * NB_PANEL_ROWS + r;
+            float *turned = t->turned ? t->turned + channel * m->n_chunk : NULL;
+            float *panel = m->panels + p * m->n_chunk * NB_PANEL_ROWS + r;
             for (size_t i = 0; i < m->n_chunk; i++) {
                 float x = i < t->n && channel < m->at_work->n ? t->x[i * t->stride + channel] : 0.0f;
                 panel[i * NB_PANEL_ROWS] = x;

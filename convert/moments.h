@@ -17,7 +17,8 @@ typedef struct nb_moment {
     const nb_weight *w; /* whose inputs these are */
     size_t n;           /* its columns */
     float *sum;         /* [n][n], lower triangle. Owned */
-    float *drift;       /* NULL, or [n][n]: sums of y[k] (x - y)[j] at [k * n + j], of exact inputs x and those at hand, y. Owned */
+    float *drift;       /* NULL, or [n][n]: sums of y[k] (x - y)[j] at [k * n + j], of exact inputs x and those
+                         * at hand, y. Owned */
     float *exact;       /* where there is a drift: [chunk][n], x of the chunk whose y is to come. Owned */
     uint64_t tokens;
 } nb_moment;

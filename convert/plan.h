@@ -52,8 +52,8 @@ bool nb_spec_made(int spec);
 /* Rows [row, row + n) of a planned tensor as f32 into dst [n][cols]; a vector has one row. */
 nb_status nb_plan_read(const nb_plan_tensor *t, nb_source *s, uint64_t row, uint64_t n, float *dst, nb_error *err);
 
-/* Whether the rows of a planned matrix are rows of the checkpoint as they lie in its files, all of one type; then nb_plan_fetch
- * gets them undecoded: dst [n] rows of nb_source_row_bytes of any of its parts. */
+/* Whether the rows of a planned matrix are rows of the checkpoint as they lie in its files, all of one type; then
+ * nb_plan_fetch gets them undecoded: dst [n] rows of nb_source_row_bytes of any of its parts. */
 bool nb_plan_fetches(const nb_plan_tensor *t, nb_source *s);
 nb_status nb_plan_fetch(const nb_plan_tensor *t, nb_source *s, uint64_t row, uint64_t n, uint8_t *dst, nb_error *err);
 

@@ -15,7 +15,7 @@ typedef struct nb_plan_tensor nb_plan_tensor; /* convert/plan.h */
 
 typedef struct nb_convert_tensor {
     char name[NB_TENSOR_NAME];   /* in the file */
-    char class[NB_TENSOR_NAME]; /* a matrix's name without its block and ".weight": "attn.qkv"; "vectors" for all else */
+    char class[NB_TENSOR_NAME]; /* a matrix's name without block and ".weight": "attn.qkv"; "vectors" for all else */
     int32_t layer;               /* its block; -1: none */
     bool matrix;
     nb_type type;
@@ -44,7 +44,8 @@ typedef struct nb_convert_class {
 /* The classes in the order in which they first appear, "vectors" last: *classes [*n], released with nb_free. */
 nb_status nb_convert_classes(const nb_convert_list *list, nb_convert_class **classes, size_t *n, nb_error *err);
 
-/* The relative squared error of what was read's outputs where there was a calibration, else of the weights; 0 when nothing was lost. */
+/* The relative squared error of what was read's outputs where there was a calibration, else of the weights; 0 when
+ * nothing was lost. */
 double nb_convert_loss(const nb_quant_error *error);
 
 /* A set of rotations that was tried (convert/rotate_auto.h). */

@@ -318,7 +318,8 @@ static nb_status make_kind(maker *m, float sign, double *attention) {
     unscaled(m, m->theta);
     bool shared = m->kind != SLIDING; /* GGUF's tensors are of all blocks, or of those without a window */
     nb_status st = shared && has_tensor(m, "rope_factors_short.weight") ? scale_gguf_longrope(m) : scale(m);
-    if (!st && shared && has_tensor(m, "rope_freqs.weight")) st = divide_by(m, "rope_freqs.weight"); /* llama3's scaling in GGUF */
+    /* llama3's scaling in GGUF */
+    if (!st && shared && has_tensor(m, "rope_freqs.weight")) st = divide_by(m, "rope_freqs.weight");
     for (uint32_t i = 0; !st && i < m->half; i++) m->inv_freq[i] *= sign;
     *attention = m->attention;
     return st;
@@ -347,7 +348,8 @@ static nb_status check_alike(const maker *m) {
 
 /* Whether block i is rotated: what no_rope_layers says, else all but every fourth are, or as many as are told. */
 static nb_status is_rotated(const maker *m, uint32_t i, bool *rotated) {
-    const nb_value *list = nb_value_get(m->in->config, "no_rope_layers"), *every = nb_value_get(m->in->config, "no_rope_layer_interval");
+    const nb_value *list = nb_value_get(m->in->config, "no_rope_layers");
+    const nb_value *every = nb_value_get(m->in->config, "no_rope_layer_interval");
     double n = 4;
     bool given = list && list->kind != NB_VALUE_NONE;
     if (given && (list->kind != NB_VALUE_LIST || list->count != m->h->n_layer || !nb_value_number(list->items[i], &n) ||
@@ -355,8 +357,10 @@ static nb_status is_rotated(const maker *m, uint32_t i, bool *rotated) {
         return nb_fail(m->err, NB_FORMAT,
                        "'no_rope_layers' in the checkpoint's configuration is not a list of %u numbers 0 or 1",
                        m->h->n_layer);
-    if (!given && every && every->kind != NB_VALUE_NONE && (!nb_value_number(every, &n) || !(n >= 1 && n < 1e6) || n != floor(n)))
-        return nb_fail(m->err, NB_FORMAT, "'no_rope_layer_interval' in the checkpoint's configuration is no positive whole number");
+    if (!given && every && every->kind != NB_VALUE_NONE &&
+        (!nb_value_number(every, &n) || !(n >= 1 && n < 1e6) || n != floor(n)))
+        return nb_fail(m->err, NB_FORMAT,
+                       "'no_rope_layer_interval' in the checkpoint's configuration is no positive whole number");
     *rotated = given ? n != 0 : (i + 1) % (uint32_t)n != 0;
     return NB_OK;
 }

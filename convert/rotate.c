@@ -105,15 +105,18 @@ const char *nb_rotation_obstacle(int rotation, const nb_hparams *h) {
     if (channels % 2) return "its number of channels is odd, and there is no Hadamard matrix of that size";
     if (rotation == NB_ROTATION_VO && h->clip_qkv > 0) return "it limits every single channel of its values (clip_qkv)";
     if (rotation == NB_ROTATION_RESIDUAL) {
-        if (h->norm_weight && h->tied) return "its head is its embedding, which cannot take up the weights of the last norm too";
-        if (h->post_norm && (h->norm_weight || layer_norm)) return "what its blocks write goes through a norm of single channels";
-        if (h->embed_norm && layer_norm) return "its embedding goes through a norm of its own, which the other norms would not equal";
+        if (h->norm_weight && h->tied)
+            return "its head is its embedding, which cannot take up the weights of the last norm too";
+        if (h->post_norm && (h->norm_weight || layer_norm))
+            return "what its blocks write goes through a norm of single channels";
+        if (h->embed_norm && layer_norm)
+            return "its embedding goes through a norm of its own, which the other norms would not equal";
     }
     return tensor_obstacle(rotation, h);
 }
 
-/* What is done to a tensor. Elements of a row [col, cols) are rotated col_group at a time, rows [row, rows) row_group at a
- * time; a group of 0: they are not. */
+/* What is done to a tensor. Elements of a row [col, cols) are rotated col_group at a time, rows [row, rows) row_group
+ * at a time; a group of 0: they are not. */
 typedef struct turn {
     uint64_t col, col_group, row, row_group;
     const float *gain; /* [cols] for every column, first of all; or NULL */
@@ -137,7 +140,8 @@ static turn turn_of(const nb_rotation *r, const nb_plan_tensor *t) {
     if (vo == WRITES) u = (turn){.row = v, .row_group = r->head_dim};
     if (residual == READS || residual == WRITES_COLS) u.col_group = r->n_embd;
     if (residual == READS) u.gain = gain_of(r, t);
-    if (residual == WRITES) u.row_group = r->centre ? r->n_embd : r->n_embd & (~r->n_embd + 1); /* what hadamard mixes */
+    /* what hadamard mixes */
+    if (residual == WRITES) u.row_group = r->centre ? r->n_embd : r->n_embd & (~r->n_embd + 1);
     u.centre_cols = r->centre && residual == WRITES_COLS;
     u.centre_rows = r->centre && residual == WRITES;
     return u;

@@ -1,9 +1,9 @@
 /* Rotations folded into weights: checkpoint -> source -> map -> rotation -> quantizer.
  *
- * Where two matrices meet in a linear map, an orthogonal matrix and its inverse can stand between them: the model computes
- * the same function with other weights, whose outliers are spread over the channels before they are quantized (Chee et
- * al. 2023; Ashkboos et al. 2024, QuaRot). It is the normalised Hadamard matrix of kernel `hadamard`, its own inverse, in
- * blocks of the largest power of two that divides the number of channels.
+ * Where two matrices meet in a linear map, an orthogonal matrix and its inverse can stand between them: the model
+ * computes the same function with other weights, whose outliers are spread over the channels before they are quantized
+ * (Chee et al. 2023; Ashkboos et al. 2024, QuaRot). It is the normalised Hadamard matrix of kernel `hadamard`, its own
+ * inverse, in blocks of the largest power of two that divides the number of channels.
  *
  *   vo        of every KV head the rows of V (and its bias, and the value embedding), and the columns of the output
  *             projection that read them. Attention sums values with weights that do not depend on them.
@@ -47,7 +47,8 @@ const char *nb_rotations_text(unsigned set, char text[NB_ROTATION_TEXT]);
 /* A set from names that commas separate, or from "none" or "auto"; false: a name is none of these. */
 bool nb_rotations_parse(const char *text, unsigned *set);
 
-/* Why a rotation would change what such a model computes, or would do nothing, as a sentence's second half; NULL: it is exact. */
+/* Why a rotation would change what such a model computes, or would do nothing, as a sentence's second half; NULL: it is
+ * exact. */
 const char *nb_rotation_obstacle(int rotation, const nb_hparams *h);
 
 typedef struct nb_rotation {
@@ -63,14 +64,15 @@ typedef struct nb_rotation {
     nb_scratch block;
 } nb_rotation;
 
-/* Rotate a model by `set`, of which NB_ROTATE_QK changes *h only. Norms whose weights become columns leave the plan, and *h says so.
- * NB_UNSUPPORTED, with the reason, where one of the rotations is not exact. `kernels` must outlive it. */
+/* Rotate a model by `set`, of which NB_ROTATE_QK changes *h only. Norms whose weights become columns leave the plan,
+ * and *h says so. NB_UNSUPPORTED, with the reason, where one of the rotations is not exact. `kernels` must outlive
+ * it. */
 nb_status nb_rotation_make(nb_rotation *r, unsigned set, nb_hparams *h, nb_plan *plan, nb_source *s,
                            const nb_kernels *kernels, nb_error *err);
 void nb_rotation_free(nb_rotation *r); /* accepts a zeroed one */
 
-/* nb_plan_read of the rotated model. Takes the memory of as many of the tensor's rows as are rotated together, all of them
- * in the residual stream. One thread at a time. */
+/* nb_plan_read of the rotated model. Takes the memory of as many of the tensor's rows as are rotated together, all of
+ * them in the residual stream. One thread at a time. */
 nb_status nb_rotation_read(nb_rotation *r, const nb_plan_tensor *t, nb_source *s, uint64_t row, uint64_t n, float *dst,
                            nb_error *err);
 

@@ -58,8 +58,8 @@ static nb_status add_trials(chooser *c, const char *what, trial_fn fn, unsigned 
     return st;
 }
 
-/* Of the trials [first, end), the first being without rotations: those that gain more than `errors` standard errors and more
- * than `share` of the divergence are better, and the best is kept. */
+/* Of the trials [first, end), the first being without rotations: those that gain more than `errors` standard errors and
+ * more than `share` of the divergence are better, and the best is kept. */
 static unsigned choose(chooser *c, size_t first, size_t end, double errors, double share) {
     nb_rotation_trial *list = c->trials->list, *best = &list[first];
     for (nb_rotation_trial *t = best; t < list + end; t++) {

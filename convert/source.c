@@ -129,7 +129,7 @@ nb_status nb_source_fetch(nb_source *s, const nb_source_tensor *t, uint64_t row,
                        t->name);
     size_t bytes = nb_source_row_bytes(t), all = (size_t)n_rows * bytes;
     offset += row * bytes;
-    nb_file_expect(file, offset + AHEAD, all); /* what follows is likely to be next: the disk works while this is worked on */
+    nb_file_expect(file, offset + AHEAD, all); /* likely to be next: the disk works while this is worked on */
     nb_status st = nb_file_read(file, offset, all, dst, err);
     return st ? nb_context(err, st, "tensor '%s'", t->name) : NB_OK;
 }

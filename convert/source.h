@@ -33,8 +33,8 @@ typedef struct nb_source_ops {
     nb_status (*read)(nb_source *s, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint64_t col,
                       uint64_t n_cols, float *dst, nb_error *err);
     void (*close)(nb_source *s);
-    /* The file in which the rows of t lie one after the other, and the offset of the first; NULL: they do not. The function may
-     * be left out. */
+    /* The file in which the rows of t lie one after the other, and the offset of the first; NULL: they do not. The
+     * function may be left out. */
     const nb_file *(*place)(nb_source *s, const nb_source_tensor *t, uint64_t *offset);
 } nb_source_ops;
 
@@ -99,8 +99,8 @@ nb_status nb_source_read(nb_source *s, const nb_source_tensor *t, uint64_t row, 
 
 /* Whether nb_source_fetch can: the rows of t lie side by side in a file. */
 bool nb_source_fetches(nb_source *s, const nb_source_tensor *t);
-/* Whole rows as they lie there, n_rows times so many bytes. What it takes to widen them needs no source, so threads can do it
- * side by side. */
+/* Whole rows as they lie there, n_rows times so many bytes. What it takes to widen them needs no source, so threads can
+ * do it side by side. */
 nb_status nb_source_fetch(nb_source *s, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint8_t *dst,
                           nb_error *err);
 size_t nb_source_row_bytes(const nb_source_tensor *t); /* of whole blocks */

@@ -10,8 +10,8 @@
 
 enum { PATH = 4096 };
 
-/* Where a tokenizer may lie, seen from the folder of the checkpoint. nanochat keeps it in BASE/tokenizer and checkpoints
- * in BASE/base_checkpoints/d20; above the checkpoint's folder only the family's own names count. */
+/* Where a tokenizer may lie, seen from the folder of the checkpoint. nanochat keeps it in BASE/tokenizer and
+ * checkpoints in BASE/base_checkpoints/d20; above the checkpoint's folder only the family's own names count. */
 static const char *const folders[] = {"", "tokenizer/", "../tokenizer/", "../../tokenizer/"};
 enum { N_NEAR = 2 };
 

@@ -45,8 +45,8 @@ enum { NB_TOK_CONFIG_ARENA = 64 << 20 };
 
 /* Whether a token of this text is a special one, with a role in the text rather than a spelling. */
 bool nb_tok_is_special(const char *text, size_t n);
-/* Give special tokens their roles by their texts. What is put before a text and in place of what is unknown goes by name
- * only in forms that do not tell it. */
+/* Give special tokens their roles by their texts. What is put before a text and in place of what is unknown goes by
+ * name only in forms that do not tell it. */
 nb_status nb_tok_apply_roles(nb_vocab *v, bool told, nb_error *err);
 
 #endif

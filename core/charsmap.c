@@ -18,8 +18,8 @@ nb_status nb_charsmap_open(nb_charsmap *m, const uint8_t *data, size_t n, nb_err
     return NB_OK;
 }
 
-/* A unit of the double array. Of a leaf: bit 31 set, the value below. Else the label in bits 0 to 7, "a leaf follows" in
- * bit 8, and the offset to the children in bits 10 to 30, shifted by 8 more when bit 9 is set. */
+/* A unit of the double array. Of a leaf: bit 31 set, the value below. Else the label in bits 0 to 7, "a leaf follows"
+ * in bit 8, and the offset to the children in bits 10 to 30, shifted by 8 more when bit 9 is set. */
 static uint32_t unit(const nb_charsmap *m, size_t i) {
     return i < m->n_units ? nb_get_u32(m->units + 4 * i) : UINT32_C(1) << 31; /* a leaf ends every path */
 }

@@ -21,15 +21,15 @@ typedef struct nb_charsmap {
 /* data[n] must outlive it; n = 0 gives an empty table. NB_FORMAT for sizes that do not fit. */
 nb_status nb_charsmap_open(nb_charsmap *m, const uint8_t *data, size_t n, nb_error *err);
 
-/* What text[n > 0] begins with, replaced, is appended to `out`: a beginning in the table, a character, or a byte that is not
- * UTF-8, which becomes U+FFFD. Returns its length. */
+/* What text[n > 0] begins with, replaced, is appended to `out`: a beginning in the table, a character, or a byte that
+ * is not UTF-8, which becomes U+FFFD. Returns its length. */
 size_t nb_charsmap_step(const nb_charsmap *m, const uint8_t *text, size_t n, nb_buf *out);
 /* All of text[n]. */
 void nb_charsmap_apply(const nb_charsmap *m, const uint8_t *text, size_t n, nb_buf *out);
 
 /* The same as the tokenizers crate's Precompiled does it: a grapheme of less than 6 bytes of which an entry is the
- * beginning becomes that entry's replacement, the shortest entry's; else each of its characters does. Bytes that are not
- * UTF-8 stay. */
+ * beginning becomes that entry's replacement, the shortest entry's; else each of its characters does. Bytes that are
+ * not UTF-8 stay. */
 void nb_charsmap_apply_graphemes(const nb_charsmap *m, const uint8_t *text, size_t n, nb_buf *out);
 
 #endif

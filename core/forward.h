@@ -1,9 +1,9 @@
-/* The forward pass: token ids in, residual stream and logits out, for one chunk of tokens at a time. The tokens of a chunk
- * may belong to several texts: they go through each weight matrix together, and attend each to its own text.
+/* The forward pass: token ids in, residual stream and logits out, for one chunk of tokens at a time. The tokens of a
+ * chunk may belong to several texts: they go through each weight matrix together, and attend each to its own text.
  *
  * One decoder serves every model; hyperparameters and the presence of tensors decide (docs in core/hparams.def). All
- * buffers are planned and taken at creation. Every token's values are computed in the same order of operations, whatever
- * else is in its chunk. Internal to core; sessions are the interface. */
+ * buffers are planned and taken at creation. Every token's values are computed in the same order of operations,
+ * whatever else is in its chunk. Internal to core; sessions are the interface. */
 #ifndef NB_CORE_FORWARD_H
 #define NB_CORE_FORWARD_H
 

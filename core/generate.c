@@ -87,7 +87,8 @@ nb_status nb_generate(nb_session *s, const int32_t *prompt, size_t n_prompt, con
     nb_row row = {0};
     uint32_t vocab_size = nb_model_hparams(m)->vocab_size;
     if (nb_session_length(s) == 0) return nb_fail(err, NB_ARGUMENT, "nothing to continue: the session holds no tokens");
-    nb_status st = nb_sampler_create(&sampler, &options->sampling, options->stream, vocab_size, nb_model_kernels(m), err);
+    nb_status st =
+        nb_sampler_create(&sampler, &options->sampling, options->stream, vocab_size, nb_model_kernels(m), err);
     if (!st) st = nb_sampler_room_create(&choosing, vocab_size, err);
     if (!st) st = nb_row_start(&row, nb_model_tokenizer(m), vocab_size, options, g, err);
     if (st) goto out;

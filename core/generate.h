@@ -25,14 +25,14 @@ typedef struct nb_step {
 typedef struct nb_generate_options {
     nb_sampler_params sampling;
     uint64_t stream;          /* row number: own random stream */
-    const nb_row_state *resume; /* go on where a row stopped that had come to this text, instead of starting a stream; or NULL */
+    const nb_row_state *resume; /* go on where a row stopped that had come to this text, not with a new stream; or NULL */
     uint32_t max_tokens;      /* 0: until the session's room ends */
     const char *const *stops; /* stop texts [n_stops]; the text ends before the first of them */
     size_t n_stops;
     const int32_t *stop_tokens; /* [n_stop_tokens], besides those of the vocabulary */
     size_t n_stop_tokens;
     bool ignore_stop_tokens;    /* the vocabulary's */
-    bool keep;                /* in an engine: the row's batch row keeps the text when it has ended, until another joins there */
+    bool keep;                /* in an engine: the batch row keeps the text when it has ended, until another joins there */
     bool tools;               /* run the tools of the registry whose control tokens the vocabulary has */
     const struct nb_tool *own_tools; /* [n_own_tools] the caller's (core/tools.h), looked for before those */
     size_t n_own_tools;

@@ -11,7 +11,9 @@ enum { NB_HEAD_DIM_MAX = 1024 };
 
 typedef enum nb_norm_kind { NB_NORM_RMS, NB_NORM_LAYER } nb_norm_kind;
 typedef enum nb_pos_kind { NB_POS_ROPE, NB_POS_LEARNED } nb_pos_kind;
-typedef enum nb_qknorm_kind { NB_QKNORM_NONE, NB_QKNORM_BEFORE_ROPE, NB_QKNORM_AFTER_ROPE, NB_QKNORM_TOGETHER } nb_qknorm_kind;
+typedef enum nb_qknorm_kind {
+    NB_QKNORM_NONE, NB_QKNORM_BEFORE_ROPE, NB_QKNORM_AFTER_ROPE, NB_QKNORM_TOGETHER
+} nb_qknorm_kind;
 typedef enum nb_act_kind { NB_ACT_RELU2, NB_ACT_GELU_ERF, NB_ACT_GELU_TANH, NB_ACT_SILU } nb_act_kind;
 
 typedef struct nb_hparams {

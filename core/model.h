@@ -60,13 +60,15 @@ const nb_layer_weights *nb_model_layer(const nb_model *m, uint32_t layer);
 const nb_weight *nb_model_head(const nb_model *m); /* the head, or the embedding when tied */
 /* How far back a query of a block sees: key j when 0 <= i - j <= window; 0: all before it. */
 uint32_t nb_model_window(const nb_model *m, uint32_t layer);
-/* Which of the h->rope_kinds tables of rotary frequencies a block is rotated by, and the factor on its scores that comes with it. */
+/* Which of the h->rope_kinds tables of rotary frequencies a block is rotated by, and the factor on its scores that
+ * comes with it. */
 uint32_t nb_model_rope_kind(const nb_model *m, uint32_t layer);
 float nb_model_rope_gain(const nb_model *m, uint32_t layer);
 /* By its row NB_SPEC_<field> of tensors.def; `layer` is ignored for those outside of the blocks. */
 const nb_weight *nb_model_weight(const nb_model *m, int spec, uint32_t layer);
-/* The two changes that a model knows, for measuring what they do; none of its sessions may be at work. Let w, of the same shape,
- * whose data the caller owns, take a weight's place, and return the former; set the hyperparameter qk_rotate. */
+/* The two changes that a model knows, for measuring what they do; none of its sessions may be at work. Let w, of the
+ * same shape, whose data the caller owns, take a weight's place, and return the former; set the hyperparameter
+ * qk_rotate. */
 nb_weight nb_model_exchange(nb_model *m, int spec, uint32_t layer, const nb_weight *w);
 void nb_model_rotate_qk(nb_model *m, bool rotate);
 const nb_kernels *nb_model_kernels(const nb_model *m);

@@ -88,7 +88,8 @@ static void keep(change *c, size_t from, size_t to) {
 
 /* ---- Unicode ---- */
 
-/* Room for valid UTF-8 as it is decomposed, or with `points` the decomposition itself; how many code points that are. */
+/* Room for valid UTF-8 as it is decomposed, or with `points` the decomposition itself; how many code points that
+ * are. */
 static size_t decompose(const uint8_t *text, size_t n, utf8proc_option_t form, int32_t *points, size_t room) {
     size_t count = 0, length = 0;
     int boundary = 0;

@@ -14,8 +14,8 @@
 
 typedef struct nb_normalizer nb_normalizer;
 
-/* By one of the vocabulary's lists of rules, with its charsmap (checked here; may be empty) and its tokens. It must outlive the
- * normalizer. */
+/* By one of the vocabulary's lists of rules, with its charsmap (checked here; may be empty) and its tokens. It must
+ * outlive the normalizer. */
 nb_status nb_normalizer_create(nb_normalizer **normalizer, const nb_text_rules *rules, const nb_vocab *v,
                                nb_error *err);
 void nb_normalizer_free(nb_normalizer *z); /* accepts NULL */

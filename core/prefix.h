@@ -1,12 +1,12 @@
-/* Beginnings of texts whose pages stay in the KV cache when no text needs them any more: a text that begins alike takes them
- * instead of computing them anew. Keys and values of a position depend on the tokens up to it alone, so what it takes has
- * the bits that it would have computed.
+/* Beginnings of texts whose pages stay in the KV cache when no text needs them any more: a text that begins alike takes
+ * them instead of computing them anew. Keys and values of a position depend on the tokens up to it alone, so what it
+ * takes has the bits that it would have computed.
  *
- * Known are whole pages of 64 tokens, each under the hash of its tokens and of the page before it (as in vLLM's automatic
- * prefix caching), and verified by comparing the tokens. The index serves one cache, thus one model, one type of keys and
- * values and one set of windows: nothing else decides their bits. It holds a bounded number of pages; the one that was of
- * no use for longest, and that no other page follows, makes room for a new one. All memory is taken at creation. One
- * thread at a time, between steps, as for the cache. */
+ * Known are whole pages of 64 tokens, each under the hash of its tokens and of the page before it (as in vLLM's
+ * automatic prefix caching), and verified by comparing the tokens. The index serves one cache, thus one model, one type
+ * of keys and values and one set of windows: nothing else decides their bits. It holds a bounded number of pages; the
+ * one that was of no use for longest, and that no other page follows, makes room for a new one. All memory is taken at
+ * creation. One thread at a time, between steps, as for the cache. */
 #ifndef NB_CORE_PREFIX_H
 #define NB_CORE_PREFIX_H
 

@@ -11,8 +11,8 @@
 #define WHITE_SPACE \
     "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 
-/* Word characters as Oniguruma takes them (those of Unicode's Technical Standard 18 without the two joiners), as members
- * of a class. */
+/* Word characters as Oniguruma takes them (those of Unicode's Technical Standard 18 without the two joiners), as
+ * members of a class. */
 #define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
 
 enum {

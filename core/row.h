@@ -40,7 +40,8 @@ nb_status nb_row_end(nb_row *row, nb_finish finish, nb_error *err);
 /* The next token is chosen: the forced one, or sampled from the logits. The sampler's stream moves on. */
 int32_t nb_row_choose(const nb_row *row, nb_sampler *sampler, nb_sampler_room *room, const float *logits);
 
-/* nb_row_take and what goes with it: the sampler counts the token, and `room` says how many tokens the text can still take. */
+/* nb_row_take and what goes with it: the sampler counts the token, and `room` says how many tokens the text can still
+ * take. */
 nb_status nb_row_follow(nb_row *row, nb_sampler *sampler, int32_t id, size_t room, nb_step *step, nb_error *err);
 
 /* The row has ended: g->state becomes what it needs to go on, which leaves the row. */

@@ -1,8 +1,8 @@
-/* What logits say about one position: how well they predict the token that came, and how far they are from the logits of a
- * reference; and how such values of many positions are summed up.
+/* What logits say about one position: how well they predict the token that came, and how far they are from the logits
+ * of a reference; and how such values of many positions are summed up.
  *
- * Everything is double precision in a fixed order (ids ascending, positions ascending) over base/dmath.h: the same bits on
- * every machine, whatever the number of threads. Pure functions, thread-safe. */
+ * Everything is double precision in a fixed order (ids ascending, positions ascending) over base/dmath.h: the same bits
+ * on every machine, whatever the number of threads. Pure functions, thread-safe. */
 #ifndef NB_CORE_SCORE_H
 #define NB_CORE_SCORE_H
 
@@ -12,8 +12,8 @@
 /* log(sum exp(x[i])), n >= 1: the log-probability of token i is x[i] minus that. */
 double nb_log_sum_exp(const float *x, size_t n);
 
-/* The sum of a[i] - b[i] log-probabilities under the distribution a: KL(P || Q) in nats, with P and Q as logits [n] and their
- * log-sum-exps. Never negative. */
+/* The sum of a[i] - b[i] log-probabilities under the distribution a: KL(P || Q) in nats, with P and Q as logits [n] and
+ * their log-sum-exps. Never negative. */
 double nb_divergence(const float *p, double p_lse, const float *q, double q_lse, size_t n);
 
 /* A distribution in short: its likeliest tokens, and the probability of all others together. */
@@ -24,8 +24,8 @@ typedef struct nb_top {
     size_t n;
 } nb_top;
 
-/* The probability, under logits [n_vocab], of the tokens that ids [n], ascending, does not list: summed itself, not what is
- * left of 1, so that it is exact where it is small. */
+/* The probability, under logits [n_vocab], of the tokens that ids [n], ascending, does not list: summed itself, not
+ * what is left of 1, so that it is exact where it is small. */
 double nb_rest(const float *logits, double lse, size_t n_vocab, const int32_t *ids, size_t n);
 
 /* The divergence from P when of P only this is known. All tokens outside the list are taken as one event; by the data

@@ -4,7 +4,8 @@
 #include <string.h>
 #include "base/checked.h"
 
-/* The bits that a pass looks at; together all 32. Keys are bits of floats: the first 14 are sign, exponent and five more. */
+/* The bits that a pass looks at; together all 32. Keys are bits of floats: the first 14 are sign, exponent and five
+ * more. */
 static const struct pass {
     unsigned shift, bits;
 } passes[] = {{18, 14}, {9, 9}, {0, 9}};
@@ -12,8 +13,8 @@ enum { N_PASSES = sizeof passes / sizeof *passes };
 
 static double mass_of(const float *mass, size_t i) { return mass ? (double)mass[i] : 1; }
 
-/* The places of all items whose bits of pass p are `bin`; how many there are. Of most stretches it is soon clear, by vectors, that
- * they have none; in the others there is no branch, as which items they are is hard to foresee. */
+/* The places of all items whose bits of pass p are `bin`; how many there are. Of most stretches it is soon clear, by
+ * vectors, that they have none; in the others there is no branch, as which items they are is hard to foresee. */
 static size_t find_all(struct pass p, uint32_t bin, const uint32_t *key, size_t n, uint32_t *out) {
     enum { STRETCH = 32 };
     uint32_t low = (UINT32_C(1) << p.bits) - 1, m = 0;

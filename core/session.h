@@ -32,10 +32,10 @@ typedef struct nb_kv_types {
 /* What becomes of a text that reaches n_ctx tokens. */
 typedef enum nb_overflow {
     NB_OVERFLOW_STOP, /* it takes no more */
-    /* It goes on, and sees its first 64 tokens and the latest of the others, n_ctx at most: the 64-blocks before them are
-     * dropped, so its memory stays what it is. The token at position p sees the positions from 64 (p / 64 + 2 - n_ctx / 64)
-     * on besides the first 64. Positions go on growing, up to n_ctx of the model with learned ones, else up to
-     * NB_SLIDE_POSITIONS. n_ctx is 128 at least. */
+    /* It goes on, and sees its first 64 tokens and the latest of the others, n_ctx at most: the 64-blocks before them
+     * are dropped, so its memory stays what it is. The token at position p sees the positions from 64 (p / 64 + 2 -
+     * n_ctx / 64) on besides the first 64. Positions go on growing, up to n_ctx of the model with learned ones, else up
+     * to NB_SLIDE_POSITIONS. n_ctx is 128 at least. */
     NB_OVERFLOW_SLIDE
 } nb_overflow;
 
@@ -50,12 +50,12 @@ typedef struct nb_observer {
 } nb_observer;
 
 typedef struct nb_session_options {
-    uint32_t n_ctx;   /* room for this many positions; 0: the model's n_ctx; more than that is refused with learned positions */
+    uint32_t n_ctx;   /* room for this many positions; 0: the model's n_ctx; more is refused with learned positions */
     uint32_t n_chunk; /* most tokens per forward pass, up to NB_SESSION_CHUNK_MAX; 0: 256 */
     uint32_t n_logits; /* most positions whose logits are computed together, up to NB_SESSION_CHUNK_MAX; 0: 8 */
     nb_kv_types kv;
     nb_overflow overflow;
-    uint32_t n_prefix; /* pages of 64 positions that a batch keeps of texts that have ended, for others that begin alike */
+    uint32_t n_prefix; /* pages of 64 positions that a batch keeps of ended texts, for others that begin alike */
     nb_team *team;    /* may be NULL: one thread */
     const nb_observer *observer; /* may be NULL; must outlive the session */
 } nb_session_options;
@@ -78,9 +78,9 @@ uint32_t nb_session_room(const nb_session *s);   /* most that it can hold: n_ctx
 const nb_model *nb_session_model(const nb_session *s);
 struct nb_batch *nb_session_batch(nb_session *s); /* a session is a batch of one row */
 
-/* Forget all positions from `length` on (length <= nb_session_length). The logits become those of no position. Where the next
- * token would see what windows or `overflow` have dropped, all is forgotten. Returns the length that is left; `length` for
- * certain when it is not below what nb_session_length was before the last append. */
+/* Forget all positions from `length` on (length <= nb_session_length). The logits become those of no position. Where
+ * the next token would see what windows or `overflow` have dropped, all is forgotten. Returns the length that is left;
+ * `length` for certain when it is not below what nb_session_length was before the last append. */
 uint32_t nb_session_rewind(nb_session *s, uint32_t length);
 
 #endif

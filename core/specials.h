@@ -19,7 +19,8 @@ nb_status nb_special_finder_build(nb_special_finder *f, const nb_vocab *v, const
                                   nb_error *err);
 void nb_special_finder_free(nb_special_finder *f); /* accepts a zeroed one */
 
-/* Called in turn for a special (its id) and for what lies between two (NB_NO_TOKEN, n >= 1); `at` is where it begins. */
+/* Called in turn for a special (its id) and for what lies between two (NB_NO_TOKEN, n >= 1); `at` is where it
+ * begins. */
 typedef nb_status nb_special_fn(void *user, const uint8_t *text, size_t n, size_t at, int32_t id, nb_error *err);
 /* `control`: control tokens are found too, else only those with NB_SPECIAL_TEXT. */
 nb_status nb_special_split(const nb_special_finder *f, const uint8_t *text, size_t n, bool control, nb_special_fn *fn,

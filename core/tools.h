@@ -1,5 +1,5 @@
-/* Tools that a model may call while it generates: a registry of one row per tool. Nothing else knows their names: core/row.c
- * finds a tool by the control token that starts its call.
+/* Tools that a model may call while it generates: a registry of one row per tool. Nothing else knows their names:
+ * core/row.c finds a tool by the control token that starts its call.
  *
  * nanochat's calculator: tokens between <|python_start|> and <|python_end|> are an expression; its value is forced into
  * the text as <|output_start|>value<|output_end|>. No result: nothing is forced. */

@@ -1,4 +1,5 @@
-/* UTF-8 as the Unicode Standard defines it (version 15, table 3-7): no overlong forms, surrogates, or above U+10FFFF. */
+/* UTF-8 as the Unicode Standard defines it (version 15, table 3-7): no overlong forms, surrogates, or above
+ * U+10FFFF. */
 #ifndef NB_CORE_UTF8_H
 #define NB_CORE_UTF8_H
 

@@ -1,7 +1,7 @@
 /* A vocabulary as data: what the converter's importers make, the file stores, and tokenizers are built from.
  *
- * In the file: the model section's "tokenizer" object and plain tensors; format/FORMAT.md, section 11, describes both. An
- * nb_vocab owns everything it points to.
+ * In the file: the model section's "tokenizer" object and plain tensors; format/FORMAT.md, section 11, describes both.
+ * An nb_vocab owns everything it points to.
  *
  * From text to tokens (core/tokenizer.c): specials that are found in text are cut out; the `normalize` rules change
  * what lies between; specials that are found in changed text are cut out; the `prepare` rules change what lies between;
@@ -20,7 +20,7 @@
 
 /* How a piece of text becomes tokens. */
 typedef enum nb_vocab_kind {
-    NB_VOCAB_BPE_RANKS,  /* byte-level BPE: neighbours merge when their bytes together are a token, the lowest id first */
+    NB_VOCAB_BPE_RANKS,  /* byte-level BPE: neighbours merge when their bytes are a token, the lowest id first */
     NB_VOCAB_CHARS,      /* one token per character; unknown characters become `unk`, or are an error without one */
     NB_VOCAB_BPE_MERGES, /* BPE by a list of pairs, the first first */
     NB_VOCAB_BPE_SCORES, /* SentencePiece's BPE: as by ranks over characters, the highest score first */

@@ -51,7 +51,7 @@ typedef struct nb_split_rule {
     char *pattern;
     nb_split_keep keep;
     bool invert; /* what does not match counts as matches, and the reverse */
-    bool bytes;  /* it meets text spelled in the alphabet of bytes (core/byte_alphabet.h), and so do all rules behind it */
+    bool bytes;  /* it meets text in the alphabet of bytes (core/byte_alphabet.h), as do all rules behind it */
 } nb_split_rule;
 
 enum { NB_MAX_RULES = 64 }; /* of a kind */

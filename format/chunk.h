@@ -1,9 +1,9 @@
 /* One chunk: from the bytes of a tensor as they lie in memory to the bytes in the file, and back.
  *
  * Writing: form (gather alike bytes), then zstd part by part when that makes it smaller. Reading: checksum of the
- * stored bytes (so that damage does not reach the decoder), zstd, inverse form straight into the final place, checksum of the
- * result.
- * The sentences here say what is wrong with the chunk; the caller puts its tensor and number in front. */
+ * stored bytes (so that damage does not reach the decoder), zstd, inverse form straight into the final place, checksum
+ * of the result. The sentences here say what is wrong with the chunk; the caller puts its tensor and number in
+ * front. */
 #ifndef NB_FORMAT_CHUNK_H
 #define NB_FORMAT_CHUNK_H
 

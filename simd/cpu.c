@@ -6,8 +6,9 @@
 
 static bool bit(uint64_t word, int n) { return word >> n & 1; }
 
-/* Skylake-SP, Cascade Lake and Cooper Lake (all model 55h), and Cannon Lake (66h), run dense 512-bit multiplications at the
- * lowest of three clock licences (Intel 64 and IA-32 Architectures Optimization Reference Manual, section 2.5.3). */
+/* Skylake-SP, Cascade Lake and Cooper Lake (all model 55h), and Cannon Lake (66h), run dense 512-bit multiplications at
+ * the lowest of three clock licences (Intel 64 and IA-32 Architectures Optimization Reference Manual, section
+ * 2.5.3). */
 static bool is_slow512(const nb_cpu_x86 *cpu) {
     const uint32_t intel = 0x756e6547; /* "Genu" of "GenuineIntel" */
     uint32_t family = cpu->eax_1 >> 8 & 15, model = (cpu->eax_1 >> 4 & 15) | (cpu->eax_1 >> 12 & 0xf0);

@@ -33,7 +33,8 @@ typedef struct nb_cpu_x86 {
 uint32_t nb_cpu_features_x86(const nb_cpu_x86 *cpu);
 uint32_t nb_cpu_features_arm64(uint64_t hwcap, uint64_t hwcap2);
 
-/* The CPU's own name, for reports: "AMD EPYC ..." where the system tells, else the architecture. buf takes size bytes. */
+/* The CPU's own name, for reports: "AMD EPYC ..." where the system tells, else the architecture. buf takes size
+ * bytes. */
 void nb_cpu_name(char *buf, unsigned size);
 
 #endif

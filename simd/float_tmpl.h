@@ -9,8 +9,8 @@
 #include "quant/types.h"
 
 /* e^x. |relative error| < 2e-7 on [-87, 88.37]; below it gives 0, above it stays at e^88.37.
- * x = n ln 2 + r with |r| <= ln2/2 (ln 2 in two parts, Cody and Waite), e^r = 1 + r + r^2 P(r); P is a minimax fit of degree 4
- * (weighted least squares iterated to equal ripples), largest relative error 3.1e-9 before rounding. */
+ * x = n ln 2 + r with |r| <= ln2/2 (ln 2 in two parts, Cody and Waite), e^r = 1 + r + r^2 P(r); P is a minimax fit of
+ * degree 4 (weighted least squares iterated to equal ripples), largest relative error 3.1e-9 before rounding. */
 static INLINE vf v_exp(vf x) {
     vf c = v_min(v_max(x, v_set(-87.0f)), v_set(88.37f));
     vf n = v_round(v_mul(c, v_set(1.44269504f)));
@@ -25,8 +25,8 @@ static INLINE vf v_exp(vf x) {
     return v_less(x, v_set(-87.0f), v_set(0.0f), v_mul(p, v_pow2(n)));
 }
 
-/* 2^x for x <= 127, and 2^-125 below -125. |relative error| < 3e-6: 1 + r P(r) with r = x - round(x), P a minimax fit of degree 3
- * (weighted least squares iterated to equal ripples); exact for whole x. */
+/* 2^x for x <= 127, and 2^-125 below -125. |relative error| < 3e-6: 1 + r P(r) with r = x - round(x), P a minimax fit
+ * of degree 3 (weighted least squares iterated to equal ripples); exact for whole x. */
 static INLINE vf v_exp2(vf x) {
     vf c = v_max(x, v_set(-125.0f)), n = v_whole(c), r = v_rest(c, n);
     vf p = v_set(9.582853169e-03f);
@@ -50,8 +50,8 @@ static INLINE vf v_tanh(vf x) {
     return v_less(a, v_set(0.625f), small, v_copysign(large, x));
 }
 
-/* erf x: below 1, x P(x^2) (error 1.2e-9); above, 1 - e^Q(|x|) with Q a fit of ln erfc (error in erfc 2.1e-11). Beyond 4 it
- * is 1 in f32. */
+/* erf x: below 1, x P(x^2) (error 1.2e-9); above, 1 - e^Q(|x|) with Q a fit of ln erfc (error in erfc 2.1e-11). Beyond
+ * 4 it is 1 in f32. */
 static INLINE vf v_erf(vf x) {
     vf a = v_abs(x), t = v_mul(x, x);
     vf p = v_set(7.889122935e-05f);

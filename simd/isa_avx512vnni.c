@@ -1,5 +1,5 @@
-/* AVX-512 with VNNI and VBMI: Intel since Ice Lake (2019), AMD since Zen 4 (2022). Cascade Lake, which has no VBMI, would not
- * choose this tier by itself anyway. */
+/* AVX-512 with VNNI and VBMI: Intel since Ice Lake (2019), AMD since Zen 4 (2022). Cascade Lake, which has no VBMI,
+ * would not choose this tier by itself anyway. */
 #include "simd/mac_avx512vnni.h"
 #include "simd/float_tmpl.h"
 #include "simd/matmul_tmpl.h"

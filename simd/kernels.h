@@ -41,8 +41,8 @@ typedef struct nb_acts {
     size_t start_stride;
 } nb_acts;
 
-/* Bytes from one row of n bytes to the next, as kernels like them: an odd number of cache lines. Rows that lie a power of two
- * apart would share few sets of the caches. */
+/* Bytes from one row of n bytes to the next, as kernels like them: an odd number of cache lines. Rows that lie a power
+ * of two apart would share few sets of the caches. */
 static inline size_t nb_row_bytes(size_t n) { return ((n + 63) / 64 | 1) * 64; }
 
 /* Y = X W^T for a matrix W [rows][cols] in panels. */
@@ -80,13 +80,13 @@ typedef struct nb_scores_q8 {
 } nb_scores_q8;
 static inline size_t nb_keys_q8_bytes(size_t cols) { return NB_PAGE_POSITIONS * (cols + cols / NB_BLOCK_COLS * 2); }
 
-/* A page's share in the softmax and in the weighted sum of V, in powers of 2. With the positions that a row sees, V's scale v,
- * and scores t to which log2 v has been added:
+/* A page's share in the softmax and in the weighted sum of V, in powers of 2. With the positions that a row sees, V's
+ * scale v, and scores t to which log2 v has been added:
  *     p = max t;  e = exp2(t - (p - log2 127)), by a polynomial of degree 3;  code = round-half-even(e)
  *     L = sum e (1 / v), in 16 partial sums;  d = p - m;  f = exp2(-|d|);  (carry, share) = d > 0 ? (f, 1) : (1, f)
  *     l = fma(l, carry, L share);  m = max(p, m);  o = fma(o, carry, (float)dot(code, V's codes) share)
- * V's scale is part of the exponent, so the largest weight of a page is 127 without a search for it, and l and o are both 127
- * times what they stand for. |dot| <= 64 * 127 * 127 < 2^24.
+ * V's scale is part of the exponent, so the largest weight of a page is 127 without a search for it, and l and o are
+ * both 127 times what they stand for. |dot| <= 64 * 127 * 127 < 2^24.
  * Values: signed codes as panels [channels / 16][16][16 channels][4 positions], then log2 v [64] and 1 / v [64], f32. */
 typedef struct nb_weigh_q8 {
     const uint8_t *values, *next; /* as in nb_scores_q8 */
@@ -105,9 +105,9 @@ static inline const float *nb_values_q8_logs(const uint8_t *values, size_t chann
 }
 #define NB_LOG2_127 6.98868469f
 
-/* What a tier can do at most, for reports (simd/probe.h): reading, the instructions of its 8-bit products for q4 and for q8,
- * fused multiply-adds. A probe reads n bytes, or does n rounds of arithmetic on the first 4096 bytes of `data` (floats of
- * ordinary size), and returns how many bytes or operations that were. */
+/* What a tier can do at most, for reports (simd/probe.h): reading, the instructions of its 8-bit products for q4 and
+ * for q8, fused multiply-adds. A probe reads n bytes, or does n rounds of arithmetic on the first 4096 bytes of `data`
+ * (floats of ordinary size), and returns how many bytes or operations that were. */
 typedef enum nb_probe { NB_PROBE_READ, NB_PROBE_Q4, NB_PROBE_Q8, NB_PROBE_FMA, NB_PROBE_COUNT } nb_probe;
 typedef uint64_t (*nb_probe_fn)(const uint8_t *data, size_t n, float sink[NB_PANEL_ROWS]);
 
@@ -119,8 +119,8 @@ typedef struct nb_kernels {
     nb_probe_fn probe[NB_PROBE_COUNT];
 } nb_kernels;
 
-/* Panels that a product likes to get together: shares of it are multiples of that. Those of scaled types stream by, packed, for
- * up to NB_STREAM_TOKENS tokens, and for one token one after the other. */
+/* Panels that a product likes to get together: shares of it are multiples of that. Those of scaled types stream by,
+ * packed, for up to NB_STREAM_TOKENS tokens, and for one token one after the other. */
 enum { NB_MATMUL_PANELS = 2, NB_STREAM_TOKENS = 8 };
 static inline size_t nb_matmul_share(size_t n_tokens) { return n_tokens == 1 ? 1 : NB_MATMUL_PANELS; }
 

@@ -17,8 +17,8 @@ static INLINE void decode_q8(const uint8_t *half, int pair, book b, vc *low, vc 
     *high = load_codes(codes + 64);
 }
 
-/* vpmaddwd, which adds pairs of 16-bit sums, multiplies them too: by the block scale, which each lane holds twice. So the dot
- * products of a strip are one sum, and scales cost nothing. */
+/* vpmaddwd, which adds pairs of 16-bit sums, multiplies them too: by the block scale, which each lane holds twice. So
+ * the dot products of a strip are one sum, and scales cost nothing. */
 static INLINE __m256i twice(__m256i wide) {
     __m128i low = _mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13);
     return _mm256_shuffle_epi8(wide, _mm256_broadcastsi128_si256(low));

@@ -17,8 +17,8 @@ static INLINE void decode_q8(const uint8_t *half, int pair, book b, vc *low, vc 
     *high = load_codes(codes + 64);
 }
 
-/* vpmaddwd, which adds pairs of 16-bit sums, multiplies them too: by the block scale, which each lane holds twice. So the dot
- * products of a strip are one sum, and scales cost nothing. */
+/* vpmaddwd, which adds pairs of 16-bit sums, multiplies them too: by the block scale, which each lane holds twice. So
+ * the dot products of a strip are one sum, and scales cost nothing. */
 static INLINE vi load_scales(const int8_t *p) {
     __m128i twice = _mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13);
     return _mm512_shuffle_epi8(vi_load_i8(p), _mm512_broadcast_i32x4(twice));

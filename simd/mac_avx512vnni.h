@@ -6,9 +6,9 @@
 #include "simd/codes_avx512.h"
 #include "simd/acts_memory.h"
 
-/* Of 32 registers a tile of 2 panels x 4 tokens takes 8 for each of dot products, a strip's sums and sums, and 2 for codes: one
- * of 6 tokens would load less, but its sums would go through memory at every strip, which costs more. A stream takes
- * as many. */
+/* Of 32 registers a tile of 2 panels x 4 tokens takes 8 for each of dot products, a strip's sums and sums, and 2 for
+ * codes: one of 6 tokens would load less, but its sums would go through memory at every strip, which costs more. A
+ * stream takes as many. */
 enum { OFFSET_Q8 = 128, OFFSET_Q6 = 32, OFFSET_Q4 = 128 };
 enum { STREAM_PANELS = 2, STREAM_TOKENS = 4, TILE_PANELS = 2, TILE_TOKENS = 4, FLOAT_PANELS = 4, FLOAT_TOKENS = 4 };
 
@@ -25,14 +25,15 @@ static INLINE vi mac_start(const int32_t *start, int32_t offset) {
     vi v = _mm512_set1_epi32(*start); /* for 128, of which 32 takes a quarter: that is exact */
     return offset == 32 ? _mm512_srai_epi32(v, 2) : v;
 }
-/* For attention, which is 3 to 10 % slower with the form below: beside its other loads each activation is better loaded once. */
+/* For attention, which is 3 to 10 % slower with the form below: beside its other loads each activation is better loaded
+ * once. */
 static INLINE vi mac_q8(vi dot, vc codes, vi scales, acts x, int g) {
     (void)scales;
     return _mm512_dpbusd_epi32(dot, codes, four_of(x + 4 * g));
 }
 /* The products': the instruction repeats the four activations in all lanes as it loads them. gcc would load them into a
- * register first, one instruction and one register in flight more for every one or two products, and how far the processor
- * looks ahead is bound by these. */
+ * register first, one instruction and one register in flight more for every one or two products, and how far the
+ * processor looks ahead is bound by these. */
 static INLINE vi mac_q4(vi dot, vc codes, vi scales, acts x, int g) {
     typedef struct four {
         int8_t v[4];

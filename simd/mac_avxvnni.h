@@ -12,10 +12,12 @@
 #define DPBUSD _mm256_dpbusd_epi32
 #endif
 
-enum { OFFSET_Q8 = 128, OFFSET_Q6 = 32, OFFSET_Q4 = 128, STREAM_PANELS = 1, STREAM_TOKENS = 2, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
+enum { OFFSET_Q8 = 128, OFFSET_Q6 = 32, OFFSET_Q4 = 128 };
+enum { STREAM_PANELS = 1, STREAM_TOKENS = 2, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
 #if defined(__AVX512VL__) /* 32 registers: 12 for dot products, 12 for a strip's sums, 4 for codes */
 enum { TILE_PANELS = 2, TILE_TOKENS = 3 };
-#else /* 16 registers: 10 for dot products, 2 for codes; a strip's sums, one operation in nine, stay in the first-level cache */
+#else
+/* 16 registers: 10 for dot products, 2 for codes; a strip's sums, one operation in nine, stay in the first-level cache */
 enum { TILE_PANELS = 1, TILE_TOKENS = 5 };
 #endif
 

@@ -2,16 +2,17 @@
  * instruction. Streams, which have few tokens, take sdot. Names and meanings: mac_scalar.h.
  *
  * A tile's unit is a pair of tokens. Two groups zipped at 32 bits are eight columns of two rows in each register, and a
- * dot product is [row r, token 0], [row r, token 1], [row r+1, token 0], [row r+1, token 1]: eight registers for 16 rows.
- * Scales are stored twice each, so that the sums stay in that order until a strip is complete. */
+ * dot product is [row r, token 0], [row r, token 1], [row r+1, token 0], [row r+1, token 1]: eight registers for 16
+ * rows. Scales are stored twice each, so that the sums stay in that order until a strip is complete. */
 #ifndef NB_SIMD_MAC_I8MM_H
 #define NB_SIMD_MAC_I8MM_H
 
 #include "simd/codes_sdot.h"
 #include "simd/by_group.h"
 
-/* Of 32 registers a tile of one panel x 2 tokens takes 8 for dot products, 8 for a strip's sums, 2 for activations and 8 for
- * codes. With 4 tokens those sums would wait in the first-level cache, which costs more than the loads it saves. */
+/* Of 32 registers a tile of one panel x 2 tokens takes 8 for dot products, 8 for a strip's sums, 2 for activations and
+ * 8 for codes. With 4 tokens those sums would wait in the first-level cache, which costs more than the loads it
+ * saves. */
 enum { STREAM_PANELS = 1, STREAM_TOKENS = 2, TILE_PANELS = 1, TILE_TOKENS = 2, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
 enum { TILE_UNIT = 2, TILE_GROUPS = 2 };
 
@@ -86,7 +87,8 @@ static INLINE tile_sum tile_close(tile_sum sum, tile_scales scales, tile_dot dot
 }
 static INLINE vi tile_token(tile_sum sum, int token) {
     vi r;
-    EACH_QUARTER r.v[i] = token ? vuzp2q_s32(sum.v[2 * i], sum.v[2 * i + 1]) : vuzp1q_s32(sum.v[2 * i], sum.v[2 * i + 1]);
+    EACH_QUARTER r.v[i] = token ? vuzp2q_s32(sum.v[2 * i], sum.v[2 * i + 1])
+                                : vuzp1q_s32(sum.v[2 * i], sum.v[2 * i + 1]);
     return r;
 }
 

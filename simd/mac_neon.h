@@ -1,9 +1,9 @@
 /* Integer multiply-accumulate for ARMv8.0: 8-bit multiplies into 16-bit sums (smull, smlal), added in pairs to 32 bits
- * (sadalp). Tuned for Cortex-A72, whose one multiplying pipe it keeps busy while the other one adds, and Cortex-A53. Names
- * and meanings: mac_scalar.h.
+ * (sadalp). Tuned for Cortex-A72, whose one multiplying pipe it keeps busy while the other one adds, and Cortex-A53.
+ * Names and meanings: mac_scalar.h.
  *
- * A register of codes is four rows x four columns, the activations four columns repeated four times. The 16-bit sums of two
- * groups hold one product of each:
+ * A register of codes is four rows x four columns, the activations four columns repeated four times. The 16-bit sums of
+ * two groups hold one product of each:
  *     q8: 2 * 128 * 127 = 32512 < 32768;    q4: 2 * 64 * 127 = 16256.
  * sadalp adds neighbouring columns, which leaves two 32-bit sums per row; they are folded once per block. */
 #ifndef NB_SIMD_MAC_NEON_H
@@ -11,8 +11,9 @@
 
 #include "simd/codes_neon.h"
 
-/* Of 32 registers one token takes 8 for dot products, 4 for a strip's sums and 2 for activations; codes and 16-bit sums take
- * the rest. More tokens would save loads of codes only, and there is one for two multiplications: the loads are free. */
+/* Of 32 registers one token takes 8 for dot products, 4 for a strip's sums and 2 for activations; codes and 16-bit sums
+ * take the rest. More tokens would save loads of codes only, and there is one for two multiplications: the loads are
+ * free. */
 enum { STREAM_PANELS = 1, STREAM_TOKENS = 1, TILE_PANELS = 1, TILE_TOKENS = 1, FLOAT_PANELS = 2, FLOAT_TOKENS = 2 };
 
 typedef int8x16_t acts;
@@ -44,8 +45,8 @@ static INLINE vi mac_bytes(vi sum, vc a, vc b) {
 
 #include "simd/scale_last.h"
 
-/* Four of sixteen activations, repeated. The lane must be written as a constant. The empty statement hides from the compiler
- * that both halves are equal: it would replace smull2 by ext and smull. */
+/* Four of sixteen activations, repeated. The lane must be written as a constant. The empty statement hides from the
+ * compiler that both halves are equal: it would replace smull2 by ext and smull. */
 static INLINE int8x16_t four_of(acts x, int lane) {
     int32x4_t fours = vreinterpretq_s32_s8(x);
     switch (lane) {

@@ -1,8 +1,8 @@
 /* Integer multiply-accumulate and code unpacking in plain C: the form every other mac_*.h must equal.
  *
  * Every mac_*.h has these names. A group is 16 rows x 4 columns of codes, 64 bytes; a block is 8 groups. Unpacked codes
- * may be offset to unsigned by 32, 64 or 128: a dot product then starts at -OFFSET * (sum of x), which costs nothing and stays exact.
- * A strip's sums are integers: those of its blocks, each times its row's block scale.
+ * may be offset to unsigned by 32, 64 or 128: a dot product then starts at -OFFSET * (sum of x), which costs nothing
+ * and stays exact. A strip's sums are integers: those of its blocks, each times its row's block scale.
  *   vc, load_codes, store_codes   the unpacked codes of a group
  *   flip_codes                    codes +- 128
  *   book, make_book               the codebook as decode_q4 wants it
@@ -21,8 +21,8 @@
  *   pair_q8, pair_q4              add two groups times the eight activations `pair` (0 or 1) of acts
  *   pair_weights                  pair_q8, but with codes that are signed everywhere, and activations of 0 to 127
  *   mac_q8, mac_q4, mac_weights   where by_group.h makes the above: add a group times the four activations g (0 to 3)
- * The register tile of the unpacked form counts in units of TILE_UNIT tokens (1, but for smmla) and walks TILE_GROUPS groups
- * per step; tile_of_one.h and tile_by_group.h make it from the names above.
+ * The register tile of the unpacked form counts in units of TILE_UNIT tokens (1, but for smmla) and walks TILE_GROUPS
+ * groups per step; tile_of_one.h and tile_by_group.h make it from the names above.
  *   tile_codes, store_pair, load_tile_codes     how two groups, 128 bytes, lie unpacked; the codes of a step
  *   tile_acts, load_tile_acts                   sixteen activations of a unit, the second token `stride` after the first
  *   tile_scales, store_, load_tile_scales       a block's scales, 16 * TILE_UNIT integers, in the order of tile_sum

@@ -2,18 +2,18 @@
  *
  * Scaled types (q8, q6, q4) have two forms. Up to STREAM_MOST tokens, packed panels stream by once and are decoded in
  * registers. For more, a pair of panels is unpacked into the first-level cache, COLUMN_BLOCKS blocks at a time, and a
- * register tile of TILE_PANELS x TILE_TOKENS runs over it; between column blocks the sums wait beside it. Both forms add in
- * the order of the numerics contract (simd/kernels.h). */
+ * register tile of TILE_PANELS x TILE_TOKENS runs over it; between column blocks the sums wait beside it. Both forms
+ * add in the order of the numerics contract (simd/kernels.h). */
 #ifndef NB_SIMD_MATMUL_TMPL_H
 #define NB_SIMD_MATMUL_TMPL_H
 
 #include "simd/inline.h"
 #include "simd/kernels.h"
 
-/* 16 blocks of two panels unpack into 16 KB of codes: half of a first-level cache, which the activations of a tile and perhaps
- * another thread of the core share. With fewer, sums and the ends of tiles weigh more. A multiple of NB_STRIP_BLOCKS, so
- * that strips stay whole. The sums of BATCH_TOKENS tokens take 33 KB; y itself would not do, since what the last column
- * block has not finished would be written and read once per column block. */
+/* 16 blocks of two panels unpack into 16 KB of codes: half of a first-level cache, which the activations of a tile and
+ * perhaps another thread of the core share. With fewer, sums and the ends of tiles weigh more. A multiple of
+ * NB_STRIP_BLOCKS, so that strips stay whole. The sums of BATCH_TOKENS tokens take 33 KB; y itself would not do, since
+ * what the last column block has not finished would be written and read once per column block. */
 enum { COLUMN_BLOCKS = 16, BATCH_TOKENS = 264 / TILE_TOKENS * TILE_TOKENS, GROUP_BYTES = 64, BLOCK_GROUPS = 8 };
 enum { STREAM_MOST = NB_STREAM_TOKENS };
 /* One load of activations serves four groups; a unit of a tile is TILE_UNIT tokens, of which the last may be absent. */
@@ -66,8 +66,8 @@ static INLINE int block_lines(const codec c, const int panels) {
     return panels * (int)(c.half_bytes * (BLOCK_GROUPS / ACT_GROUPS) / 64);
 }
 
-/* The integer sums of a strip, whose codes are decoded in registers, for tokens from t0. Meanwhile `lines` lines per block are
- * fetched from `ahead`. `panels`, `tokens` and `lines` are constants. */
+/* The integer sums of a strip, whose codes are decoded in registers, for tokens from t0. Meanwhile `lines` lines per
+ * block are fetched from `ahead`. `panels`, `tokens` and `lines` are constants. */
 static INLINE void stream_strip(const nb_matmul *m, const codec c, const uint8_t *panel, size_t b0, size_t t0,
                                 const int panels, const int tokens, const uint8_t *ahead, const int lines,
                                 vi part[STREAM_PANELS][STREAM_TOKENS]) {
@@ -95,7 +95,8 @@ static INLINE void stream_strip(const nb_matmul *m, const codec c, const uint8_t
                     UNROLL for (int l = step * lines / steps; l < (step + 1) * lines / steps; l++)
                         FETCH_AFTER(dot[i][0], ahead + 64 * l);
                     c.decode(p + (size_t)i * m->panel_bytes, pair, levels, &low, &high);
-                    UNROLL for (int t = 0; t < tokens; t++) dot[i][t] = c.pair(dot[i][t], low, high, scales[i], x[t], pair);
+                    UNROLL for (int t = 0; t < tokens; t++)
+                        dot[i][t] = c.pair(dot[i][t], low, high, scales[i], x[t], pair);
                 }
         }
         /* Loaded again, where registers are free, by tiers that have not looked at them before. */
@@ -106,8 +107,8 @@ static INLINE void stream_strip(const nb_matmul *m, const codec c, const uint8_t
     }
 }
 
-/* So few tokens (a constant) that nothing is fetched: the processor's own prefetching follows one run as fast as memory allows,
- * and only suffers from more. */
+/* So few tokens (a constant) that nothing is fetched: the processor's own prefetching follows one run as fast as memory
+ * allows, and only suffers from more. */
 static INLINE void stream_few(const nb_matmul *m, const codec c, const uint8_t *panel, float *y, const int tokens) {
     vf acc[STREAM_TOKENS];
     UNROLL for (int t = 0; t < tokens; t++) acc[t] = v_set(0.0f);
@@ -134,11 +135,12 @@ static INLINE void stream_add(const nb_matmul *m, const codec c, const uint8_t *
     }
 }
 
-/* More tokens: a strip stays in the first-level cache while a register tile of all panels goes from token to token. Their
- * activations and the codes of a panel are more than that cache, and the processor's own prefetching, which follows one run
- * well, loses it among them: so panels are fetched into the second-level cache, about a panel ahead. The lines are in the order
- * in which they lie, and spaced evenly between the products: Zen 4 drops prefetches that come in bursts, and in any other
- * order, from each panel in turn too, they are no better than none. n may be a constant. */
+/* More tokens: a strip stays in the first-level cache while a register tile of all panels goes from token to token.
+ * Their activations and the codes of a panel are more than that cache, and the processor's own prefetching, which
+ * follows one run well, loses it among them: so panels are fetched into the second-level cache, about a panel ahead.
+ * The lines are in the order in which they lie, and spaced evenly between the products: Zen 4 drops prefetches that
+ * come in bursts, and in any other order, from each panel in turn too, they are no better than none. n may be a
+ * constant. */
 static INLINE void stream_panels(const nb_matmul *m, const codec c, const uint8_t *panel, float *y, const int panels,
                                  size_t n) {
     const int all = block_lines(c, panels);
@@ -209,7 +211,8 @@ static INLINE void unpack(const nb_matmul *m, const codec c, const uint8_t *pane
     book levels = levels_of(m, c);
     for (size_t b = from; b < to; b++) {
         const uint8_t *line = strip_at(c, panel, b / NB_STRIP_BLOCKS);
-        const uint8_t *p = line + NB_SCALE_LINE_BYTES + b % NB_STRIP_BLOCKS * c.half_bytes * (BLOCK_GROUPS / ACT_GROUPS);
+        const uint8_t *p = line + NB_SCALE_LINE_BYTES;
+        p += b % NB_STRIP_BLOCKS * c.half_bytes * (BLOCK_GROUPS / ACT_GROUPS);
         store_tile_scales(scales[b - from], load_scales((const int8_t *)line + b % NB_STRIP_BLOCKS * NB_PANEL_ROWS));
         for (int half = 0; half < BLOCK_GROUPS / ACT_GROUPS; half++, p += c.half_bytes)
             UNROLL for (int pair = 0; pair < ACT_GROUPS / 2; pair++) {
@@ -255,8 +258,9 @@ static INLINE void tile_strip(const nb_matmul *m, const codec c, const room *r, 
     }
 }
 
-/* A register tile over blocks [from, to): sums += strips, and after the last column y = sums * row scale. The tile's first
- * token is t0 + t. Its lines of y come from far away while it runs, or its last stores would hold up the tiles behind it. */
+/* A register tile over blocks [from, to): sums += strips, and after the last column y = sums * row scale. The tile's
+ * first token is t0 + t. Its lines of y come from far away while it runs, or its last stores would hold up the tiles
+ * behind it. */
 static INLINE void tile(const nb_matmul *m, const codec c, room *r, size_t panel, size_t from, size_t to, size_t t0,
                         size_t t, const int panels, const int tokens) {
     float(*sums)[TILE_PANELS][NB_PANEL_ROWS] = r->sums + t, *y = m->y + (t0 + t) * m->y_stride + panel * NB_PANEL_ROWS;
@@ -365,7 +369,8 @@ static INLINE void float_tile(const nb_matmul *m, size_t panel, size_t t0, size_
             v_store(m->y + (t0 + (size_t)t) * m->y_stride + (panel + (size_t)p) * NB_PANEL_ROWS, acc[p][t]);
 }
 
-/* One token has twice the panels in flight: every sum is a chain of dependent additions, and only more chains hide it. */
+/* One token has twice the panels in flight: every sum is a chain of dependent additions, and only more chains hide
+ * it. */
 static INLINE void unscaled(const nb_matmul *m, size_t begin, size_t end, size_t column_bytes, widen_fn widen) {
     size_t t = 0;
     for (; t + FLOAT_TOKENS <= m->n_tokens; t += FLOAT_TOKENS) {
@@ -392,7 +397,9 @@ static INLINE void scaled(const nb_matmul *m, const codec c, size_t begin, size_
 /* Codes of q8 are multiplied as those of q4 are where they have the same offset, those of q6 everywhere. */
 static void matmul_q8(const nb_matmul *m, size_t begin, size_t end) {
     const int alike = OFFSET_Q8 == OFFSET_Q4;
-    scaled(m, (codec){decode_q8, alike ? pair_q4 : pair_q8, alike ? tile_q4 : tile_q8, OFFSET_Q8, ACT_GROUPS * GROUP_BYTES, 0}, begin, end);
+    const codec c = {decode_q8, alike ? pair_q4 : pair_q8, alike ? tile_q4 : tile_q8, OFFSET_Q8,
+                     ACT_GROUPS * GROUP_BYTES, 0};
+    scaled(m, c, begin, end);
 }
 static void matmul_q6(const nb_matmul *m, size_t begin, size_t end) {
     scaled(m, (codec){decode_q6, pair_q4, tile_q4, OFFSET_Q6, ACT_GROUPS * GROUP_BYTES * 3 / 4, 0}, begin, end);

@@ -21,9 +21,9 @@ static uint64_t probe_read(const uint8_t *data, size_t n, float sink[NB_PANEL_RO
     return n / PIECE * PIECE;
 }
 
-/* n rounds of the register tile of 8-bit dot products over half a block, as the product does it on unpacked codes: vpdpbusd;
- * vpmaddubsw, vpmaddwd and vpaddd, for q8 also vpsignb or its like; smull, smlal and sadalp; sdot; smmla. Two operations per
- * weight. */
+/* n rounds of the register tile of 8-bit dot products over half a block, as the product does it on unpacked codes:
+ * vpdpbusd; vpmaddubsw, vpmaddwd and vpaddd, for q8 also vpsignb or its like; smull, smlal and sadalp; sdot; smmla. Two
+ * operations per weight. */
 static INLINE uint64_t probe_int8(const uint8_t *data, size_t n, step_fn add_step, float sink[NB_PANEL_ROWS]) {
     enum { MOST = 256 }; /* rounds before sums start anew: 256 * 16 * 128 * 128 < 2^31, times scales of at most 1 */
     static const int32_t none = 0;
@@ -46,7 +46,8 @@ static INLINE uint64_t probe_int8(const uint8_t *data, size_t n, step_fn add_ste
                 UNROLL for (int p = 0; p < TILE_PANELS; p++)
                     w[p] = load_tile_codes(codes + 256 * p + step * TILE_GROUPS * GROUP_BYTES);
                 UNROLL for (int u = 0; u < TILE_UNITS; u++)
-                    UNROLL for (int p = 0; p < TILE_PANELS; p++) dot[p][u] = add_step(dot[p][u], w[p], scales, x[u], step);
+                    UNROLL for (int p = 0; p < TILE_PANELS; p++)
+                        dot[p][u] = add_step(dot[p][u], w[p], scales, x[u], step);
             }
         }
         UNROLL for (int p = 0; p < TILE_PANELS; p++)
@@ -57,8 +58,12 @@ static INLINE uint64_t probe_int8(const uint8_t *data, size_t n, step_fn add_ste
     return (n + MOST - 1) / MOST * MOST * weights * TILE_UNITS * TILE_UNIT * 2;
 }
 
-static uint64_t probe_q4(const uint8_t *data, size_t n, float sink[NB_PANEL_ROWS]) { return probe_int8(data, n, tile_q4, sink); }
-static uint64_t probe_q8(const uint8_t *data, size_t n, float sink[NB_PANEL_ROWS]) { return probe_int8(data, n, tile_q8, sink); }
+static uint64_t probe_q4(const uint8_t *data, size_t n, float sink[NB_PANEL_ROWS]) {
+    return probe_int8(data, n, tile_q4, sink);
+}
+static uint64_t probe_q8(const uint8_t *data, size_t n, float sink[NB_PANEL_ROWS]) {
+    return probe_int8(data, n, tile_q8, sink);
+}
 
 /* n rounds of a register tile of fused multiply-adds over eight columns, as matmul_f32 does them. */
 static uint64_t probe_fma(const uint8_t *data, size_t n, float sink[NB_PANEL_ROWS]) {

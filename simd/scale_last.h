@@ -1,5 +1,5 @@
-/* Block scales for tiers that multiply a block's dot product by them when it is complete. Include after mac_start, where a dot
- * product begins, and dot_sum, its 16 sums. Names and meanings: mac_scalar.h. */
+/* Block scales for tiers that multiply a block's dot product by them when it is complete. Include after mac_start,
+ * where a dot product begins, and dot_sum, its 16 sums. Names and meanings: mac_scalar.h. */
 #ifndef NB_SIMD_SCALE_LAST_H
 #define NB_SIMD_SCALE_LAST_H
 

@@ -1,5 +1,5 @@
-/* A register tile that takes one group of codes per step, with mac_q8 and mac_q4. Include at the end of a mac_*.h. Names and
- * meanings: mac_scalar.h. */
+/* A register tile that takes one group of codes per step, with mac_q8 and mac_q4. Include at the end of a mac_*.h.
+ * Names and meanings: mac_scalar.h. */
 #ifndef NB_SIMD_TILE_BY_GROUP_H
 #define NB_SIMD_TILE_BY_GROUP_H
 

@@ -1,5 +1,5 @@
-/* The register tile of tiers that keep one token's sums in a 16-lane vector: dot products and sums are the stream's own.
- * Names and meanings: mac_scalar.h. */
+/* The register tile of tiers that keep one token's sums in a 16-lane vector: dot products and sums are the stream's
+ * own. Names and meanings: mac_scalar.h. */
 #ifndef NB_SIMD_TILE_OF_ONE_H
 #define NB_SIMD_TILE_OF_ONE_H
 

@@ -79,7 +79,8 @@ static INLINE vf v_copysign(vf magnitude, vf sign) {
     EACH_QUARTER magnitude.v[i] = vbslq_f32(bit, sign.v[i], magnitude.v[i]);
     return magnitude;
 }
-/* fmax and fmaxnm treat NaN and zeros of either sign otherwise than a > b ? a : b: hence a comparison and a selection. */
+/* fmax and fmaxnm treat NaN and zeros of either sign otherwise than a > b ? a : b: hence a comparison and a
+ * selection. */
 static INLINE float32x4_t larger(float32x4_t a, float32x4_t b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
 static INLINE vf v_max(vf x, vf y) {
     EACH_QUARTER x.v[i] = larger(x.v[i], y.v[i]);

@@ -132,8 +132,8 @@ static INLINE vf v_pow2(vf n) {
     return r;
 }
 
-/* For powers of 2: the integer n nearest to x, ties to even, in a form that v_rest and v_raise know (here x + 1.5 * 2^23, whose low
- * bits are n); x - n; and a * 2^n for a in [0.5, 2) and n >= -125. |x| < 2^22. */
+/* For powers of 2: the integer n nearest to x, ties to even, in a form that v_rest and v_raise know (here x + 1.5 *
+ * 2^23, whose low bits are n); x - n; and a * 2^n for a in [0.5, 2) and n >= -125. |x| < 2^22. */
 static INLINE vf v_whole(vf x) { return v_add(x, v_set(12582912.0f)); }
 static INLINE vf v_rest(vf x, vf whole) { return v_sub(x, v_sub(whole, v_set(12582912.0f))); }
 static INLINE vf v_raise(vf a, vf whole) {

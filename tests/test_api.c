@@ -459,8 +459,8 @@ static void samplers(void **state) {
     assert_null(sampler);
 }
 
-/* Cut after every number of tokens, inside the calculator's call and result too, saved, and restored for another instruction
- * set: the text goes on as if nothing had been. */
+/* Cut after every number of tokens, inside the calculator's call and result too, saved, and restored for another
+ * instruction set: the text goes on as if nothing had been. */
 static void saved_sessions(void **state) {
     char file[UNIT_PATH];
     int32_t ids[100];

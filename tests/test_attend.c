@@ -1,5 +1,6 @@
-/* Attention: its kernels for pages in q8 against their formulas and tier against tier; and whole attention against the formula in
- * double precision, for every type of keys and values, windows, gaps, and readers in any company, bit for bit. */
+/* Attention: its kernels for pages in q8 against their formulas and tier against tier; and whole attention against the
+ * formula in double precision, for every type of keys and values, windows, gaps, and readers in any company, bit for
+ * bit. */
 #include <math.h>
 
 #include "base/mem.h"

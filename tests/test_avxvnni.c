@@ -1,5 +1,5 @@
-/* The emulation of AVX-VNNI that lets tests run the tier avxvnni on other CPUs (tests/support/avxvnni.h): encodings as an
- * assembler wrote them against their meaning in plain C, registers and memory byte for byte. */
+/* The emulation of AVX-VNNI that lets tests run the tier avxvnni on other CPUs (tests/support/avxvnni.h): encodings as
+ * an assembler wrote them against their meaning in plain C, registers and memory byte for byte. */
 #include "tests/support/avxvnni.h"
 
 #include "tests/support/unit.h"

@@ -1,5 +1,5 @@
-/* Rows side by side: what a batch refuses, and that rows do not touch each other. That every row has the bits it would have
- * alone, test_golden_bits shows. */
+/* Rows side by side: what a batch refuses, and that rows do not touch each other. That every row has the bits it would
+ * have alone, test_golden_bits shows. */
 #include "base/mem.h"
 #include "core/batch.h"
 #include "tests/support/tiny_model.h"

@@ -46,7 +46,8 @@ static void limits(void **state) {
         text[2 * depth + 1] = 0;
         assert_result(text, depth == 64 ? "1" : "");
     }
-    /* The longest ints are products of two factors that fill the text: 509 digits. One digit more is a byte too many. */
+    /* The longest ints are products of two factors that fill the text: 509 digits. One digit more is a byte too
+     * many. */
     for (size_t digits = 255; digits <= 257; digits++) {
         memset(text, '9', sizeof text);
         text[255] = '*';

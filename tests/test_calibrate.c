@@ -1,4 +1,5 @@
-/* Calibrated conversions: the same bytes for every team, closer to the exact model than without, and texts that cannot serve. */
+/* Calibrated conversions: the same bytes for every team, closer to the exact model than without, and texts that cannot
+ * serve. */
 #include "tests/support/conversion.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
-/* Chat templates of the families: recognised, and what our styles write is what Jinja renders of them. The data was made
- * by tests/reference/make_chat_templates.py. */
+/* Chat templates of the families: recognised, and what our styles write is what Jinja renders of them. The data was
+ * made by tests/reference/make_chat_templates.py. */
 #include "tests/support/unit.h"
 
 #include <jansson.h>

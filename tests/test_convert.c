@@ -150,7 +150,8 @@ static void nanochat_converts(void **state) {
     }
 }
 
-/* Rules give single matrices another type; of several that fit, the last counts; a dry run says the same and writes nothing. */
+/* Rules give single matrices another type; of several that fit, the last counts; a dry run says the same and writes
+ * nothing. */
 static void types_follow_rules(void **state) {
     fixture *f = *state;
     static const nb_type_rule rules[] = {

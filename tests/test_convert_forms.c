@@ -114,7 +114,8 @@ static void windows_are_those_of_the_configuration(void **state) {
     } cases[] = {
         {"\"model_type\":\"mistral\",\"sliding_window\":48", {47, 47}},
         {"\"model_type\":\"mistral\",\"sliding_window\":null", {-1}},
-        {"\"model_type\":\"mistral\",\"sliding_window\":9,\"layer_types\":[\"full_attention\",\"sliding_attention\"]", {0, 8}},
+        {"\"model_type\":\"mistral\",\"sliding_window\":9,\"layer_types\":[\"full_attention\",\"sliding_attention\"]",
+         {0, 8}},
         {"\"model_type\":\"llama\",\"sliding_window\":48", {-1}},
         {"\"model_type\":\"qwen2\",\"sliding_window\":48,\"use_sliding_window\":false,\"max_window_layers\":0", {-1}},
         {"\"model_type\":\"qwen2\",\"sliding_window\":48,\"use_sliding_window\":true,\"max_window_layers\":1", {0, 47}},
@@ -153,7 +154,8 @@ static void windows_that_make_no_sense_are_refused(void **state) {
         {"\"sliding_window\":8,\"layer_types\":7", "not a list of 2 texts"},
         {"\"model_type\":\"olmo3\",\"sliding_window\":8", "has no 'layer_types', which say where its windows are"},
         {"\"model_type\":\"olmo3\",\"rope_scaling\":{\"rope_type\":\"yarn\"}", "has no 'layer_types', which say"},
-        {"\"model_type\":\"olmo3\",\"rope_parameters\":{\"rope_type\":\"yarn\"}", "says rope_parameters/rope_type = yarn; olmo3 models are computed with null only"},
+        {"\"model_type\":\"olmo3\",\"rope_parameters\":{\"rope_type\":\"yarn\"}",
+         "says rope_parameters/rope_type = yarn; olmo3 models are computed with null only"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char config[200];

@@ -1,5 +1,5 @@
-/* Checkpoints made by others: converted to every type when they are on this machine (NIBBLE_REFERENCE in the environment,
- * or ../shared/reference beside the sources). What their models compute is compared in test_golden. */
+/* Checkpoints made by others: converted to every type when they are on this machine (NIBBLE_REFERENCE in the
+ * environment, or ../shared/reference beside the sources). What their models compute is compared in test_golden. */
 #include "tests/support/unit.h"
 
 #include "base/file.h"

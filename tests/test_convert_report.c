@@ -71,7 +71,8 @@ static void classes_sum_up(void **state) {
         uint64_t parameters;
         bool matrix;
     } expected[] = {{"embed", 1, 37 * 40, true},         {"head", 1, 37 * 40, true},          {"attn.qkv", 2, 2 * 56 * 40, true},
-                    {"attn.out", 2, 2 * 40 * 40, true}, {"mlp.up", 2, 2 * 160 * 40, true}, {"mlp.down", 2, 2 * 160 * 40, true},
+                    {"attn.out", 2, 2 * 40 * 40, true}, {"mlp.up", 2, 2 * 160 * 40, true}, {"mlp.down", 2, 2 * 160 * 40,
+                     true},
                     {"vectors", 1, 4, false}};
     nb_convert_list list = {0};
     nb_convert_class *classes;

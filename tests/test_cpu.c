@@ -7,7 +7,8 @@ enum { INTEL = 0x756e6547, AMD = 0x68747541 };
 enum { AVX2 = NB_CPU_AVX2, AVX512 = AVX2 | NB_CPU_AVX512, VNNI512 = AVX512 | NB_CPU_AVX512VNNI };
 enum { VBMI512 = VNNI512 | NB_CPU_AVX512VBMI };
 
-/* Leaf 1: SSE3 to F16C. Leaf 7: AVX2 with BMI and more; AVX-512 F, DQ, CD, BW and VL besides; VNNI; VBMI too. Leaf 7, subleaf 1. */
+/* Leaf 1: SSE3 to F16C. Leaf 7: AVX2 with BMI and more; AVX-512 F, DQ, CD, BW and VL besides; VNNI; VBMI too. Leaf 7,
+ * subleaf 1. */
 #define ECX_1 0x7ffafbff
 #define AVX2_CPU .ecx_1 = ECX_1, .ebx_7 = 0x000037ab
 #define AVX512_CPU .ecx_1 = ECX_1, .ebx_7 = 0xd01f37ab
@@ -41,12 +42,14 @@ static const struct {
      {IS_INTEL(0x80650), .ecx_1 = ECX_1, .ebx_7 = 0x1c0d37ab, .ecx_7 = 0x818, .xcr0 = 0xe7}, AVX2, "avx2"},
     {"Alder Lake", {IS_INTEL(0x90672), AVX2_CPU, AVXVNNI, .xcr0 = 7}, AVX2 | NB_CPU_AVXVNNI, "avxvnni"},
     {"Alder Lake, YMM not enabled", {IS_INTEL(0x90672), AVX2_CPU, AVXVNNI, .xcr0 = 3}, 0, "scalar"},
-    {"Sapphire Rapids", {IS_INTEL(0x806f8), AVX512VBMI_CPU, AVXVNNI, .xcr0 = 0xe7}, VBMI512 | NB_CPU_AVXVNNI, "avx512vnni"},
+    {"Sapphire Rapids", {IS_INTEL(0x806f8), AVX512VBMI_CPU, AVXVNNI, .xcr0 = 0xe7}, VBMI512 | NB_CPU_AVXVNNI,
+     "avx512vnni"},
     {"Sapphire Rapids, ZMM not enabled", {IS_INTEL(0x806f8), AVX512VBMI_CPU, AVXVNNI, .xcr0 = 7}, AVX2 | NB_CPU_AVXVNNI,
      "avxvnni"},
     {"Zen 2", {IS_AMD(0x830f10), .ecx_1 = 0x7ed8320b, .ebx_7 = 0x219c91a9, .xcr0 = 7}, AVX2, "avx2"},
     {"the model number of Skylake-SP, by AMD", {IS_AMD(0x50654), AVX512_CPU, .xcr0 = 0xe7}, AVX512, "avx512"},
-    {"Zen 4", {IS_AMD(0xa10f11), .ecx_1 = 0x7efa320b, .ebx_7 = 0xf1bf97a9, .ecx_7 = 0x405fce, .eax_7_1 = 0x20, .xcr0 = 0x2e7},
+    {"Zen 4",
+     {IS_AMD(0xa10f11), .ecx_1 = 0x7efa320b, .ebx_7 = 0xf1bf97a9, .ecx_7 = 0x405fce, .eax_7_1 = 0x20, .xcr0 = 0x2e7},
      VBMI512, "avx512vnni"},
 };
 

@@ -15,7 +15,8 @@ static const struct {
     {"nanochat", "norm_weight=0 embed_norm=1 qk_norm=after_rope rope_bf16=1 act=relu2 softcap=15 n_head=6 n_kv_head=2 norm_eps=1e-6"},
     {"gpt2", "norm=layer norm_bias=1 pos=learned qkv_bias=1 out_bias=1 mlp_bias=1 act=gelu_erf tied=1"},
     {"mingpt", "norm=layer norm_bias=1 pos=learned qkv_bias=1 out_bias=1 mlp_bias=1 act=gelu_tanh"},
-    {"minigpt", "norm=layer norm_bias=1 pos=learned qkv_bias=1 act=gelu_erf tied=1 n_head=1 head_dim=96 n_kv_head=1 n_embd=96"},
+    {"minigpt",
+     "norm=layer norm_bias=1 pos=learned qkv_bias=1 act=gelu_erf tied=1 n_head=1 head_dim=96 n_kv_head=1 n_embd=96"},
     {"nobias", "norm=layer pos=learned act=gelu_erf tied=1"},
     {"llama", "glu=1 act=silu n_head=8 n_kv_head=2 head_dim=8 n_embd=64 n_ff=172"},
     {"qwen2", "glu=1 act=silu qkv_bias=1 n_kv_head=1"},
@@ -96,7 +97,8 @@ static void test_formulas(void **state) {
         tiny_logits(&m, ids, TOKENS, expected);
         double spread = spread_of(expected, TOKENS * h.vocab_size), worst = 0;
         for (size_t j = 0; j < TOKENS * h.vocab_size; j++) worst = fmax(worst, fabs(expected[j] - (double)found[j]));
-        /* f32 rounding through two blocks: 2e-6 of the spread is seen; a wrong operation costs thousands of times more */
+        /* f32 rounding through two blocks: 2e-6 of the spread is seen; a wrong operation costs thousands of times
+         * more */
         if (!(worst <= 1e-5 * spread)) fail_msg("%s: off by %g of a spread of %g", models[i].name, worst, spread);
         nb_free(found);
         nb_free(expected);
@@ -106,7 +108,8 @@ static void test_formulas(void **state) {
 }
 
 /* Keys and values of 8 and 16 bits, and their combinations: near those of f32, for every size and number of heads. Seen
- * are 30.8 dB and more where one of them is q8, else 64; one scale or one channel in the wrong place leaves less than 20. */
+ * are 30.8 dB and more where one of them is q8, else 64; one scale or one channel in the wrong place leaves less than
+ * 20. */
 static const struct {
     nb_kv_types types;
     double least; /* dB */

@@ -9,7 +9,8 @@
 
 static const char file_name[] = "test_format_bad.nbl";
 
-/* In name order alpha, beta, gamma; in the file gamma (chunk 0: raw), alpha (1: zstd, magnitudes apart), beta (2 and 3). */
+/* In name order alpha, beta, gamma; in the file gamma (chunk 0: raw), alpha (1: zstd, magnitudes apart), beta (2 and
+ * 3). */
 static const sample samples[] = {
     PLAIN("gamma", F32, NOISE, .n_dims = 1, .dims = {5}),
     PANELS("alpha", Q4, NARROW, 17, 200),

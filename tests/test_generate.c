@@ -236,8 +236,8 @@ static bool shout(void *user, const char *text, size_t n, nb_buf *out) {
     return n < 4;
 }
 
-/* Another tool is another row, beside the calculator, in its place or alone; one whose control tokens the vocabulary lacks does
- * nothing. */
+/* Another tool is another row, beside the calculator, in its place or alone; one whose control tokens the vocabulary
+ * lacks does nothing. */
 static void another_tool(void **state) {
     (void)state;
     static const nb_tool rows[] = {
@@ -281,7 +281,8 @@ static void ends(void **state) {
 #define STOPS .options = {.stops = stops, .n_stops = COUNT_OF(stops)}
     static const run runs[] = {
         {.script = "abc~Edef", .expected = "abc~E", .text = "abc", .end_token = 257},
-        {.script = "abcde", .options = {.stop_tokens = own, .n_stop_tokens = 2}, .expected = "abc", .text = "ab", .end_token = 'c'},
+        {.script = "abcde", .options = {.stop_tokens = own, .n_stop_tokens = 2}, .expected = "abc", .text = "ab",
+         .end_token = 'c'},
         {.script = "ab~Ecde",
          .options = {.stop_tokens = own, .n_stop_tokens = 2, .ignore_stop_tokens = true},
          .expected = "ab~Ec",
@@ -367,7 +368,8 @@ static void generate_part(fake *f, uint32_t most, const nb_row_state *before, nb
     nb_buf_free(&bytes);
 }
 
-/* A text that is cut anywhere, in a call or its result too, goes on as if it had not been; a cut character becomes whole. */
+/* A text that is cut anywhere, in a call or its result too, goes on as if it had not been; a cut character becomes
+ * whole. */
 static void rows_go_on(void **state) {
     (void)state;
     static const char *const scripts[] = {"Let ~P12*7~Qignored~E", "~P1+~P2+3~Qabcd~E", "x\xe4\xbd\xa0y~E"};

@@ -463,7 +463,8 @@ static void factors_are_not_passed_over(void **state) {
         {"llama.attention.scale", 0.25f, 0.25f, NULL},
         {"llama.attention.scale", 0.0f, 0.0f, NULL},
         {"llama.embedding_scale", 1.0f, 0.0f, NULL},
-        {"llama.embedding_scale", 12.0f, 0.0f, "says embedding_scale = 12; gguf-llama models are computed with 0|1 only"},
+        {"llama.embedding_scale", 12.0f, 0.0f,
+         "says embedding_scale = 12; gguf-llama models are computed with 0|1 only"},
         {"llama.residual_scale", 0.5f, 0.0f, "says residual_scale = 0.5;"},
         {"llama.logit_scale", 8.0f, 0.0f, "says logit_scale = 8;"},
     };

@@ -1,5 +1,5 @@
-/* The engine against PyTorch: whole checkpoints, converted here, must give the logits, cross-entropies and greedy tokens
- * that independent implementations computed.
+/* The engine against PyTorch: whole checkpoints, converted here, must give the logits, cross-entropies and greedy
+ * tokens that independent implementations computed.
  *
  * Two sources: tests/models (made by the scripts of tests/reference, committed) and, when it exists, a folder of cases
  * made by others, NIBBLE_REFERENCE in the environment or ../shared/reference beside the sources. A row of a table is a

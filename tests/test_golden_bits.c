@@ -1,6 +1,6 @@
 /* Golden bits: one hash of all logits per model and type, the same constant for every tier, number of threads, chunk
- * size, cut of the text, batch and machine (x86-64, arm64, 32-bit arm). Random models of every shape are made here, and the trained
- * demo models of tests/models are converted.
+ * size, cut of the text, batch and machine (x86-64, arm64, 32-bit arm). Random models of every shape are made here, and
+ * the trained demo models of tests/models are converted.
  *
  * Where models or the numerics contract change on purpose, NIBBLE_GOLDEN_PRINT=1 prints the new tables. */
 #include <inttypes.h>
@@ -16,8 +16,8 @@
 
 enum { TYPES = NB_TYPE_Q6 + 1, HASHES = TYPES + 1, TOKENS = 70, PATH = 1024 }; /* 70 positions reach into a second page of the KV cache */
 
-/* Hashes by type: f32, f16, bf16, q8, q4, q6, and then q4 over a KV cache of q8. A row's weights depend on its number: new
- * rows go to the end. */
+/* Hashes by type: f32, f16, bf16, q8, q4, q6, and then q4 over a KV cache of q8. A row's weights depend on its number:
+ * new rows go to the end. */
 static const struct {
     const char *name, *set;
     uint64_t hash[HASHES];
@@ -88,7 +88,8 @@ typedef struct text {
     uint32_t at;
 } text;
 
-/* What a step gives the rows: they begin one step after the other, and each takes one token more than the one before. */
+/* What a step gives the rows: they begin one step after the other, and each takes one token more than the one
+ * before. */
 static size_t give_parts(const struct split *s, const text *texts, const int32_t *ids, uint32_t step, uint32_t chunk,
                          nb_batch_part *parts) {
     size_t n = 0;
@@ -143,8 +144,8 @@ static nb_status run_texts(const char *path, const nb_kernels *k, nb_kv_type kv,
     return st;
 }
 
-/* The hash of the logits of a fixed list of tokens, which every row must have. Floats are little-endian on every machine that
- * Nibble supports. */
+/* The hash of the logits of a fixed list of tokens, which every row must have. Floats are little-endian on every
+ * machine that Nibble supports. */
 static uint64_t hash_of(const char *path, const nb_kernels *k, nb_kv_type kv, const struct split *s) {
     nb_error err = {0};
     text *texts = nb_calloc(s->rows, sizeof *texts);
@@ -162,8 +163,8 @@ static uint64_t hash_of(const char *path, const nb_kernels *k, nb_kv_type kv, co
     return hash;
 }
 
-/* Quick runs (NIBBLE_TEST_QUICK=1) compute each model and type on each tier in one way, the next one in the next. A tier
- * that is emulated computes the first models, each in another quantized type, for only their products are. */
+/* Quick runs (NIBBLE_TEST_QUICK=1) compute each model and type on each tier in one way, the next one in the next. A
+ * tier that is emulated computes the first models, each in another quantized type, for only their products are. */
 static bool left_out(const nb_kernels *k, size_t model, int hash, size_t split, size_t turn) {
     static const size_t ways[] = {0, 6, 1, 2}; /* q8 as a whole, q4 by tokens, q6 in chunks, q4 with a cache of q8 in pieces */
     if (tier_emulated(k)) return model >= COUNT_OF(ways) || hash != NB_TYPE_Q8 + (int)model || split != ways[model];

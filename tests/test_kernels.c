@@ -1,5 +1,5 @@
-/* Every tier x kernel x length x pattern x side of a guard page. Each tier must equal scalar bit for bit; scalar must equal
- * the formula in double precision. A kernel without a row here fails the first test. */
+/* Every tier x kernel x length x pattern x side of a guard page. Each tier must equal scalar bit for bit; scalar must
+ * equal the formula in double precision. A kernel without a row here fails the first test. */
 #include <math.h>
 
 #include "base/mem.h"

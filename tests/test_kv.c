@@ -1,5 +1,5 @@
-/* Whose leaves of the KV cache are whose: sharing, copies on write, rewinding and gaps against plain arrays, in random order;
- * and that every leaf comes back. */
+/* Whose leaves of the KV cache are whose: sharing, copies on write, rewinding and gaps against plain arrays, in random
+ * order; and that every leaf comes back. */
 #include "base/mem.h"
 #include "core/kv.h"
 #include "tests/support/tiny_model.h"

@@ -1,5 +1,5 @@
-/* Texts that outgrow what they see: sliding over their context, and windows. What is seen follows the formulas, whatever the
- * chunks; what is not seen takes no memory. */
+/* Texts that outgrow what they see: sliding over their context, and windows. What is seen follows the formulas,
+ * whatever the chunks; what is not seen takes no memory. */
 #include <math.h>
 
 #include "base/mem.h"

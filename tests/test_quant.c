@@ -65,8 +65,10 @@ static void test_sizes(void **state) {
         uint64_t rows, cols, bytes; /* 0: refused */
     } rows[] = {
         {NB_TYPE_F32, 1, 1, 2048},      {NB_TYPE_F32, 17, 33, 2 * 2 * 2048}, {NB_TYPE_BF16, 16, 32, 1024},
-        {NB_TYPE_Q8, 16, 32, 64 + 64 + 512}, {NB_TYPE_Q8, 16, 129, 64 + 2 * 64 + 5 * 512}, {NB_TYPE_Q4, 32, 2048, 2 * (64 + 16 * 64 + 64 * 256)},
-        {NB_TYPE_Q6, 16, 160, 64 + 2 * 64 + 5 * 384}, {NB_TYPE_U8, 16, 32, 0},        {NB_TYPE_F32, UINT64_MAX, 32, 0},    {NB_TYPE_F32, 1, UINT64_MAX, 0},
+        {NB_TYPE_Q8, 16, 32, 64 + 64 + 512}, {NB_TYPE_Q8, 16, 129, 64 + 2 * 64 + 5 * 512}, {NB_TYPE_Q4, 32, 2048,
+         2 * (64 + 16 * 64 + 64 * 256)},
+        {NB_TYPE_Q6, 16, 160, 64 + 2 * 64 + 5 * 384}, {NB_TYPE_U8, 16, 32, 0},        {NB_TYPE_F32, UINT64_MAX, 32,
+         0},    {NB_TYPE_F32, 1, UINT64_MAX, 0},
         {NB_TYPE_Q4, UINT64_MAX / 2, UINT64_MAX / 2, 0},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -111,10 +113,14 @@ static const struct {
     spread from;
     double least_db;
 } quality[] = {
-    {NB_TYPE_F32, {"gaussian", gaussian}, 1000}, {NB_TYPE_F16, {"gaussian", gaussian}, 70}, {NB_TYPE_BF16, {"gaussian", gaussian}, 52},
-    {NB_TYPE_Q8, {"gaussian", gaussian}, 45.0},  {NB_TYPE_Q8, {"student", student5}, 43.0}, {NB_TYPE_Q8, {"uniform", uniform}, 47.0},
-    {NB_TYPE_Q6, {"gaussian", gaussian}, 33.7}, {NB_TYPE_Q6, {"student", student5}, 31.3}, {NB_TYPE_Q6, {"uniform", uniform}, 36.9},
-    {NB_TYPE_Q4, {"gaussian", gaussian}, 22.6},  {NB_TYPE_Q4, {"student", student5}, 21.2}, {NB_TYPE_Q4, {"uniform", uniform}, 23.0},
+    {NB_TYPE_F32, {"gaussian", gaussian}, 1000}, {NB_TYPE_F16, {"gaussian", gaussian}, 70}, {NB_TYPE_BF16,
+     {"gaussian", gaussian}, 52},
+    {NB_TYPE_Q8, {"gaussian", gaussian}, 45.0},  {NB_TYPE_Q8, {"student", student5}, 43.0}, {NB_TYPE_Q8,
+     {"uniform", uniform}, 47.0},
+    {NB_TYPE_Q6, {"gaussian", gaussian}, 33.7}, {NB_TYPE_Q6, {"student", student5}, 31.3}, {NB_TYPE_Q6,
+     {"uniform", uniform}, 36.9},
+    {NB_TYPE_Q4, {"gaussian", gaussian}, 22.6},  {NB_TYPE_Q4, {"student", student5}, 21.2}, {NB_TYPE_Q4,
+     {"uniform", uniform}, 23.0},
 };
 
 static void test_quality(void **state) {
@@ -149,8 +155,8 @@ static void test_quality(void **state) {
 static const double may_lose[] = {[NB_TYPE_F32] = 0, [NB_TYPE_F16] = 0.02, [NB_TYPE_BF16] = 0.02,
                                  [NB_TYPE_Q8] = 0.06, [NB_TYPE_Q6] = 0.2, [NB_TYPE_Q4] = 0.8};
 
-/* Any shape: padding is zero or harmless, nothing outside is touched, rows come back one by one as they do together, and
- * a second quantization of the result changes nothing for exact types. */
+/* Any shape: padding is zero or harmless, nothing outside is touched, rows come back one by one as they do together,
+ * and a second quantization of the result changes nothing for exact types. */
 static void shape_case(nb_type type, size_t n_rows, size_t cols) {
     uint64_t bytes, seed = n_rows * 1000 + cols;
     size_t stride = cols + 3;
@@ -288,8 +294,8 @@ static void test_tiers(void **state) {
             }
 }
 
-/* Rows in bf16 give the bytes that they give widened, on every tier, whatever their number and width, and nothing beyond their
- * end is read. A NaN or an infinity anywhere is noticed. */
+/* Rows in bf16 give the bytes that they give widened, on every tier, whatever their number and width, and nothing
+ * beyond their end is read. A NaN or an infinity anywhere is noticed. */
 static void test_bf16_rows(void **state) {
     (void)state;
     enum { COLS = 70, STRIDE = 71 };
@@ -420,7 +426,8 @@ static double nothing(uint64_t *seed) {
 }
 static double positive(uint64_t *seed) { return 0.1 + fabs(gaussian(seed)); }
 
-/* Learned codebooks fit a grid, are the same on every tier, lose less where weights are not Gaussian, and never more. */
+/* Learned codebooks fit a grid, are the same on every tier, lose less where weights are not Gaussian, and never
+ * more. */
 static void test_learned(void **state) {
     (void)state;
     static const struct {

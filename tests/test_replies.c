@@ -1,5 +1,5 @@
-/* The demo models as their users meet them: text to ids as tiktoken gives them, and greedy replies, tools included, token for
- * token as PyTorch gave them, in f32 and quantized. */
+/* The demo models as their users meet them: text to ids as tiktoken gives them, and greedy replies, tools included,
+ * token for token as PyTorch gave them, in f32 and quantized. */
 #include "base/mem.h"
 #include "core/chat.h"
 #include "core/generate.h"
@@ -87,8 +87,8 @@ static void check_reply(engine *e, const nb_chat_style *style, const json_t *tes
     nb_generated_free(&g);
 }
 
-/* Quantized models must say the same: tests are kept only where every chosen token led by 0.3. In q4 that is not always enough, so
- * there only the clearest are asked. */
+/* Quantized models must say the same: tests are kept only where every chosen token led by 0.3. In q4 that is not always
+ * enough, so there only the clearest are asked. */
 static const struct {
     nb_type type;
     double least_margin;

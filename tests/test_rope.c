@@ -137,18 +137,25 @@ static const struct {
      "'factor' in the scaling of its rotary positions is no positive"},
     {&nb_arch_llama, "{\"rope_scaling\":{\"type\":\"linear\",\"factor\":-1}}",
      "'factor' in the scaling of its rotary positions is no positive"},
-    {&nb_arch_llama, "{\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"beta_fast\":[]}}", "'beta_fast' in the scaling"},
-    {&nb_arch_llama, "{\"rope_scaling\":{\"type\":\"llama3\",\"factor\":4,\"low_freq_factor\":1}}", "has no 'high_freq_factor'"},
-    {&nb_arch_llama, "{\"rope_scaling\":{\"type\":7}}", "the scaling '?' of its rotary positions is not known; there are default, "},
+    {&nb_arch_llama, "{\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"beta_fast\":[]}}",
+     "'beta_fast' in the scaling"},
+    {&nb_arch_llama, "{\"rope_scaling\":{\"type\":\"llama3\",\"factor\":4,\"low_freq_factor\":1}}",
+     "has no 'high_freq_factor'"},
+    {&nb_arch_llama, "{\"rope_scaling\":{\"type\":7}}",
+     "the scaling '?' of its rotary positions is not known; there are default, "},
     {&nb_arch_llama, "{\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"yarn\",\"factor\":8},\"sliding_attention\":{\"rope_type\":\"default\"}}}",
      "rotated by different frequencies ('rope_parameters/full_attention'"},
     {&nb_arch_llama, "{\"rope_parameters\":{\"full_attention\":{\"rope_theta\":10000},\"sliding_attention\":{\"rope_theta\":500000}}}",
      "rotated by different frequencies ('rope_parameters/sliding_attention'"},
-    {&nb_arch_smollm3, "{\"no_rope_layers\":[1,1,0]}", "'no_rope_layers' in the checkpoint's configuration is not a list of 8 numbers"},
+    {&nb_arch_smollm3, "{\"no_rope_layers\":[1,1,0]}",
+     "'no_rope_layers' in the checkpoint's configuration is not a list of 8 numbers"},
     {&nb_arch_smollm3, "{\"no_rope_layers\":[1,1,1,1,1,1,1,2]}", "is not a list of 8 numbers 0 or 1"},
-    {&nb_arch_smollm3, "{\"no_rope_layer_interval\":0}", "'no_rope_layer_interval' in the checkpoint's configuration is no positive"},
-    {&nb_arch_olmo3, "{\"layer_types\":[\"full_attention\"],\"sliding_window\":9}", "'layer_types' in the checkpoint's configuration is not a list of 8"},
-    {&nb_arch_olmo3, "{\"rope_parameters\":{\"sliding_attention\":{\"rope_theta\":-1}}}", "rope_theta is -1, expected a positive number"},
+    {&nb_arch_smollm3, "{\"no_rope_layer_interval\":0}",
+     "'no_rope_layer_interval' in the checkpoint's configuration is no positive"},
+    {&nb_arch_olmo3, "{\"layer_types\":[\"full_attention\"],\"sliding_window\":9}",
+     "'layer_types' in the checkpoint's configuration is not a list of 8"},
+    {&nb_arch_olmo3, "{\"rope_parameters\":{\"sliding_attention\":{\"rope_theta\":-1}}}",
+     "rope_theta is -1, expected a positive number"},
     {&nb_arch_llama, "{\"rope.scaling.type\":\"longrope\"}", "has no list 'short_factor' of 8 numbers"},
 };
 
@@ -176,7 +183,8 @@ static void truncation_is_not_told_by_kind(void **state) {
     assert_memory_equal(&a, &b, sizeof a);
 }
 
-/* Which table each of 8 blocks has, and what the tables are: '-' is zeros, 'p' plain, 's' scaled, 't' of another base. */
+/* Which table each of 8 blocks has, and what the tables are: '-' is zeros, 'p' plain, 's' scaled, 't' of another
+ * base. */
 static const struct {
     const nb_arch *arch;
     const char *config, *kinds, *tables;
@@ -188,7 +196,8 @@ static const struct {
     {&nb_arch_smollm3, "{\"no_rope_layers\":[0,0,0,0,0,0,0,0]}", "", "-"},
     {&nb_arch_smollm3, "{\"rope_scaling\":{\"type\":\"linear\",\"factor\":4}}", "00010001", "s-"},
     {&nb_arch_olmo3, "{" TYPES ",\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":4}}", "10110111", "sp"},
-    {&nb_arch_olmo3, "{" TYPES ",\"rope_parameters\":{\"sliding_attention\":{\"rope_type\":\"linear\",\"factor\":4}}}", "10110111", "ps"},
+    {&nb_arch_olmo3, "{" TYPES ",\"rope_parameters\":{\"sliding_attention\":{\"rope_type\":\"linear\",\"factor\":4}}}",
+     "10110111", "ps"},
     {&nb_arch_olmo3, "{" TYPES ",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":500000}}}", "10110111", "tp"},
     {&nb_arch_olmo3, "{" TYPES "}", "", "p"},
     {&nb_arch_olmo3, "{\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":4}}", "", "s"}, /* no windows: all are full */

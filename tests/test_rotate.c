@@ -1,5 +1,5 @@
-/* Rotations folded into weights: the same logits up to rounding in every family, refusals, the same bytes for every team, and
- * which ones --rotate auto keeps. */
+/* Rotations folded into weights: the same logits up to rounding in every family, refusals, the same bytes for every
+ * team, and which ones --rotate auto keeps. */
 #include "tests/support/conversion.h"
 
 #include <dirent.h>

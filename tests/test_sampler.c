@@ -133,8 +133,8 @@ static size_t reference(const nb_sampler_params *p, const int32_t *text, size_t 
     return kept;
 }
 
-/* The same set with the same chances: a weight e^x in f32 is off by some ulps, and by x times those of its exponent, which
- * comes of logits that are off by `ulps`. False when roundings could decide which tokens are kept. */
+/* The same set with the same chances: a weight e^x in f32 is off by some ulps, and by x times those of its exponent,
+ * which comes of logits that are off by `ulps`. False when roundings could decide which tokens are kept. */
 static bool assert_equals_reference(const nb_sampler_params *p, const int32_t *text, size_t n_text, const float *logits,
                                     uint32_t n) {
     nb_sampler *s = make(*p, 0, n);

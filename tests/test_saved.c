@@ -1,5 +1,5 @@
-/* Saved sessions: a text that is restored, on any tier, goes on with the same tokens; a file that is damaged, forged or another
- * model's is refused. */
+/* Saved sessions: a text that is restored, on any tier, goes on with the same tokens; a file that is damaged, forged or
+ * another model's is refused. */
 #include <xxhash.h>
 
 #include "base/bytes.h"
@@ -28,8 +28,8 @@ static nb_generate_options options_for(uint32_t most, const nb_row_state *resume
     return o;
 }
 
-/* `most` tokens behind ids, by an engine, which saves the text. With `from` it first restores that file, and what is known of
- * the text must be all but its last token. */
+/* `most` tokens behind ids, by an engine, which saves the text. With `from` it first restores that file, and what is
+ * known of the text must be all but its last token. */
 static void run_engine(const nb_model *model, const nb_session_options *how, nb_ids *ids, uint32_t most,
                        const char *from, const char *to) {
     nb_error err = {0};
@@ -66,7 +66,8 @@ static const struct {
     {"keys f16, values q8", "n_ctx=300", {.kv = {NB_KV_F16, NB_KV_Q8}}},
     {"sliding", "n_ctx=128", {.n_ctx = 128, .overflow = NB_OVERFLOW_SLIDE}},
     {"windows", "n_ctx=300 windows=1", {0}},
-    {"the token before", "n_ctx=300 embed_norm=1 smear_channels=24 residual_mix=1 value_every=1 value_channels=12 backout=1", {0}},
+    {"the token before",
+     "n_ctx=300 embed_norm=1 smear_channels=24 residual_mix=1 value_every=1 value_channels=12 backout=1", {0}},
 };
 
 /* The text in one go, on the first tier; and in two parts, each on another tier. */
@@ -264,7 +265,8 @@ static void others_are_refused(void **state) {
         const char *text;
     } readers[] = {
         {other, {0}, "another model"},
-        {model, {.kv = {NB_KV_F32, NB_KV_Q8}}, "saved with keys in f32 and values in f32 (--kv-k, --kv-v), not in f32 and q8"},
+        {model, {.kv = {NB_KV_F32, NB_KV_Q8}},
+         "saved with keys in f32 and values in f32 (--kv-k, --kv-v), not in f32 and q8"},
         {model, {.n_ctx = 69}, "70 tokens, but the context has room for 69: give a larger --ctx"},
         {model, {.n_ctx = 128, .overflow = NB_OVERFLOW_SLIDE}, NULL}, /* nothing has slid yet */
     };

@@ -1,4 +1,5 @@
-/* Scores against the plain formulas in long double, bounds that hold exactly, and statistics of values known by hand. */
+/* Scores against the plain formulas in long double, bounds that hold exactly, and statistics of values known by
+ * hand. */
 #include <math.h>
 #include "core/score.h"
 #include "tests/support/unit.h"

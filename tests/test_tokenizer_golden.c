@@ -11,8 +11,8 @@
 #include "format/writer.h"
 #include "tests/support/tokenizer_data.h"
 
-/* `exact`: bytes that are not UTF-8 come back, also where the library whose strings are compared gives U+FFFD; `without`:
- * strings with this text are left out. */
+/* `exact`: bytes that are not UTF-8 come back, also where the library whose strings are compared gives U+FFFD;
+ * `without`: strings with this text are left out. */
 static const struct {
     const char *folder, *files[2], *golden;
     bool exact;

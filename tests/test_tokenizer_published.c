@@ -1,7 +1,7 @@
-/* Published vocabularies in GGUF files, with texts and the ids that llama.cpp gives them: when they are on this machine,
- * in the folder "vocab" beside the checkpoints made by others (NIBBLE_REFERENCE in the environment, or
- * ../shared/reference beside the sources). NAME.gguf.inp has the texts, with a line between two, NAME.gguf.out a line of
- * ids for each. */
+/* Published vocabularies in GGUF files, with texts and the ids that llama.cpp gives them: when they are on this
+ * machine, in the folder "vocab" beside the checkpoints made by others (NIBBLE_REFERENCE in the environment, or
+ * ../shared/reference beside the sources). NAME.gguf.inp has the texts, with a line between two, NAME.gguf.out a line
+ * of ids for each. */
 #include "tests/support/unit.h"
 
 #include "base/buf.h"

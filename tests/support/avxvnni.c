@@ -1,6 +1,6 @@
 /* Encodings: Intel SDM vol. 2, sections 2.1 (ModRM, SIB), 2.3 (VEX) and VPDPBUSD, VPDPBUSDS, VPDPWSSD, VPDPWSSDS.
- * Registers in the frame of a signal: the XSAVE area in its standard form, SDM vol. 1, section 13.4, and the Linux header
- * asm/sigcontext.h. */
+ * Registers in the frame of a signal: the XSAVE area in its standard form, SDM vol. 1, section 13.4, and the Linux
+ * header asm/sigcontext.h. */
 #include "tests/support/avxvnni.h"
 
 #include <stddef.h>

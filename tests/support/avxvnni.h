@@ -1,6 +1,7 @@
-/* AVX-VNNI on CPUs that lack it: a handler of SIGILL that carries out vpdpbusd and its three sisters in VEX encoding, so
- * that a tier made for other CPUs is run by the tests as it was compiled. Linux on x86-64 with AVX2. A signal takes 2 to 8
- * microseconds (the more where the machine is virtual). Async-signal-safe; every thread may run such instructions. */
+/* AVX-VNNI on CPUs that lack it: a handler of SIGILL that carries out vpdpbusd and its three sisters in VEX encoding,
+ * so that a tier made for other CPUs is run by the tests as it was compiled. Linux on x86-64 with AVX2. A signal takes
+ * 2 to 8 microseconds (the more where the machine is virtual). Async-signal-safe; every thread may run such
+ * instructions. */
 #ifndef NB_TESTS_SUPPORT_AVXVNNI_H
 #define NB_TESTS_SUPPORT_AVXVNNI_H
 

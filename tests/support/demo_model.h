@@ -20,8 +20,8 @@ typedef struct engine {
     uint32_t vocab;
 } engine;
 
-/* Convert `source` into `scratch` and open the result; `setting` is "key=value key=value ..." for what the checkpoint does not store, or
- * NULL. Failures fail the test. */
+/* Convert `source` into `scratch` and open the result; `setting` is "key=value key=value ..." for what the checkpoint
+ * does not store, or NULL. Failures fail the test. */
 void engine_open(engine *e, const char *source, const char *setting, nb_type type, const char *scratch);
 /* The same with LoRA adapters merged, `loras` [n]. */
 void engine_open_lora(engine *e, const char *source, const char *setting, const nb_lora *loras, size_t n, nb_type type,

@@ -1,4 +1,5 @@
-/* The tiers that tests run: those of this CPU, and avxvnni where it lacks that, by emulation (tests/support/avxvnni.h). */
+/* The tiers that tests run: those of this CPU, and avxvnni where it lacks that, by emulation
+ * (tests/support/avxvnni.h). */
 #ifndef NB_TESTS_SUPPORT_TIERS_H
 #define NB_TESTS_SUPPORT_TIERS_H
 

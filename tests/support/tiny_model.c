@@ -123,7 +123,7 @@ void tiny_write(const tiny_model *m, const char *path, nb_type type, int raw) {
     nb_writer_close(w);
 }
 
-/* ---- the formulas (design: what each model computes), without a cache: keys and values of all positions are kept ---- */
+/* ---- the formulas (docs/models.md), without a cache: keys and values of all positions are kept ---- */
 
 typedef struct plain {
     const tiny_model *m;

@@ -18,8 +18,8 @@
 /* NIBBLE_TEST_QUICK=1: suites with many cases leave some out, for emulated machines. Says so, the first time. */
 bool unit_quick(void);
 
-/* A new, empty directory in TMPDIR (default: /tmp), where one that an interrupted test leaves behind is in nobody's way;
- * the caller owns the path. */
+/* A new, empty directory in TMPDIR (default: /tmp), where one that an interrupted test leaves behind is in nobody's
+ * way; the caller owns the path. */
 char *unit_scratch_new(void);
 
 /* Remove a scratch directory with everything in it, and free its path. */
