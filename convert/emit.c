@@ -25,8 +25,8 @@ static bool tell(nb_emit *e, uint64_t elements) {
 /* What one member of the team works with: a chunk, from rows of the checkpoint to bytes of the file. Room grows and stays: new
  * memory for every tensor would cost a tenth of the time in page faults. */
 typedef struct nb_emit_worker {
-    nb_scratch stored;  /* rows of a chunk as the checkpoint has them, where they can be fetched like that */
-    nb_scratch rows;    /* then of one panel, else of the chunk: [][cols] */
+    nb_scratch stored;  /* rows of a panel as the checkpoint has them, where they can be fetched like that */
+    nb_scratch rows;    /* then of the panel, else of the chunk: [][cols] */
     nb_scratch made;    /* the chunk */
     nb_scratch scratch; /* for calibration's feedback */
     nb_quant_error lost; /* of the chunk */
@@ -43,7 +43,9 @@ typedef struct item {
     const nb_feedback *feedback; /* NULL: without calibration */
     uint8_t *into;               /* where all panels stay, instead of in the file; else NULL */
     uint8_t *keep;               /* where they stay beside the file; else NULL */
-    const nb_dtype_info *stored; /* of rows that are fetched and widened panel by panel; NULL: they are read by chunks */
+    /* Of rows that are fetched panel by panel, so that they stay in a cache until they are quantized; NULL: they are read by
+     * chunks. */
+    const nb_dtype_info *stored;
     size_t cols, chunk_bytes, panel_bytes, n_chunks; /* panel_bytes 0: a plain tensor */
 } item;
 
@@ -53,9 +55,10 @@ typedef struct chunk {
     size_t number; /* of the line's */
 } chunk;
 
-/* Tensors on their way through the team. Members take chunks in order: one reads at a time, all quantize and compress side by
- * side, and chunks are written in their order, each by its member, those of one tensor behind those of another. Whoever
- * waits for its turn to write waits for chunks that were read before its own, so the first of them never waits. */
+/* Tensors on their way through the team. Members take chunks in order, quantize and compress them side by side, and write them in
+ * their order, each its own, those of one tensor behind those of another. Rows that are not fetched as they are stored are
+ * read by one at a time. Whoever waits for its turn to write waits for chunks that were taken before its own, so the first of
+ * them never waits. */
 typedef struct line {
     nb_emit *e;
     item *items; /* [n] */
@@ -88,20 +91,19 @@ static range range_of(const item *t, size_t i) {
 }
 
 static nb_status read_rows(const line *l, worker *w, const item *t, uint64_t row, uint64_t n) {
-    if (t->stored) return nb_plan_fetch(t->t, l->e->source, row, n, w->stored.data, &w->err);
     if (t->t->n_parts) return nb_rotation_read(l->e->rotation, t->t, l->e->source, row, n, w->rows.data, &w->err);
     memcpy(w->rows.data, l->e->made[t->t->id], t->cols * sizeof(float));
     return NB_OK;
 }
 
-/* The next chunk's rows; false: there is none. */
+/* The next chunk, with its rows unless they are fetched; false: there is none. */
 static bool read_chunk(line *l, worker *w, chunk *c) {
     pthread_mutex_lock(&l->reading);
     *c = l->next;
     bool any = c->of < l->items + l->n && !atomic_load(&l->failed);
     if (any) {
         range r = range_of(c->of, c->i);
-        w->status = read_rows(l, w, c->of, r.row, r.n);
+        w->status = c->of->stored ? NB_OK : read_rows(l, w, c->of, r.row, r.n);
         l->next.number++;
         if (++l->next.i == c->of->n_chunks) {
             l->next.of++;
@@ -114,24 +116,22 @@ static bool read_chunk(line *l, worker *w, chunk *c) {
 
 /* ---- making ---- */
 
-/* Rows [row, row + n) of a chunk, widened. */
+/* A panel's n rows, of which the first is row `row` of the chunk, widened. */
 static const float *widened(const item *t, const worker *w, size_t row, size_t n) {
     float *rows = w->rows.data;
     if (!t->stored) return rows + row * t->cols;
-    size_t blocks = t->cols / t->stored->values, bytes = t->stored->bytes;
-    t->stored->widen((const uint8_t *)w->stored.data + row * blocks * bytes, bytes, n * blocks, rows);
+    t->stored->widen(w->stored.data, t->stored->bytes, n * (t->cols / t->stored->values), rows);
     return rows;
 }
 
 /* The same as a quantizer takes them: bf16 as it is stored. */
 static nb_rows rows_of(const item *t, const worker *w, size_t row, size_t n) {
     bool bf16 = t->stored == &nb_dtypes[NB_DTYPE_BF16];
-    const void *src = bf16 ? (const void *)((const uint8_t *)w->stored.data + row * t->cols * t->stored->bytes)
-                           : (const void *)widened(t, w, row, n);
+    const void *src = bf16 ? w->stored.data : (const void *)widened(t, w, row, n);
     return (nb_rows){src, n, t->cols, t->cols, bf16 ? NB_TYPE_BF16 : NB_TYPE_F32};
 }
 
-/* Rows [row, row + n) of the chunk that begins at the tensor's row `first`, as a panel. */
+/* These rows as a panel; the chunk begins at the tensor's row `first`. */
 static nb_status make_panel(const item *t, worker *w, uint64_t first, size_t row, size_t n, uint8_t *panel) {
     nb_quant_error *lost = t->t->type == NB_TYPE_F32 ? NULL : &w->lost; /* f32 loses nothing */
     if (!t->feedback && nb_types[t->t->type].scaled) { /* the quantizer checks values, while it looks at every one anyway */
@@ -147,10 +147,13 @@ static nb_status make_panel(const item *t, worker *w, uint64_t first, size_t row
     return NB_OK;
 }
 
-static nb_status make_panels(const item *t, worker *w, range r, uint8_t *made) {
+static nb_status make_panels(const line *l, const item *t, worker *w, range r, uint8_t *made) {
     nb_status st = NB_OK;
-    for (size_t row = 0; !st && row < r.n; row += NB_PANEL_ROWS)
-        st = make_panel(t, w, r.row, row, nb_min_size((size_t)r.n - row, NB_PANEL_ROWS), made + row / NB_PANEL_ROWS * t->panel_bytes);
+    for (size_t row = 0; !st && row < r.n; row += NB_PANEL_ROWS) {
+        size_t n = nb_min_size((size_t)r.n - row, NB_PANEL_ROWS);
+        if (t->stored) st = nb_plan_fetch(t->t, l->e->source, r.row + row, n, w->stored.data, &w->err);
+        if (!st) st = make_panel(t, w, r.row, row, n, made + row / NB_PANEL_ROWS * t->panel_bytes);
+    }
     return st;
 }
 
@@ -170,7 +173,7 @@ static nb_status make_chunk(line *l, worker *w, const chunk *c, int member) {
     uint8_t *made = t->into ? t->into + at : w->made.data;
     size_t n = t->panel_bytes ? nb_div_up((size_t)r.n, NB_PANEL_ROWS) * t->panel_bytes : (size_t)(r.end - r.begin) * sizeof(float);
     w->lost = (nb_quant_error){0};
-    nb_status st = t->panel_bytes ? make_panels(t, w, r, made) : make_floats(t, w, r, made);
+    nb_status st = t->panel_bytes ? make_panels(l, t, w, r, made) : make_floats(t, w, r, made);
     if (st || t->into) return st;
     if (t->keep) memcpy(t->keep + at, made, n);
     nb_writer_chunk_encode(l->e->writer, member, &t->geometry, made, n);
@@ -230,9 +233,9 @@ static void work(void *arg, int member) {
 
 /* Room for a chunk of this tensor. */
 static nb_status equip(worker *w, const item *t, nb_error *err) {
-    size_t n = nb_min_size((size_t)range_of(t, 0).n + 1, (size_t)t->t->spec.rows), /* of elements: one may begin within a row */
-           rows = t->stored ? nb_min_size(n, NB_PANEL_ROWS) : n;
-    nb_status st = nb_scratch_reserve(&w->rows, rows * t->cols * sizeof(float), err);
+    size_t n = nb_min_size((size_t)range_of(t, 0).n + 1, (size_t)t->t->spec.rows); /* of elements: one may begin within a row */
+    if (t->stored) n = nb_min_size(n, NB_PANEL_ROWS);
+    nb_status st = nb_scratch_reserve(&w->rows, n * t->cols * sizeof(float), err);
     if (!st && t->stored) st = nb_scratch_reserve(&w->stored, n * nb_source_row_bytes(t->t->parts[0].tensor), err);
     if (!st && !t->into) st = nb_scratch_reserve(&w->made, t->chunk_bytes, err);
     if (!st && t->feedback) st = nb_scratch_reserve(&w->scratch, nb_gptq_scratch(t->cols) * sizeof(float), err);

@@ -1,16 +1,29 @@
 #include "convert/hash.h"
 
+#include <pthread.h>
 #include <stdbool.h>
+#include <string.h>
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/mem.h"
 #include "base/xxh3.h"
 
+enum { EARLY = 16 }; /* pieces of which bytes are kept until what precedes them comes */
+
 typedef struct piece {
     uint64_t hash;        /* when all of it is done */
     uint32_t done;        /* bytes from its beginning */
     XXH3_state_t *state;  /* of a part; NULL when none or all is done */
+    struct early *early;  /* NULL: nothing is kept */
 } piece;
+
+/* Bytes of a piece that were read before those that precede them, as happens where one member of a team ends and another has begun
+ * already. */
+typedef struct early {
+    piece *of;      /* NULL: none */
+    uint8_t *bytes; /* [NB_HASH_PIECE], owned; NULL: not needed yet */
+    size_t at, n;
+} early;
 
 typedef struct hashed_file {
     nb_hasher *hasher;
@@ -23,16 +36,35 @@ typedef struct hashed_file {
 struct nb_hasher {
     hashed_file *files; /* [n] */
     size_t n;
+    early early[EARLY]; /* a piece more than these takes the place of the one that came first */
+    size_t next_early;
     bool failed; /* no memory for the state of a piece */
+    pthread_mutex_t lock; /* of all that changes */
 };
 
 static size_t piece_bytes(const hashed_file *f, size_t i) {
     return i + 1 < f->n_pieces ? NB_HASH_PIECE : (size_t)(f->own.size - (uint64_t)i * NB_HASH_PIECE);
 }
 
+static void keep(nb_hasher *h, piece *p, size_t at, const uint8_t *bytes, size_t n) {
+    early *e = p->early ? p->early : &h->early[h->next_early++ % EARLY];
+    if (!e->bytes && !(e->bytes = nb_alloc(NB_HASH_PIECE))) return; /* it is read again in the end */
+    if (!p->early) {
+        if (e->of) e->of->early = NULL;
+        p->early = e;
+        e->of = p;
+        e->at = at;
+        e->n = 0;
+    }
+    if (at != e->at + e->n) return;
+    memcpy(e->bytes + e->n, bytes, n);
+    e->n += n;
+}
+
 /* Bytes of piece i from `at` on: what is known of them, what leaves a gap, and what is new. */
 static void add(hashed_file *f, size_t i, size_t at, const uint8_t *bytes, size_t n) {
     piece *p = &f->pieces[i];
+    if (at > p->done) keep(f->hasher, p, at, bytes, n);
     if (at > p->done || at + n <= p->done) return;
     bytes += p->done - at;
     n -= p->done - at;
@@ -53,20 +85,27 @@ static void add(hashed_file *f, size_t i, size_t at, const uint8_t *bytes, size_
         }
     }
     p->done += (uint32_t)n;
+    early *e = p->early;
+    if (!e || e->at > p->done) return;
+    p->early = NULL;
+    e->of = NULL;
+    add(f, i, e->at, e->bytes, e->n);
 }
 
 static void see(void *user, uint64_t offset, const void *bytes, size_t n) {
     hashed_file *f = user;
     const uint8_t *from = bytes;
+    pthread_mutex_lock(&f->hasher->lock);
     while (n) {
         size_t i = (size_t)(offset / NB_HASH_PIECE), at = (size_t)(offset % NB_HASH_PIECE);
-        if (i >= f->n_pieces) return; /* the file has grown since */
+        if (i >= f->n_pieces) break; /* the file has grown since */
         size_t part = nb_min_size(n, NB_HASH_PIECE - at);
         add(f, i, at, from, nb_min_size(part, piece_bytes(f, i) - nb_min_size(at, piece_bytes(f, i))));
         from += part;
         offset += part;
         n -= part;
     }
+    pthread_mutex_unlock(&f->hasher->lock);
 }
 
 static nb_status watch(nb_hasher *h, const char *path, nb_file *handle, nb_error *err) {
@@ -89,6 +128,7 @@ nb_status nb_hasher_start(nb_hasher **hasher, const char *const *files, nb_file 
                           uint64_t *bytes, nb_error *err) {
     nb_hasher *h = *hasher = nb_calloc(1, sizeof *h);
     *bytes = 0;
+    if (h) pthread_mutex_init(&h->lock, NULL);
     if (h) h->files = nb_calloc(n ? n : 1, sizeof *h->files);
     nb_status st = h && h->files ? NB_OK : nb_oom(err, "hashing", n * sizeof *h->files);
     for (size_t i = 0; !st && i < n; i++) {
@@ -104,11 +144,14 @@ nb_status nb_hasher_start(nb_hasher **hasher, const char *const *files, nb_file 
 }
 
 static nb_status read_rest(hashed_file *f, uint8_t *room, uint64_t *left, nb_error *err) {
-    for (size_t i = 0; i < f->n_pieces; i++) {
-        size_t at = f->pieces[i].done, n = piece_bytes(f, i) - at;
+    for (size_t i = 0; i < f->n_pieces;) {
+        const piece *p = &f->pieces[i];
+        size_t at = p->done, n = (p->early ? p->early->at : piece_bytes(f, i)) - at;
         nb_status st = n ? nb_file_read(&f->own, (uint64_t)i * NB_HASH_PIECE + at, n, room, err) : NB_OK;
         if (st) return st;
-        add(f, i, at, room, n);
+        if (n) add(f, i, at, room, n);
+        else i++;
+        if (f->hasher->failed) return nb_oom(err, "hashing", NB_HASH_PIECE);
         *left += n;
     }
     return NB_OK;
@@ -129,7 +172,6 @@ nb_status nb_hasher_finish(nb_hasher *h, uint64_t *hash, uint64_t *left, nb_erro
             XXH3_64bits_update(all, number, sizeof number);
         }
     }
-    if (!st && h->failed) st = nb_oom(err, "hashing", NB_HASH_PIECE);
     *hash = st ? 0 : XXH3_64bits_digest(all);
     XXH3_freeState(all);
     nb_free(room);
@@ -145,6 +187,8 @@ void nb_hasher_free(nb_hasher *h) {
         nb_free(f->pieces);
         nb_file_close(&f->own);
     }
+    for (size_t i = 0; i < EARLY; i++) nb_free(h->early[i].bytes);
+    pthread_mutex_destroy(&h->lock);
     nb_free(h->files);
     nb_free(h);
 }

@@ -9,7 +9,7 @@
 /* Prefixes that torch.compile and DistributedDataParallel put before the names. */
 static const char *const prefixes[] = {"_orig_mod.", "module."};
 
-enum { NAME_BYTES = 512, AHEAD = 8 << 20 };
+enum { NAME_BYTES = 512, AHEAD = 8 << 20, AHEAD_STEP = 1 << 20 };
 static const uint64_t MOST_ELEMENTS = UINT64_C(1) << 48;
 
 void nb_source_close(nb_source *s) {
@@ -129,7 +129,9 @@ nb_status nb_source_fetch(nb_source *s, const nb_source_tensor *t, uint64_t row,
                        t->name);
     size_t bytes = nb_source_row_bytes(t), all = (size_t)n_rows * bytes;
     offset += row * bytes;
-    nb_file_expect(file, offset + AHEAD, all); /* likely to be next: the disk works while this is worked on */
+    /* What follows is likely to be next: the disk works while this is worked on. */
+    uint64_t begin = offset / AHEAD_STEP, end = (offset + all) / AHEAD_STEP;
+    if (end > begin) nb_file_expect(file, begin * AHEAD_STEP + AHEAD, (end - begin) * AHEAD_STEP);
     nb_status st = nb_file_read(file, offset, all, dst, err);
     return st ? nb_context(err, st, "tensor '%s'", t->name) : NB_OK;
 }

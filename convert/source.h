@@ -2,7 +2,7 @@
  * tree of metadata.
  *
  * One source_*.c per container implements the functions of nb_source_ops. Sentences of reading name the file. One
- * thread at a time. */
+ * thread at a time, but for nb_source_fetch, and so for `place`. */
 #ifndef NB_CONVERT_SOURCE_H
 #define NB_CONVERT_SOURCE_H
 
@@ -99,8 +99,7 @@ nb_status nb_source_read(nb_source *s, const nb_source_tensor *t, uint64_t row, 
 
 /* Whether nb_source_fetch can: the rows of t lie side by side in a file. */
 bool nb_source_fetches(nb_source *s, const nb_source_tensor *t);
-/* Whole rows as they lie there, n_rows times so many bytes. What it takes to widen them needs no source, so threads can
- * do it side by side. */
+/* Whole rows as they lie there, n_rows times so many bytes. Threads can do this, and widen what they got, side by side. */
 nb_status nb_source_fetch(nb_source *s, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint8_t *dst,
                           nb_error *err);
 size_t nb_source_row_bytes(const nb_source_tensor *t); /* of whole blocks */

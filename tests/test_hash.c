@@ -27,9 +27,47 @@ typedef struct read {
     size_t n;
 } read;
 
+/* Files of `bytes` random bytes; the first of two is empty. */
+typedef struct pair {
+    char empty[UNIT_PATH], path[UNIT_PATH];
+    nb_buf files[2];
+    uint8_t *room;
+} pair;
+
+static void make_pair(pair *p, const char *folder, size_t bytes) {
+    uint64_t seed = 5;
+    *p = (pair){.room = nb_alloc(bytes)};
+    uint8_t *random = nb_buf_extend(&p->files[1], bytes);
+    for (size_t i = 0; i < bytes; i++) random[i] = (uint8_t)unit_random(&seed);
+    unit_write_file(unit_path(p->path, folder, "big"), random, bytes);
+    unit_write_file(unit_path(p->empty, folder, "empty"), "", 0);
+}
+
+static void free_pair(pair *p) {
+    nb_free(p->room);
+    nb_buf_free(&p->files[1]);
+}
+
+static void check_reads(const pair *p, const read *reads, size_t n, uint64_t expected) {
+    const char *const paths[] = {p->empty, p->path};
+    nb_file file;
+    nb_hasher *h;
+    nb_error err;
+    uint64_t total, hash, left;
+    assert_int_equal(nb_file_open(&file, p->path, &err), NB_OK);
+    nb_file *const handles[] = {NULL, &file};
+    assert_int_equal(nb_hasher_start(&h, paths, handles, 2, &total, &err), NB_OK);
+    assert_int_equal(total, p->files[1].size);
+    for (size_t k = 0; k < n; k++) assert_int_equal(nb_file_read(&file, reads[k].at, reads[k].n, p->room, &err), NB_OK);
+    assert_int_equal(nb_hasher_finish(h, &hash, &left, &err), NB_OK);
+    assert_int_equal(left, expected);
+    assert_true(hash == hash_of(p->files, 2));
+    nb_hasher_free(h);
+    assert_null(file.tap.see);
+    nb_file_close(&file);
+}
+
 static void every_order_gives_the_definition(void **state) {
-    const char *folder = *state;
-    char path[UNIT_PATH], empty[UNIT_PATH];
     static const struct {
         read reads[6];
         uint64_t left; /* of BIG bytes */
@@ -39,38 +77,29 @@ static void every_order_gives_the_definition(void **state) {
         {{{2 * NB_HASH_PIECE, BIG - 2 * NB_HASH_PIECE}, {0, 2 * NB_HASH_PIECE}}, 0},
         {{{0, 100}, {100, NB_HASH_PIECE}, {NB_HASH_PIECE + 100, BIG - NB_HASH_PIECE - 100}}, 0},
         {{{0, 100}, {50, 100}, {0, 10}, {150, BIG - 150}}, 0},                             /* overlaps count once */
-        {{{100, BIG - 100}}, NB_HASH_PIECE},                                               /* a gap at a beginning costs the piece */
-        {{{0, 100}, {200, BIG - 200}}, NB_HASH_PIECE - 100},
+        {{{100, BIG - 100}}, 100}, /* what comes early is kept */
+        {{{0, 100}, {200, BIG - 200}}, 100},
+        {{{200, 100}, {400, 100}, {0, 50}}, BIG - 150}, /* next to what is kept already */
+        {{{200, 100}, {300, BIG - 300}, {0, 250}}, 0},
         {{{3 * NB_HASH_PIECE, 1}, {NB_HASH_PIECE, NB_HASH_PIECE}}, BIG - NB_HASH_PIECE - 1},
-        {{{BIG - 1, 1}, {NB_HASH_PIECE - 1, 2}}, BIG - 1},
+        {{{BIG - 1, 1}, {NB_HASH_PIECE - 1, 2}}, BIG - 3},
     };
-    nb_buf files[2] = {{0}};
-    uint8_t *bytes = nb_buf_extend(&files[1], BIG), *room = nb_alloc(BIG);
-    uint64_t seed = 5;
-    nb_error err;
-    for (size_t i = 0; i < BIG; i++) bytes[i] = (uint8_t)unit_random(&seed);
-    unit_write_file(unit_path(path, folder, "big"), bytes, BIG);
-    unit_write_file(unit_path(empty, folder, "empty"), "", 0);
-    const char *const paths[] = {empty, path};
-    for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        nb_file file;
-        nb_hasher *h;
-        uint64_t total, hash, left;
-        assert_int_equal(nb_file_open(&file, path, &err), NB_OK);
-        nb_file *const handles[] = {NULL, &file};
-        assert_int_equal(nb_hasher_start(&h, paths, handles, 2, &total, &err), NB_OK);
-        assert_int_equal(total, BIG);
-        for (size_t k = 0; k < COUNT_OF(cases[i].reads); k++)
-            assert_int_equal(nb_file_read(&file, cases[i].reads[k].at, cases[i].reads[k].n, room, &err), NB_OK);
-        assert_int_equal(nb_hasher_finish(h, &hash, &left, &err), NB_OK);
-        assert_int_equal(left, cases[i].left);
-        assert_true(hash == hash_of(files, 2));
-        nb_hasher_free(h);
-        assert_null(file.tap.see);
-        nb_file_close(&file);
-    }
-    nb_free(room);
-    nb_buf_free(&files[1]);
+    pair p;
+    make_pair(&p, *state, BIG);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) check_reads(&p, cases[i].reads, COUNT_OF(cases[i].reads), cases[i].left);
+    free_pair(&p);
+}
+
+/* Of more pieces than that some are read again. */
+static void early_bytes_of_16_pieces_are_kept(void **state) {
+    enum { KEPT = 16, PIECES = 20, EARLY = 10 };
+    read reads[PIECES];
+    pair p;
+    make_pair(&p, *state, (size_t)PIECES * NB_HASH_PIECE);
+    for (size_t i = 0; i < PIECES; i++) reads[i] = (read){i * NB_HASH_PIECE + 1, EARLY};
+    check_reads(&p, reads, KEPT, p.files[1].size - (size_t)KEPT * EARLY);
+    check_reads(&p, reads, PIECES, p.files[1].size - (size_t)KEPT * EARLY);
+    free_pair(&p);
 }
 
 /* Every container, its tensors read from the last to the first: what is left are beginnings of pieces that two tensors
@@ -140,6 +169,7 @@ static void memory_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_order_gives_the_definition, unit_scratch_setup, unit_scratch_teardown),
+        cmocka_unit_test_setup_teardown(early_bytes_of_16_pieces_are_kept, unit_scratch_setup, unit_scratch_teardown),
         CONVERSION_TEST(containers_are_seen),
         cmocka_unit_test_setup_teardown(memory_may_fail, unit_scratch_setup, unit_scratch_teardown),
     };
