@@ -55,16 +55,12 @@ static nb_status split_settings(const texts *given, nb_setting **settings, nb_er
     return NB_OK;
 }
 
-/* --type-of and --keep-f32 as rules; the patterns live in the list's allocation. 0, or an exit code after a
- * sentence. */
-static int make_rules(const options *o, nb_type_rule **rules, nb_error *err) {
+/* --type-of and --keep-f32 as rules; the patterns live in the list's allocation. */
+static nb_status make_rules(const options *o, nb_type_rule **rules, nb_error *err) {
     size_t n = o->type_rules.n + o->keep_f32.n, bytes = n * sizeof **rules;
     for (size_t i = 0; i < o->type_rules.n; i++) bytes += strlen(o->type_rules.v[i]) + 1;
     *rules = nb_alloc(bytes);
-    if (!*rules) {
-        nb_oom(err, "types", bytes);
-        return fail(err);
-    }
+    if (!*rules) return nb_oom(err, "types", bytes);
     char *text = (char *)(*rules + n);
     for (size_t i = 0; i < o->type_rules.n; i++) {
         const char *given = o->type_rules.v[i], *equals = strrchr(given, '=');
@@ -72,14 +68,14 @@ static int make_rules(const options *o, nb_type_rule **rules, nb_error *err) {
         memcpy(text, given, length);
         if (!equals || equals == given || !nb_type_by_name(equals + 1, &(*rules)[i].type) ||
             !nb_types[(*rules)[i].type].block_bytes)
-            return usage_error("convert: --type-of takes PATTERN=TYPE with a type of --type, not '%s'", given);
+            return nb_fail(err, NB_ARGUMENT, "--type-of takes PATTERN=TYPE with a type of --type, not '%s'", given);
         text[equals - given] = '\0';
         (*rules)[i].pattern = text;
         text += length;
     }
     for (size_t i = 0; i < o->keep_f32.n; i++)
         (*rules)[o->type_rules.n + i] = (nb_type_rule){.pattern = o->keep_f32.v[i], .type = NB_TYPE_F32};
-    return 0;
+    return NB_OK;
 }
 
 /* "DIR" or "DIR:0.5"; a folder whose name ends like that is a folder. The names live in the list's allocation. */
@@ -158,8 +154,8 @@ static nb_store store_by_name(const char *name) {
     return strcmp(name, store_choice(NB_STORE_RAW)) ? NB_STORE_ZSTD : NB_STORE_RAW;
 }
 
-/* Exactly one of SRC and --synthetic: 0, or an exit code after a sentence. */
-static int check_source(const options *o) {
+/* Exactly one of SRC and --synthetic, and no options that contradict each other; 0, or an exit code after a sentence. */
+static int check_options(const options *o) {
     if (!o->n_args && !o->synthetic)
         return usage_error("convert: SRC is missing (usage: nibble convert SRC [options])");
     if (o->n_args && o->synthetic)
@@ -183,74 +179,89 @@ static int check_source(const options *o) {
     return 0;
 }
 
+/* What the options become, and what the conversion leaves. */
+typedef struct job {
+    const options *o;
+    const char *source;
+    char *target;
+    nb_setting *settings;
+    nb_lora *loras;
+    nb_type_rule *rules;
+    nb_team *team;
+    nb_replace page;
+    nb_convert_report report;
+    nb_convert_list list;
+    progress_bar bar;
+} job;
+
+/* NB_ARGUMENT: wrong usage. */
+static nb_status read_options(job *j, nb_error *err) {
+    const options *o = j->o;
+    j->target = o->output ? nb_strdup(o->output) : default_output(j->source);
+    if (!j->target) return nb_oom(err, "file name", strlen(j->source));
+    nb_status st = make_rules(o, &j->rules, err);
+    if (!st) st = split_settings(&o->settings, &j->settings, err);
+    return st ? st : split_loras(&o->loras, &j->loras, err);
+}
+
+static nb_status convert(job *j, nb_error *err) {
+    const options *o = j->o;
+    nb_convert_options how = {.store = store_by_name(o->store),
+                              .level = (int)o->level,
+                              .tokenizer = o->tokenizer,
+                              .chat_style = o->chat_style,
+                              .arch = o->arch,
+                              .automatic = !strcmp(o->type, TYPE_AUTO),
+                              .type = NB_TYPE_Q4,
+                              .bits = o->bits,
+                              .calibrate = o->calibrate,
+                              .synthetic = o->synthetic,
+                              .settings = j->settings,
+                              .n_settings = o->settings.n,
+                              .loras = j->loras,
+                              .n_loras = o->loras.n,
+                              .rules = j->rules,
+                              .n_rules = o->type_rules.n + o->keep_f32.n,
+                              .dry_run = o->dry_run,
+                              .overwrite = o->force,
+                              .team = j->team,
+                              .progress = progress_begin(&j->bar),
+                              .say = say,
+                              .user = &j->bar,
+                              .list = &j->list};
+    if (!how.automatic) nb_type_by_name(o->type, &how.type);
+    nb_rotations_parse(o->rotate, &how.rotate);
+    nb_status st = nb_convert(j->source, j->target, &how, &j->report, err);
+    progress_end(&j->bar);
+    return st;
+}
+
+static void job_free(job *j) {
+    nb_replace_abandon(&j->page);
+    nb_convert_list_free(&j->list);
+    nb_team_free(j->team);
+    nb_free(j->settings);
+    nb_free(j->loras);
+    nb_free(j->rules);
+    nb_free(j->target);
+}
+
 int cmd_convert(const options *o) {
+    int wrong = check_options(o);
+    if (wrong) return wrong;
     nb_error err = {0};
-    nb_type_rule *rules = NULL;
-    int wrong = check_source(o);
-    if (!wrong) wrong = make_rules(o, &rules, &err);
-    if (wrong) {
-        nb_free(rules);
-        return wrong;
-    }
-    const char *source = o->synthetic ? o->synthetic : o->args[0];
-    nb_setting *settings = NULL;
-    nb_lora *loras = NULL;
-    nb_team *team = NULL;
-    progress_bar bar = {0};
-    nb_convert_report report = {0};
-    nb_convert_list list = {0};
-    nb_replace page = {0};
-    char *target = o->output ? nb_strdup(o->output) : default_output(source);
-    nb_status st =
-        target ? split_settings(&o->settings, &settings, &err) : nb_oom(&err, "file name", strlen(source));
-    if (!st) st = split_loras(&o->loras, &loras, &err);
+    job j = {.o = o, .source = o->synthetic ? o->synthetic : o->args[0]};
+    nb_status st = read_options(&j, &err);
     if (st == NB_ARGUMENT) {
-        nb_free(target);
-        nb_free(settings);
-        nb_free(loras);
-        nb_free(rules);
+        job_free(&j);
         return usage_error("convert: %s", err.text);
     }
-    if (!st) st = team_open(&team, o, &err);
-    if (!st && o->report) st = nb_replace_begin(&page, o->report, true, &err); /* before the long work: it may fail */
-    if (!st) {
-        nb_convert_options how = {.store = store_by_name(o->store),
-                                  .level = (int)o->level,
-                                  .tokenizer = o->tokenizer,
-                                  .chat_style = o->chat_style,
-                                  .arch = o->arch,
-                                  .bits = o->bits,
-                                  .calibrate = o->calibrate,
-                                  .synthetic = o->synthetic,
-                                  .settings = settings,
-                                  .n_settings = o->settings.n,
-                                  .loras = loras,
-                                  .n_loras = o->loras.n,
-                                  .rules = rules,
-                                  .n_rules = o->type_rules.n + o->keep_f32.n,
-                                  .dry_run = o->dry_run,
-                                  .overwrite = o->force,
-                                  .team = team,
-                                  .progress = progress_begin(&bar),
-                                  .say = say,
-                                  .user = &bar,
-                                  .list = &list};
-        nb_rotations_parse(o->rotate, &how.rotate);
-        how.automatic = !strcmp(o->type, TYPE_AUTO);
-        if (how.automatic) how.type = NB_TYPE_Q4;
-        else nb_type_by_name(o->type, &how.type);
-        st = nb_convert(source, target, &how, &report, &err);
-        progress_end(&bar);
-    }
-    const conversion done = {.o = o, .source = source, .target = target, .report = &report, .list = &list};
-    if (!st && o->report) st = write_page(&done, &page, &err);
+    if (!st) st = team_open(&j.team, o, &err);
+    if (!st && o->report) st = nb_replace_begin(&j.page, o->report, true, &err); /* before the long work: it may fail */
+    if (!st) st = convert(&j, &err);
+    const conversion done = {.o = o, .source = j.source, .target = j.target, .report = &j.report, .list = &j.list};
+    if (!st && o->report) st = write_page(&done, &j.page, &err);
     if (!st) st = print_report(&done, &err);
-    nb_replace_abandon(&page);
-    nb_convert_list_free(&list);
-    nb_team_free(team);
-    nb_free(settings);
-    nb_free(loras);
-    nb_free(rules);
-    nb_free(target);
+    job_free(&j);
     return st ? fail(&err) : EXIT_SUCCESS;
 }

@@ -81,7 +81,8 @@ matches() {
 make_model() {
     local set=()
     [ "$1" != minigpt ] || set=(--set n_head=8)
-    [ -f "$1-$2.nbl" ] || "$nibble" convert "$models/$1" -o "$1-$2.nbl" --type "$2" ${set[@]+"${set[@]}"} >convert.log 2>&1 || {
+    [ -f "$1-$2.nbl" ] && return
+    "$nibble" convert "$models/$1" -o "$1-$2.nbl" --type "$2" ${set[@]+"${set[@]}"} >convert.log 2>&1 || {
         flunk "conversion of $1 to $2" convert.log
         finish
     }

@@ -40,14 +40,16 @@ check 'bytes per token' test "$(json tests.0.weight_bytes_per_token <bench.json)
 NIBBLE_THREADS=1 bench -p 4 -n 1 --chunk 3 --kv q8/f16 --csv >bench.csv 2>bench.err || flunk 'bench --csv' bench.err
 check_same 'lines of CSV' "$(wc -l <bench.csv | tr -d ' ')" 3
 check_same 'columns of CSV' "$(awk -F, '{print NF}' bench.csv | sort -u)" 16
-check_same 'rows' "$(NIBBLE_THREADS=1 bench -p 0 -n 1 --depth 3 --rows 1,5 --csv 2>bench.err | cut -d, -f3,5 | tr '\n' ' ')" \
+check_same 'rows' \
+    "$(NIBBLE_THREADS=1 bench -p 0 -n 1 --depth 3 --rows 1,5 --csv 2>bench.err | cut -d, -f3,5 | tr '\n' ' ')" \
     'test,rows decode,1 decode,5 '
 expect 2 '' '--rows takes' "$nibble" bench stories110m.nbl --rows 1,0
 check_same 'threads from the environment' "$(cut -d, -f7 bench.csv | tr '\n' ' ')" 'threads 1 1 '
 NIBBLE_ISA=scalar "$nibble" bench f32.nbl --reps 1 -p 1 -n 0 --threads 1 --md >bench.md 2>bench.err ||
     flunk 'bench --md' bench.err
 check 'the instruction set' grep -q ', scalar: ' bench.md
-check 'f32 has no share of int8' grep -qE '^\| prefill \| 1 \| 1 \| 0 \| 1 \| q8 \| [0-9.]+ \| 0.00 \| - \| - \|$' bench.md
+check 'f32 has no share of int8' \
+    grep -qE '^\| prefill \| 1 \| 1 \| 0 \| 1 \| q8 \| [0-9.]+ \| 0.00 \| - \| - \|$' bench.md
 expect 0 '^prefill +1200 ' 'trained for 1024 tokens; a context of 1200 is beyond' \
     "$nibble" bench stories110m.nbl --reps 1 -p 1200 -n 0
 expect 1 '' 'nofile' "$nibble" bench nofile

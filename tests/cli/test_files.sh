@@ -51,17 +51,19 @@ for other in raw level; do
         "$("$nibble" logits $model --tokens 1,2,3)"
 done
 # Rotations: asked for, not possible, measured. What auto kept stands in the file.
-expect 0 '^identity' 'rotated, which changes no result but by rounding: vo,qk' "$nibble" convert source -o rotated.nbl --rotate vo,qk
+expect 0 '^identity' 'rotated, which changes no result but by rounding: vo,qk' \
+    "$nibble" convert source -o rotated.nbl --rotate vo,qk
 check_same 'qk is a hyperparameter' "$("$nibble" inspect rotated.nbl --json | "$helper" json hparams.qk_rotate)" true
 small="--synthetic llama-3.2-1b --set n_layer=1 --set n_embd=64 --set n_head=2 --set n_kv_head=1 --set head_dim=32 --set n_ff=96
     --set vocab_size=64 --set n_ctx=32"
 # shellcheck disable=SC2086
-expect 1 '' "the rotation 'residual' is not for this model: its head is its embedding" "$nibble" convert $small -o x.nbl --rotate residual
+expect 1 '' "the rotation 'residual' is not for this model: its head is its embedding" \
+    "$nibble" convert $small -o x.nbl --rotate residual
 # shellcheck disable=SC2086
 expect 0 '^  weights  vo  .* (less|more) \(standard error' '*' "$nibble" convert $small -o auto.nbl --rotate auto
 expect 0 '"rotate": ?"auto"' '*' "$nibble" inspect auto.nbl --json
 expect 1 '' 'nowhere' "$nibble" convert source -o nowhere/x.nbl
-# The page of a conversion: the same for any number of threads, whole in itself, names escaped, every tensor in its table.
+# The page of a conversion: the same for any number of threads, whole in itself, names escaped, all tensors in its table.
 mkdir pages
 for n in 1 4; do
     expect 0 '^  mlp.down +[0-9.]+ dB +[0-9.]+ bits +[0-9.]+ % of the parameters$' '*' \
@@ -131,12 +133,12 @@ if [ "$code" -eq 0 ]; then pass; else check_same 'a closed pipe: exit code' "$co
 check_same 'a closed pipe: no sentence' "$(cat pipe.err)" ''
 
 # ---- files that cannot be written to their end, as on a full disk: one sentence with their name once, and no file
-small_files() { (trap '' XFSZ && ulimit -f 8 && "$@"); }
+small_files=(bash -c 'trap "" XFSZ && ulimit -f 8 && exec "$@"' -)
 mkdir small
-for command in 'convert source -o small/a' 'run MODEL -p x -n 20 --save small/a' 'logits MODEL --tokens 1,2,3,4 --all -o small/a' \
-    'perplexity MODEL --text tensors.txt --save-reference small/a'; do
+for command in 'convert source -o small/a' 'run MODEL -p x -n 20 --save small/a' \
+    'logits MODEL --tokens 1,2,3,4 --all -o small/a' 'perplexity MODEL --text tensors.txt --save-reference small/a'; do
     # shellcheck disable=SC2086
-    expect 1 '*' "^nibble: cannot write 'small/a': " small_files "$nibble" ${command/MODEL/$model}
+    expect 1 '*' "^nibble: cannot write 'small/a': " "${small_files[@]}" "$nibble" ${command/MODEL/$model}
     check_same "$command: nothing is left" "$(ls -A small)" ''
 done
 finish

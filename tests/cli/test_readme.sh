@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Every command that README.md, docs/sessions.md and docs/guide.md show must work: lines of ```sh blocks that begin with `nibble ` or `./`, with the lines
-# that continue them, run in their order, in a folder where everything of the project is in its place.
+# Every command that README.md, docs/sessions.md and docs/guide.md show must work: lines of ```sh blocks that begin with
+# `nibble ` or `./`, with the lines that continue them, run in their order, in a folder where everything of the project is
+# in its place.
 # shellcheck source=tests/cli/lib.sh
 . "$(dirname "$0")/lib.sh"
 

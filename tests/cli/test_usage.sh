@@ -134,7 +134,7 @@ check 'closed stdout: sentence' grep -q 'cannot write the results' closed.txt
 # Who reads results through a pipe may stop when it has seen enough.
 (
     trap '' PIPE # also where the caller ignores the signal
-    for i in $(seq 50); do "$nibble" help --man || { echo $? >pipe.code && break; }; done 2>pipe.txt
+    for _ in $(seq 50); do "$nibble" help --man || { echo $? >pipe.code && break; }; done 2>pipe.txt
 ) | head -n 1 >pipe.out
 check_same 'a pipe that is closed: exit code' "$(cat pipe.code)" 141
 check_same 'a pipe that is closed: no sentence' "$(cat pipe.txt)" ''
