@@ -57,8 +57,19 @@ static void finish(sentence *s) {
     s->length = n + 3;
 }
 
+/* Names in a file can hold what steers a terminal, or a line's end: control characters (C0, C1 and DEL) become '?'. */
+static void tame(sentence *s) {
+    for (size_t i = 0; i < s->length; i++) {
+        unsigned char c = (unsigned char)s->text[i], next = (unsigned char)s->text[i + 1];
+        bool c1 = c == 0xc2 && next >= 0x80 && next < 0xa0; /* two bytes of UTF-8 */
+        if (c1) s->text[i + 1] = '?';
+        if (c < 0x20 || c == 0x7f || c1) s->text[i] = '?';
+    }
+}
+
 static nb_status store(nb_error *err, nb_status status, sentence *s) {
     finish(s);
+    tame(s);
     err->status = nb_not_ok(status);
     memcpy(err->text, s->text, s->length + 1);
     return status;

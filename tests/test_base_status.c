@@ -42,6 +42,15 @@ static void context_goes_in_front(void **state) {
     assert_string_equal(err.text, "model 'a.nbl': chunk 3 is damaged");
 }
 
+static void control_characters_are_not_passed_on(void **state) {
+    (void)state;
+    nb_error err;
+    nb_fail(&err, NB_FORMAT, "key '%s'", "a\033[2J\n\x7f\xc2\x9b" "b\xc2\xa0\xc3\xa9");
+    assert_string_equal(err.text, "key 'a?[2J????b\xc2\xa0\xc3\xa9'");
+    nb_context(&err, NB_FORMAT, "'%s'", "\r");
+    assert_memory_equal(err.text, "'?': key ", 9);
+}
+
 static void may_quote_its_own_text(void **state) {
     (void)state;
     nb_error err;
@@ -109,6 +118,7 @@ int main(void) {
         cmocka_unit_test(nobody_has_to_listen),
         cmocka_unit_test(appends_the_system_reason),
         cmocka_unit_test(context_goes_in_front),
+        cmocka_unit_test(control_characters_are_not_passed_on),
         cmocka_unit_test(may_quote_its_own_text),
         cmocka_unit_test(long_sentences_end_in_dots_after_a_whole_character),
         cmocka_unit_test(length_limits),
