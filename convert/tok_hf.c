@@ -75,14 +75,13 @@ static bool is_character(const nb_hf *h, const char *text, size_t n) {
 }
 
 /* Added tokens are found in text, but where their flags forbid it, or normalization spells them, the model makes them
- * of text too: every character of a BPE, every piece of a Unigram and of a BPE that takes whole pieces. */
+ * of text too: every character, every piece of a Unigram and of a BPE that takes whole pieces. */
 static void keep_made(nb_hf *h) {
     bool whole = h->v->kind == NB_VOCAB_UNIGRAM || h->v->flags & NB_VOCAB_WHOLE;
     for (size_t i = 0; i < h->pieces.n; i++) {
         nb_piece *p = &h->pieces.v[i];
         if (!p->added || !p->text || (int32_t)i == h->v->unk) continue;
-        if (p->flags & NB_SPECIAL_TEXT && whole) p->made = true;
-        if (h->v->kind != NB_VOCAB_UNIGRAM && is_character(h, p->text, p->n)) p->made = true;
+        if ((p->flags & NB_SPECIAL_TEXT && whole) || is_character(h, p->text, p->n)) p->made = true;
     }
 }
 

@@ -237,13 +237,6 @@ static nb_status words_with(nb_hf *h, const char *meta, nb_error *err) {
     return st;
 }
 
-static bool strips_left(const nb_text_rules *rules) {
-    bool strips = false;
-    for (size_t i = 0; i < rules->n; i++)
-        strips |= rules->v[i].how == NB_TEXT_STRIP && rules->v[i].flags & NB_TEXT_LEFT;
-    return strips;
-}
-
 static nb_status metaspace(nb_hf *h, const nb_value *part, nb_error *err) {
     const char *meta = nb_hf_text(part, "replacement"), *scheme = nb_hf_text(part, "prepend_scheme");
     if (!meta) meta = META;
@@ -252,9 +245,6 @@ static nb_status metaspace(nb_hf *h, const nb_value *part, nb_error *err) {
     bool words = before->n == 1 && !strcmp(before->v[0].pattern, white) && !strcmp(scheme, "always");
     nb_status st = words ? words_with(h, meta, err) : prepare(h, NB_TEXT_REPLACE, 0, " ", meta, err);
     uint32_t first = !strcmp(scheme, "first") ? NB_TEXT_IF_FIRST : 0;
-    if (first && strips_left(&h->v->normalize))
-        return nb_fail(err, NB_UNSUPPORTED,
-                       "its Metaspace marks the first word only where its normalizer Strip took nothing before it");
     if (!st && strcmp(scheme, "never") != 0) st = prepare(h, NB_TEXT_PREPEND, NB_TEXT_UNLESS | first, NULL, meta, err);
     if (st || !nb_hf_flag(part, "split", true)) return st;
     nb_buf pattern = {0};

@@ -78,7 +78,7 @@ typedef struct change {
     size_t before; /* bytes of the text before all rules */
     bool first;
     nb_buf *out;
-    bool changed;
+    bool changed, moved; /* moved: nb_normal */
 } change;
 
 static void keep(change *c, size_t from, size_t to) {
@@ -230,6 +230,7 @@ static nb_status strip(change *c, nb_error *err) {
            nb_is_white_space(nb_last_character(c->text + from, to - from, &length)))
         to -= length;
     if (from || to < c->n) keep(c, from, to);
+    c->moved = from > 0;
     return NB_OK;
 }
 
@@ -262,11 +263,19 @@ static void replace_match(change *c, size_t from, size_t begin) {
     nb_buf_text(c->out, c->rule->text);
 }
 
+/* To Hugging Face what replaces a match stands where the match's last character stood. */
+static void took(change *c, size_t begin, size_t end) {
+    size_t length = 0;
+    (void)nb_utf8_next(c->text, c->n, &length);
+    c->moved |= begin == 0 && (end > length || !*c->rule->text);
+}
+
 static nb_status replace_text(change *c) {
     size_t from = 0, length = strlen(c->rule->find);
     for (const uint8_t *at; (at = memmem(c->text + from, c->n - from, c->rule->find, length)); from += length) {
         size_t begin = (size_t)(at - c->text);
         replace_match(c, from, begin);
+        took(c, begin, begin + length);
         from = begin;
     }
     if (c->changed) keep(c, from, c->n);
@@ -284,6 +293,7 @@ static nb_status replace(change *c, nb_error *err) {
             st = nb_regex_next(&run, c->text + at, end - at, from - at, &begin, &stop, err);
             keep(c, from, at + begin);
             if (begin < stop) nb_buf_text(c->out, c->rule->text);
+            if (begin < stop) took(c, at + begin, at + stop);
             from = at + stop;
         }
         at = end;
@@ -362,13 +372,15 @@ nb_status nb_normalize(const nb_normalizer *z, const uint8_t *text, size_t n, bo
     *out = text;
     *n_out = n;
     unsigned into = 0;
+    scratch->moved = false;
     for (size_t i = 0; i < z->rules->n; i++) {
         nb_buf *buf = &scratch->bufs[into];
-        change c = {z, &z->rules->v[i], z->regexes[i], *out, *n_out, n, first, buf, false};
+        change c = {z, &z->rules->v[i], z->regexes[i], *out, *n_out, n, first, buf, false, false};
         nb_buf_clear(buf);
         nb_status st = changes[c.rule->how](&c, err);
         if (st) return st;
         if (buf->failed) return nb_oom(err, "normalized text", *n_out);
+        scratch->moved |= c.moved;
         if (!c.changed) continue;
         *out = (const uint8_t *)nb_buf_str(buf);
         *n_out = buf->size;

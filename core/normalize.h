@@ -23,6 +23,7 @@ void nb_normalizer_free(nb_normalizer *z); /* accepts NULL */
 /* Where results are put: one per thread, zeroed, used again and again, freed at the end. */
 typedef struct nb_normal {
     nb_buf bufs[2];
+    bool moved; /* what begins the last result did not begin its text: rules took what stood before it */
 } nb_normal;
 void nb_normal_free(nb_normal *scratch);
 

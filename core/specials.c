@@ -34,7 +34,9 @@ nb_status nb_special_finder_build(nb_special_finder *f, const nb_vocab *v, const
         size_t before = texts.size;
         st = put_text(&v->specials[i], z, &scratch, &texts, err);
         f->texts |= (v->specials[i].flags & NB_SPECIAL_TEXT) != 0;
-        if (texts.size == before) continue;
+        if (!st && !texts.failed && texts.size == before) /* the library finds such a one between any two characters */
+            st = nb_fail(err, NB_UNSUPPORTED, "vocabulary: its rules leave nothing of the special token %d",
+                         (int)v->specials[i].id);
         keys[n] = (nb_trie_key){.n = (uint32_t)(texts.size - before), .value = (int32_t)i};
         n++;
     }

@@ -170,7 +170,8 @@ static nb_status take_piece(void *user, const uint8_t *piece, size_t n, nb_error
 static nb_status take_changed(void *user, const uint8_t *text, size_t n, size_t at, int32_t id, nb_error *err) {
     job *j = user;
     if (id != NB_NO_TOKEN) return nb_ids_push(j->e.out, id, err);
-    nb_status st = nb_normalize(j->t->prepare, text, n, j->first && !at && !j->behind, &j->prepared, &text, &n, err);
+    bool first = j->first && !at && !j->behind && !j->normal.moved;
+    nb_status st = nb_normalize(j->t->prepare, text, n, first, &j->prepared, &text, &n, err);
     return st ? st : nb_split(j->t->splitter, (const char *)text, n, take_piece, j, err);
 }
 

@@ -132,6 +132,9 @@ static const uint8_t user_model[] = /* <unk>, a and b at -2, the user's "ab" at 
 #define BPE(vocab) "\"model\": {\"type\": \"BPE\", \"vocab\": {" vocab "}, \"merges\": []}}"
 #define REMOVED(regex, vocab) \
     "{" FUSE "\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"" regex "\"}, \"behavior\": \"Removed\"}, " BPE(vocab)
+#define FIRST(normalizer) \
+    "{" FUSE "\"normalizer\": " normalizer ", \"pre_tokenizer\": {\"type\": \"Metaspace\", \"replacement\": \"_\", \"prepend_scheme\": " \
+    "\"first\"}, " BPE("\"_\": 0, \"a\": 1, \"b\": 2")
 #define META "{\"decoder\": {\"type\": \"Metaspace\", \"replacement\": \"_\", \"prepend_scheme\": \"always\"}, "
 static const struct {
     const char *file; /* NULL: user_model */
@@ -174,6 +177,12 @@ static const struct {
     /* scores are read as the library reads them, an ulp off: exact ones would end in the single b */
     {"{" FUSE "\"model\": {\"type\": \"Unigram\", \"unk_id\": 0, \"vocab\": [[\"<unk>\", 0], [\"b\", -5.5507008868034164], "
      "[\"bb\", -4.701063811914318]]}}", "bbbbb", 0, 3, {1, 2, 2}},
+    /* Metaspace looks at where the first word stood in the given text */
+    {FIRST("{\"type\": \"Strip\"}"), " ab", 0, 2, {1, 2}},
+    {FIRST("{\"type\": \"Strip\"}"), "ab ", 0, 3, {0, 1, 2}},
+    {FIRST("{\"type\": \"Replace\", \"pattern\": {\"String\": \"cc\"}, \"content\": \"a\"}"), "ccb", 0, 2, {1, 2}},
+    {FIRST("{\"type\": \"Replace\", \"pattern\": {\"Regex\": \"c\"}, \"content\": \"a\"}"), "cb", 0, 3, {0, 1, 2}},
+    {FIRST("{\"type\": \"Replace\", \"pattern\": {\"String\": \"c\"}, \"content\": \"\"}"), "ca", 0, 1, {1}},
     {NULL, "aab", 0, 2, {1, 3}},
 };
 

@@ -76,8 +76,6 @@ static const struct {
     {"split_class.json", PRE("{\"type\": \"Split\", \"pattern\": {\"Regex\": \"[[:punct:]]\"}, \"behavior\": \"Isolated\"}"), "class within a class"},
     {"split_escape.json", PRE("{\"type\": \"Split\", \"pattern\": {\"Regex\": \"\\\\h+\"}, \"behavior\": \"Isolated\"}"), "has an escape"},
     {"split_lines.json", PRE("{\"type\": \"Split\", \"pattern\": {\"Regex\": \"(?im:.+)\"}, \"behavior\": \"Isolated\"}"), "with (?m)"},
-    {"strip_first.json",
-     WITH("\"normalizer\": {\"type\": \"Strip\"}, \"pre_tokenizer\": {\"type\": \"Metaspace\", \"prepend_scheme\": \"first\"}"), "marks the first word only"},
     {"punctuation.json", PRE("{\"type\": \"Punctuation\", \"behavior\": 3}"), "Punctuation has a behavior"},
     {"split_then_change.json",
      PRE("{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Digits\"}, {\"type\": \"Metaspace\"}]}"),
@@ -100,6 +98,12 @@ static const struct {
     {"added_character.json",
      "{\"decoder\": {\"type\": \"Fuse\"}, \"added_tokens\": [{\"content\": \"c\", \"id\": 0, \"special\": true}], \"model\": "
      "{\"type\": \"BPE\", \"vocab\": {\"c\": 0}, \"merges\": []}}", "token 0 cannot be special as 'c', it has bytes of its own"},
+    {"added_nothing.json",
+     WITH("\"normalizer\": {\"type\": \"Strip\"}, \"added_tokens\": [{\"content\": \"\\n\", \"id\": 3, \"normalized\": true}]"),
+     "rules leave nothing of the special token 3"},
+    {"added_mark.json",
+     "{\"decoder\": {\"type\": \"Fuse\"}, \"added_tokens\": [{\"content\": \"a\", \"id\": 0, \"special\": true}], \"model\": "
+     "{\"type\": \"Unigram\", \"vocab\": [[\"a\", -1], [\"b\", -1]]}}", "token 0 cannot be special as 'a', it has bytes of its own"},
     {"added_same.json", ADDED("[{\"content\": \"x\", \"id\": 3}, {\"content\": \"x\", \"id\": 4}]"), "same text or id"},
     {"post.json", POST("{\"type\": \"Whatever\"}"), "post-processor 'Whatever' is not known"},
     {"template.json", POST("{\"type\": \"TemplateProcessing\"}"), "template has no 'single'"},
