@@ -321,7 +321,8 @@ static nb_status commit(job *j, nb_convert_report *report) {
                                  j->err);
 }
 
-static nb_status list_tensor(void *user, const nb_plan_tensor *t, uint64_t raw_bytes, const nb_quant_error *error, nb_error *err) {
+static nb_status list_tensor(void *user, const nb_plan_tensor *t, uint64_t raw_bytes, const nb_quant_error *error,
+                             nb_error *err) {
     job *j = user;
     return nb_convert_list_add(&j->list, t, raw_bytes, error, err);
 }

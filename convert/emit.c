@@ -11,8 +11,8 @@
 #include "convert/values.h"
 
 enum {
-    AHEAD = 48,             /* tensors whose codebooks are learned together, and which follow one another without a pause */
-    MEMORY_CHUNK = 1 << 20  /* of panels that one member makes at a time when they stay in memory */
+    AHEAD = 48,            /* tensors whose codebooks are learned together, and which follow without a pause */
+    MEMORY_CHUNK = 1 << 20 /* of panels that one member makes at a time when they stay in memory */
 };
 
 static bool tell(nb_emit *e, uint64_t elements) {
@@ -22,8 +22,8 @@ static bool tell(nb_emit *e, uint64_t elements) {
     return nb_progress_step(e->progress, "converting", NULL, bytes, e->total_bytes);
 }
 
-/* What one member of the team works with: a chunk, from rows of the checkpoint to bytes of the file. Room grows and stays: new
- * memory for every tensor would cost a tenth of the time in page faults. */
+/* What one member of the team works with: a chunk, from rows of the checkpoint to bytes of the file. Room grows and
+ * stays: new memory for every tensor would cost a tenth of the time in page faults. */
 typedef struct nb_emit_worker {
     nb_scratch stored;  /* rows of a panel as the checkpoint has them, where they can be fetched like that */
     nb_scratch rows;    /* then of the panel, else of the chunk: [][cols] */
@@ -43,8 +43,8 @@ typedef struct item {
     const nb_feedback *feedback; /* NULL: without calibration */
     uint8_t *into;               /* where all panels stay, instead of in the file; else NULL */
     uint8_t *keep;               /* where they stay beside the file; else NULL */
-    /* Of rows that are fetched panel by panel, so that they stay in a cache until they are quantized; NULL: they are read by
-     * chunks. */
+    /* Of rows that are fetched panel by panel, so that they stay in a cache until they are quantized; NULL: they are
+     * read by chunks. */
     const nb_dtype_info *stored;
     size_t cols, chunk_bytes, panel_bytes, n_chunks; /* panel_bytes 0: a plain tensor */
 } item;
@@ -55,10 +55,10 @@ typedef struct chunk {
     size_t number; /* of the line's */
 } chunk;
 
-/* Tensors on their way through the team. Members take chunks in order, quantize and compress them side by side, and write them in
- * their order, each its own, those of one tensor behind those of another. Rows that are not fetched as they are stored are
- * read by one at a time. Whoever waits for its turn to write waits for chunks that were taken before its own, so the first of
- * them never waits. */
+/* Tensors on their way through the team. Members take chunks in order, quantize and compress them side by side, and
+ * write them in their order, each its own, those of one tensor behind those of another. Rows that are not fetched as
+ * they are stored are read by one at a time. Whoever waits for its turn to write waits for chunks that were taken
+ * before its own, so the first of them never waits. */
 typedef struct line {
     nb_emit *e;
     item *items; /* [n] */
@@ -82,8 +82,9 @@ typedef struct range {
 } range;
 
 static range range_of(const item *t, size_t i) {
-    uint64_t unit = t->panel_bytes ? (uint64_t)t->chunk_bytes / t->panel_bytes * NB_PANEL_ROWS : t->chunk_bytes / sizeof(float);
-    uint64_t all = t->t->spec.rows * (t->panel_bytes ? 1 : t->cols), width = t->panel_bytes ? 1 : t->cols;
+    uint64_t width = t->panel_bytes ? 1 : t->cols, all = t->t->spec.rows * width;
+    uint64_t unit = t->panel_bytes ? (uint64_t)t->chunk_bytes / t->panel_bytes * NB_PANEL_ROWS
+                                   : t->chunk_bytes / sizeof(float);
     range r = {.begin = i * unit, .end = all - i * unit < unit ? all : (i + 1) * unit};
     r.row = r.begin / width;
     r.n = (r.end + width - 1) / width - r.row;
@@ -134,7 +135,7 @@ static nb_rows rows_of(const item *t, const worker *w, size_t row, size_t n) {
 /* These rows as a panel; the chunk begins at the tensor's row `first`. */
 static nb_status make_panel(const item *t, worker *w, uint64_t first, size_t row, size_t n, uint8_t *panel) {
     nb_quant_error *lost = t->t->type == NB_TYPE_F32 ? NULL : &w->lost; /* f32 loses nothing */
-    if (!t->feedback && nb_types[t->t->type].scaled) { /* the quantizer checks values, while it looks at every one anyway */
+    if (!t->feedback && nb_types[t->t->type].scaled) { /* the quantizer looks at every value anyway, and checks it */
         nb_rows rows = rows_of(t, w, row, n);
         if (nb_quantize_rows(&t->quantizer, &rows, panel, lost)) return NB_OK;
     }
@@ -142,7 +143,8 @@ static nb_status make_panel(const item *t, worker *w, uint64_t first, size_t row
     nb_status st = nb_check_values(t->t, t->t->type, src, n * t->cols, (first + row) * t->cols, &w->err);
     if (st) return st;
     if (t->feedback)
-        nb_gptq_panel(&t->quantizer, t->feedback, NB_GPTQ_PASSES, src, n, t->cols, t->cols, w->scratch.data, panel, lost);
+        nb_gptq_panel(&t->quantizer, t->feedback, NB_GPTQ_PASSES, src, n, t->cols, t->cols, w->scratch.data, panel,
+                      lost);
     else nb_quantize_panel(&t->quantizer, src, n, t->cols, t->cols, panel, lost);
     return NB_OK;
 }
@@ -171,7 +173,8 @@ static nb_status make_chunk(line *l, worker *w, const chunk *c, int member) {
     range r = range_of(t, c->i);
     uint64_t at = (uint64_t)c->i * t->chunk_bytes;
     uint8_t *made = t->into ? t->into + at : w->made.data;
-    size_t n = t->panel_bytes ? nb_div_up((size_t)r.n, NB_PANEL_ROWS) * t->panel_bytes : (size_t)(r.end - r.begin) * sizeof(float);
+    size_t n = t->panel_bytes ? nb_div_up((size_t)r.n, NB_PANEL_ROWS) * t->panel_bytes
+                              : (size_t)(r.end - r.begin) * sizeof(float);
     w->lost = (nb_quant_error){0};
     nb_status st = t->panel_bytes ? make_panels(l, t, w, r, made) : make_floats(t, w, r, made);
     if (st || t->into) return st;
@@ -233,7 +236,7 @@ static void work(void *arg, int member) {
 
 /* Room for a chunk of this tensor. */
 static nb_status equip(worker *w, const item *t, nb_error *err) {
-    size_t n = nb_min_size((size_t)range_of(t, 0).n + 1, (size_t)t->t->spec.rows); /* of elements: one may begin within a row */
+    size_t n = nb_min_size((size_t)range_of(t, 0).n + 1, (size_t)t->t->spec.rows); /* elements may begin within a row */
     if (t->stored) n = nb_min_size(n, NB_PANEL_ROWS);
     nb_status st = nb_scratch_reserve(&w->rows, n * t->cols * sizeof(float), err);
     if (!st && t->stored) st = nb_scratch_reserve(&w->stored, n * nb_source_row_bytes(t->t->parts[0].tensor), err);
@@ -301,7 +304,8 @@ static nb_status set_panels(const nb_emit *e, item *t, nb_error *err) {
 /* `into`: see the item. */
 static nb_status set_item(const nb_emit *e, item *to, const nb_plan_tensor *t, const int8_t codebook[NB_CODEBOOK_SIZE],
                           uint8_t *into, nb_error *err) {
-    bool panels = t->spec.kind == NB_KIND_MATRIX || t->spec.kind == NB_KIND_EMBED, vector = t->spec.kind == NB_KIND_VECTOR;
+    bool panels = t->spec.kind == NB_KIND_MATRIX || t->spec.kind == NB_KIND_EMBED,
+         vector = t->spec.kind == NB_KIND_VECTOR;
     *to = (item){.t = t, .into = into, .cols = (size_t)t->spec.cols};
     to->record = (nb_tensor){.name = t->name, .type = t->type, .layout = panels ? NB_LAYOUT_PANELS : NB_LAYOUT_PLAIN,
                              .n_dims = vector ? 1 : 2};
@@ -327,14 +331,15 @@ nb_status nb_emit_quantize(nb_emit *e, const nb_plan_tensor *t, uint8_t *panels,
     return st ? st : run_line(e, &one, 1, err);
 }
 
-/* Tensors whose codebooks are known. What one is made of may depend on how the one before it was quantized, when the model is
- * calibrated: then they go one by one. */
-static nb_status emit_some(nb_emit *e, const nb_plan_tensor *t, size_t n, item *items, int8_t (*codebooks)[NB_CODEBOOK_SIZE],
-                           nb_error *err) {
+/* Tensors whose codebooks are known. What one is made of may depend on how the one before it was quantized, when the
+ * model is calibrated: then they go one by one. */
+static nb_status emit_some(nb_emit *e, const nb_plan_tensor *t, size_t n, item *items,
+                           int8_t (*codebooks)[NB_CODEBOOK_SIZE], nb_error *err) {
     size_t together = e->calibration ? 1 : n;
     nb_status st = NB_OK;
     for (size_t i = 0; !st && i < n; i += together) {
-        for (size_t k = 0; !st && k < together; k++) st = set_item(e, &items[k], &t[i + k], codebooks[i + k], NULL, err);
+        for (size_t k = 0; !st && k < together; k++)
+            st = set_item(e, &items[k], &t[i + k], codebooks[i + k], NULL, err);
         if (!st) st = run_line(e, items, together, err);
     }
     return st;

@@ -26,17 +26,18 @@ typedef struct nb_emit {
     uint64_t total_bytes;        /* what `total` elements count as in the progress */
     const float *made[NB_SPEC_COUNT]; /* tensors that no source has, where the model has them (nb_spec_made) */
     /* Told of every tensor when all of it is in the file; `error` is that of matrices that are not f32. */
-    nb_status (*wrote)(void *user, const nb_plan_tensor *t, uint64_t raw_bytes, const nb_quant_error *error, nb_error *err);
+    nb_status (*wrote)(void *user, const nb_plan_tensor *t, uint64_t raw_bytes, const nb_quant_error *error,
+                       nb_error *err);
     void *user;
     nb_quant_error error; /* of the tensor so far */
     uint64_t raw_bytes;   /* of all that is in the file */
-    struct nb_emit_worker *workers; /* [n_workers], owned: what members of the team work with, kept from tensor to tensor */
+    struct nb_emit_worker *workers; /* [n_workers], owned: what members of the team work with, kept between tensors */
     size_t n_workers;
 } nb_emit;
 void nb_emit_free(nb_emit *e); /* its workers; accepts a zeroed one */
 
-/* A matrix of the plan as panels of its type into memory, nb_panels_bytes of them, and its codebook, instead of into the
- * file; e->error is what it lost, and nothing else is told. */
+/* A matrix of the plan as panels of its type into memory, nb_panels_bytes of them, and its codebook, instead of into
+ * the file; e->error is what it lost, and nothing else is told. */
 nb_status nb_emit_quantize(nb_emit *e, const nb_plan_tensor *t, uint8_t *panels, int8_t codebook[NB_CODEBOOK_SIZE],
                            nb_error *err);
 

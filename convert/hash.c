@@ -17,8 +17,8 @@ typedef struct piece {
     struct early *early;  /* NULL: nothing is kept */
 } piece;
 
-/* Bytes of a piece that were read before those that precede them, as happens where one member of a team ends and another has begun
- * already. */
+/* Bytes of a piece that were read before those that precede them, as happens where one member of a team ends and
+ * another has begun already. */
 typedef struct early {
     piece *of;      /* NULL: none */
     uint8_t *bytes; /* [NB_HASH_PIECE], owned; NULL: not needed yet */

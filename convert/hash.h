@@ -2,8 +2,9 @@
  *
  * The conversion reads tensors in its own order, so the hash does not depend on one: every file is cut into pieces of
  * 1 MiB (the last is shorter), and the result is the XXH3-64 of the XXH3-64s of all pieces, 8 little-endian bytes
- * each, file by file. A piece is hashed as far as it has been read from its beginning; what comes early is kept for a while, and
- * what is left in the end is read then. Threads may read through the handles side by side; all else is for one at a time. */
+ * each, file by file. A piece is hashed as far as it has been read from its beginning; what comes early is kept for a
+ * while, and what is left in the end is read then. Threads may read through the handles side by side; all else is for
+ * one at a time. */
 #ifndef NB_CONVERT_HASH_H
 #define NB_CONVERT_HASH_H
 

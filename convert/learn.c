@@ -12,18 +12,19 @@ typedef struct class {
     const nb_plan_tensor *tensors;
     size_t n;
     int8_t (*codebooks)[NB_CODEBOOK_SIZE];
-    pthread_mutex_t reading; /* guards what follows, and the source */
+    pthread_mutex_t reading; /* guards what follows, and the source but for what is fetched */
     size_t next;
     nb_status status; /* of the first matrix that failed */
     size_t failed;
     nb_error *err;
 } class;
 
-/* Rows [row, row + n) as the source has them, if they are bf16, else as f32. */
-static nb_status read_rows(class *c, const nb_plan_tensor *t, bool bf16, uint64_t row, size_t n, void *dst, nb_error *err) {
+/* Rows [row, row + n) as the source has them, if they are bf16, else as f32, one member at a time. */
+static nb_status read_rows(class *c, const nb_plan_tensor *t, bool bf16, uint64_t row, size_t n, void *dst,
+                           nb_error *err) {
+    if (bf16) return nb_plan_fetch(t, c->how->source, row, n, dst, err);
     pthread_mutex_lock(&c->reading);
-    nb_status st = bf16 ? nb_plan_fetch(t, c->how->source, row, n, dst, err)
-                        : nb_rotation_read(c->how->rotation, t, c->how->source, row, n, dst, err);
+    nb_status st = nb_rotation_read(c->how->rotation, t, c->how->source, row, n, dst, err);
     pthread_mutex_unlock(&c->reading);
     return st;
 }
@@ -32,7 +33,8 @@ static nb_status read_rows(class *c, const nb_plan_tensor *t, bool bf16, uint64_
 static nb_status add_panel(class *c, const nb_plan_tensor *t, uint64_t row, float *room, nb_codebook_sample *sample,
                            nb_error *err) {
     size_t n = nb_min_size((size_t)(t->spec.rows - row), NB_PANEL_ROWS), cols = (size_t)t->spec.cols;
-    bool bf16 = !c->how->rotation->set && nb_plan_fetches(t, c->how->source) && t->parts[0].tensor->dtype == NB_DTYPE_BF16;
+    bool bf16 = !c->how->rotation->set && nb_plan_fetches(t, c->how->source) &&
+                t->parts[0].tensor->dtype == NB_DTYPE_BF16;
     nb_rows rows = {room, n, cols, cols, bf16 ? NB_TYPE_BF16 : NB_TYPE_F32};
     nb_status st = read_rows(c, t, bf16, row, n, room, err);
     if (st || nb_sample_add(sample, c->how->search, &rows, NULL)) return st;

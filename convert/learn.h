@@ -1,5 +1,5 @@
-/* Codebooks of planned matrices, each learned from a sample of its rows (quant/codebook.h). Members of the team learn those of
- * different matrices side by side, and read one at a time; what is learned does not depend on them. */
+/* Codebooks of planned matrices, each learned from a sample of its rows (quant/codebook.h). Members of the team learn
+ * those of different matrices side by side; what is learned does not depend on them. */
 #ifndef NB_CONVERT_LEARN_H
 #define NB_CONVERT_LEARN_H
 

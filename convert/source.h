@@ -99,7 +99,7 @@ nb_status nb_source_read(nb_source *s, const nb_source_tensor *t, uint64_t row, 
 
 /* Whether nb_source_fetch can: the rows of t lie side by side in a file. */
 bool nb_source_fetches(nb_source *s, const nb_source_tensor *t);
-/* Whole rows as they lie there, n_rows times so many bytes. Threads can do this, and widen what they got, side by side. */
+/* Whole rows as they lie there, n_rows times so many bytes. Threads can do this side by side. */
 nb_status nb_source_fetch(nb_source *s, const nb_source_tensor *t, uint64_t row, uint64_t n_rows, uint8_t *dst,
                           nb_error *err);
 size_t nb_source_row_bytes(const nb_source_tensor *t); /* of whole blocks */

@@ -33,7 +33,7 @@ typedef struct nb_coder {
 typedef enum nb_coder_use { NB_CODER_WRITES, NB_CODER_READS } nb_coder_use;
 nb_status nb_coders_create(nb_coder **coders, int n, nb_coder_use use, size_t scratch_bytes, nb_error *err);
 void nb_coders_free(nb_coder *coders, int n); /* accepts NULL */
-nb_status nb_coder_reserve(nb_coder *c, size_t scratch_bytes, nb_error *err); /* at least; what it held is lost when it grows */
+nb_status nb_coder_reserve(nb_coder *c, size_t scratch_bytes, nb_error *err); /* at least; its bytes are lost */
 
 /* Bytes that nb_chunk_encode may write to `stored`. */
 size_t nb_chunk_bound(size_t raw_bytes);

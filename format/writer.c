@@ -222,7 +222,8 @@ static void encode_slot(const nb_writer *w, slot *s, int member, const nb_geomet
     nb_coder *coder = &w->coders[member];
     s->status = reserve(s, n, &s->err);
     if (!s->status) s->status = nb_coder_reserve(coder, n, &s->err);
-    if (!s->status) s->status = nb_chunk_encode(coder, g, nb_form_of(g), w->level, raw, n, s->stored.data, &s->chunk, &s->err);
+    if (!s->status)
+        s->status = nb_chunk_encode(coder, g, nb_form_of(g), w->level, raw, n, s->stored.data, &s->chunk, &s->err);
 }
 
 static size_t chunk_bytes(const nb_writer *w) { return nb_geometry_chunk(&w->geometry, 0); }
@@ -231,7 +232,8 @@ static void encode_slots(void *arg, size_t begin, size_t end, int member) {
     nb_writer *w = arg;
     size_t chunk = chunk_bytes(w);
     for (size_t i = begin; i < end; i++)
-        encode_slot(w, &w->slots[i], member, &w->geometry, w->batch + i * chunk, nb_min_size(chunk, w->batch_used - i * chunk));
+        encode_slot(w, &w->slots[i], member, &w->geometry, w->batch + i * chunk,
+                    nb_min_size(chunk, w->batch_used - i * chunk));
 }
 
 static nb_status put_slot(nb_writer *w, slot *s, nb_error *err) {

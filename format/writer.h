@@ -32,10 +32,10 @@ nb_status nb_writer_create(nb_writer **writer, const char *path, const nb_writer
 nb_status nb_writer_tensor_begin(nb_writer *w, const nb_tensor *t, nb_error *err);
 nb_status nb_writer_tensor_append(nb_writer *w, const void *bytes, size_t n, nb_error *err);
 
-/* The same chunk by chunk, for those who make chunks on several threads: each as large as nb_geometry_chunk says. A member of the
- * writer's team encodes a chunk of a tensor of geometry `g` (any number of members at once, also while others begin, put and end),
- * and the chunks of the tensor that was begun are put one at a time, in their order, by whoever encoded them, before it
- * encodes another. What went wrong in encoding is told then. */
+/* The same chunk by chunk, for those who make chunks on several threads: each as large as nb_geometry_chunk says. A
+ * member of the writer's team encodes a chunk of a tensor of geometry `g` (any number of members at once, also while
+ * others begin, put and end), and the chunks of the tensor that was begun are put one at a time, in their order, by
+ * whoever encoded them, before it encodes another. What went wrong in encoding is told then. */
 void nb_writer_chunk_encode(nb_writer *w, int member, const nb_geometry *g, const uint8_t *raw, size_t n);
 nb_status nb_writer_chunk_put(nb_writer *w, int member, nb_error *err);
 

@@ -86,7 +86,8 @@ static void every_order_gives_the_definition(void **state) {
     };
     pair p;
     make_pair(&p, *state, BIG);
-    for (size_t i = 0; i < COUNT_OF(cases); i++) check_reads(&p, cases[i].reads, COUNT_OF(cases[i].reads), cases[i].left);
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        check_reads(&p, cases[i].reads, COUNT_OF(cases[i].reads), cases[i].left);
     free_pair(&p);
 }
 
