@@ -19,14 +19,15 @@ static const struct {
     {"\\B", "(?:(?<=" IN ")(?=" IN ")|(?<!" IN ")(?!" IN "))"},
 };
 
-/* Escapes that mean other things to PCRE2: hexadecimal digits or horizontal space, vertical tab or space, quotes. */
+/* Escapes that mean other things to PCRE2: hexadecimal digits or horizontal space, vertical tab or space, quotes,
+ * grapheme clusters of another version of Unicode. */
 static bool is_other(char c) {
-    return c && strchr("hHvVQEGN", c);
+    return c && strchr("hHvVQEGNX", c);
 }
 
 /* What of the text at p is not known here, or NULL. */
 static const char *unknown_at(const char *text, const char *p, bool in_class) {
-    if (p[0] == '\\') return is_other(p[1]) ? "has an escape" : NULL;
+    if (p[0] == '\\') return is_other(p[1]) ? "has an escape that PCRE2 reads otherwise" : NULL;
     if (p[0] == '&' && p[1] == '&') return "intersects classes with &&";
     if (p[0] == '[' && in_class) return "has a class within a class";
     bool interval = p[0] == '}' && p > text && (p[-1] == ',' || (p[-1] >= '0' && p[-1] <= '9'));

@@ -75,6 +75,7 @@ static const struct {
     {"split_empty.json", PRE("{\"type\": \"Split\", \"pattern\": {\"Regex\": \"(?=[A-Z])\"}, \"behavior\": \"Isolated\"}"), "can match an empty text"},
     {"split_class.json", PRE("{\"type\": \"Split\", \"pattern\": {\"Regex\": \"[[:punct:]]\"}, \"behavior\": \"Isolated\"}"), "class within a class"},
     {"split_escape.json", PRE("{\"type\": \"Split\", \"pattern\": {\"Regex\": \"\\\\h+\"}, \"behavior\": \"Isolated\"}"), "has an escape"},
+    {"split_graphemes.json", PRE("{\"type\": \"Split\", \"pattern\": {\"Regex\": \"\\\\X\"}, \"behavior\": \"Isolated\"}"), "has an escape"},
     {"split_lines.json", PRE("{\"type\": \"Split\", \"pattern\": {\"Regex\": \"(?im:.+)\"}, \"behavior\": \"Isolated\"}"), "with (?m)"},
     {"punctuation.json", PRE("{\"type\": \"Punctuation\", \"behavior\": 3}"), "Punctuation has a behavior"},
     {"split_then_change.json",
