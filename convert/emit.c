@@ -53,6 +53,7 @@ typedef struct chunk {
     const item *of;
     size_t i;      /* of the tensor's chunks */
     size_t number; /* of the line's */
+    size_t ahead;  /* small tensors before this one that are written with it, lest somebody waits for the turn of one */
 } chunk;
 
 /* Tensors on their way through the team. Members take chunks in order, quantize and compress them side by side, and
@@ -97,19 +98,20 @@ static nb_status read_rows(const line *l, worker *w, const item *t, uint64_t row
     return NB_OK;
 }
 
+static bool is_small(const item *t) { return !t->panel_bytes && t->n_chunks == 1; }
+
 /* The next chunk, with its rows unless they are fetched; false: there is none. */
 static bool read_chunk(line *l, worker *w, chunk *c) {
     pthread_mutex_lock(&l->reading);
     *c = l->next;
-    bool any = c->of < l->items + l->n && !atomic_load(&l->failed);
+    const item *end = l->items + l->n;
+    bool any = c->of < end && !atomic_load(&l->failed);
     if (any) {
+        for (; is_small(c->of) && c->of + 1 < end; c->of++) c->ahead++;
         range r = range_of(c->of, c->i);
         w->status = c->of->stored ? NB_OK : read_rows(l, w, c->of, r.row, r.n);
-        l->next.number++;
-        if (++l->next.i == c->of->n_chunks) {
-            l->next.of++;
-            l->next.i = 0;
-        }
+        bool last = c->i + 1 == c->of->n_chunks;
+        l->next = (chunk){.of = c->of + last, .i = last ? 0 : c->i + 1, .number = c->number + 1};
     }
     pthread_mutex_unlock(&l->reading);
     return any;
@@ -185,36 +187,57 @@ static nb_status make_chunk(line *l, worker *w, const chunk *c, int member) {
 
 /* ---- writing ---- */
 
-static nb_status put(line *l, const worker *w, const chunk *c, int member, nb_error *err) {
+/* A chunk that was encoded, or a small tensor that was made. */
+static nb_status put(line *l, worker *w, const chunk *c, int member, bool small) {
     nb_emit *e = l->e;
     const item *t = c->of;
     bool last = c->i + 1 == t->n_chunks;
     nb_status st = NB_OK;
     if (c->i == 0) e->error = (nb_quant_error){0};
-    nb_quant_error_join(&e->error, &w->lost); /* sums of doubles depend on their order, which is that of the chunks */
+    if (!small) nb_quant_error_join(&e->error, &w->lost); /* sums depend on their order, which is that of the chunks */
     if (t->into) return NB_OK;
-    if (c->i == 0) st = nb_writer_tensor_begin(e->writer, &t->record, err);
-    if (!st) st = nb_writer_chunk_put(e->writer, member, err);
-    if (!st && last) st = nb_writer_tensor_end(e->writer, err);
+    if (c->i == 0) st = nb_writer_tensor_begin(e->writer, &t->record, &w->err);
+    if (!st)
+        st = small ? nb_writer_chunk_append(e->writer, member, w->made.data, (size_t)t->geometry.raw_bytes, &w->err)
+                   : nb_writer_chunk_put(e->writer, member, &w->err);
+    if (!st && last) st = nb_writer_tensor_end(e->writer, &w->err);
     e->raw_bytes += last ? t->geometry.raw_bytes : 0;
-    if (!st && last) st = e->wrote(e->user, t->t, t->geometry.raw_bytes, &e->error, err);
+    if (!st && last) st = e->wrote(e->user, t->t, t->geometry.raw_bytes, &e->error, &w->err);
     range r = range_of(t, c->i);
     uint64_t elements = t->panel_bytes ? r.n * t->cols : r.end - r.begin;
-    if (!st && t->t->n_parts && !tell(e, elements)) st = nb_fail(err, NB_CANCELLED, "the conversion was cancelled");
+    if (!st && t->t->n_parts && !tell(e, elements))
+        st = nb_fail(&w->err, NB_CANCELLED, "the conversion was cancelled");
     return st;
+}
+
+/* A small tensor, from reading to writing. */
+static nb_status put_small(line *l, worker *w, const item *t, int member) {
+    range r = range_of(t, 0);
+    pthread_mutex_lock(&l->reading);
+    nb_status st = read_rows(l, w, t, r.row, r.n);
+    pthread_mutex_unlock(&l->reading);
+    if (!st) st = make_floats(t, w, r, w->made.data);
+    return st ? st : put(l, w, &(chunk){.of = t}, member, true);
+}
+
+/* A chunk, which failed already if w->status says so, and what goes before it. */
+static nb_status put_all(line *l, worker *w, const chunk *c, int member) {
+    nb_error own = w->err;
+    for (size_t i = c->ahead; i > 0; i--) {
+        nb_status st = put_small(l, w, c->of - i, member);
+        if (st) return st;
+    }
+    w->err = own;
+    return w->status ? w->status : put(l, w, c, member, false);
 }
 
 /* In its turn. */
 static void write_chunk(line *l, worker *w, const chunk *c, int member) {
     pthread_mutex_lock(&l->writing);
     while (l->written != c->number) pthread_cond_wait(&l->turn, &l->writing);
-    if (!l->status) {
-        if (!w->status) w->status = put(l, w, c, member, &w->err);
-        if (w->status) {
-            l->status = w->status;
-            *l->err = w->err;
-            atomic_store(&l->failed, true);
-        }
+    if (!l->status && (l->status = put_all(l, w, c, member))) {
+        *l->err = w->err;
+        atomic_store(&l->failed, true);
     }
     l->written++;
     pthread_cond_broadcast(&l->turn);

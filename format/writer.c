@@ -263,8 +263,7 @@ void nb_writer_chunk_encode(nb_writer *w, int member, const nb_geometry *g, cons
     encode_slot(w, &w->slots[member], member, g, raw, n);
 }
 
-nb_status nb_writer_chunk_put(nb_writer *w, int member, nb_error *err) {
-    slot *s = &w->slots[member];
+static nb_status put_next(nb_writer *w, slot *s, nb_error *err) {
     size_t n = s->status ? 0 : s->chunk.raw_bytes;
     uint64_t left = w->geometry.raw_bytes - w->taken;
     if (w->broken || !w->open || w->batch_used || (!s->status && n != nb_min_size(chunk_bytes(w), (size_t)left)))
@@ -273,6 +272,14 @@ nb_status nb_writer_chunk_put(nb_writer *w, int member, nb_error *err) {
     w->taken += n;
     w->broken = st != NB_OK;
     return st;
+}
+
+nb_status nb_writer_chunk_put(nb_writer *w, int member, nb_error *err) { return put_next(w, &w->slots[member], err); }
+
+nb_status nb_writer_chunk_append(nb_writer *w, int member, const uint8_t *raw, size_t n, nb_error *err) {
+    slot *s = &w->slots[team_size(w) + member]; /* the first may hold a chunk that is put later */
+    encode_slot(w, s, member, &w->geometry, raw, n);
+    return put_next(w, s, err);
 }
 
 nb_status nb_writer_tensor_append(nb_writer *w, const void *bytes, size_t n, nb_error *err) {

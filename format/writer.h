@@ -38,6 +38,8 @@ nb_status nb_writer_tensor_append(nb_writer *w, const void *bytes, size_t n, nb_
  * whoever encoded them, before it encodes another. What went wrong in encoding is told then. */
 void nb_writer_chunk_encode(nb_writer *w, int member, const nb_geometry *g, const uint8_t *raw, size_t n);
 nb_status nb_writer_chunk_put(nb_writer *w, int member, nb_error *err);
+/* Both at once, for the open tensor, also by a member that has encoded a chunk which comes later. */
+nb_status nb_writer_chunk_append(nb_writer *w, int member, const uint8_t *raw, size_t n, nb_error *err);
 
 nb_status nb_writer_tensor_end(nb_writer *w, nb_error *err);
 
