@@ -1,5 +1,5 @@
-/* Planned tensors into the file. The members of the team take them chunk by chunk: one reads while others quantize and
- * compress, and chunks are written in order. What is told of them is told by any of them, one at a time. */
+/* Planned tensors into the file. The members of the team take them chunk by chunk, read, quantize and compress them side by
+ * side, and write them in order. What is told of them is told by any of them, one at a time. */
 #ifndef NB_CONVERT_EMIT_H
 #define NB_CONVERT_EMIT_H
 
