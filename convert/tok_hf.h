@@ -23,9 +23,6 @@ nb_status nb_hf_model(nb_hf *h, const nb_value *model, nb_error *err);
 /* "post_processor": what it puts before and behind a text. */
 nb_status nb_hf_post_processor(nb_hf *h, const nb_value *post, nb_error *err);
 
-/* Append a regular expression of the file as core/regex.h reads it; NB_UNSUPPORTED for what means another thing there. */
-nb_status nb_hf_regex(const char *text, nb_buf *out, nb_error *err);
-
 /* A BPE's vocabulary {text: id} and merges ("a b" or [a, b] each). */
 nb_status nb_hf_bpe(nb_hf *h, const nb_value *vocab, const nb_value *merges, nb_error *err);
 

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "convert/tok_hf.h"
 #include "convert/tok_pre.h"
+#include "convert/tok_regex.h"
 
 #define META "\xe2\x96\x81" /* U+2581, which stands for a space */
 
@@ -114,7 +115,7 @@ static nb_status replace(nb_hf *h, const nb_value *part, nb_error *err) {
     const char *find = pattern_of(part, &regex), *text = nb_hf_text(part, "content");
     nb_buf pattern = {0};
     if (!find || !text) return nb_fail(err, NB_FORMAT, "its normalizer Replace has no pattern or no content");
-    nb_status st = regex ? nb_hf_regex(find, &pattern, err) : NB_OK;
+    nb_status st = regex ? nb_tok_regex(NB_DIALECT_ONIGURUMA, find, &pattern, err) : NB_OK;
     if (!st)
         st = add_rule(h, NB_TEXT_REPLACE, regex ? NB_TEXT_REGEX : 0, regex ? nb_buf_str(&pattern) : find, text, err);
     nb_buf_free(&pattern);
@@ -173,7 +174,7 @@ static nb_status split(nb_hf *h, const nb_value *part, nb_error *err) {
     const char *text = pattern_of(part, &regex);
     if (!text || !keep_of(part, &keep))
         return nb_fail(err, NB_FORMAT, "its pre-tokenizer Split has no pattern or a behavior that is not known");
-    nb_status st = regex ? nb_hf_regex(text, &pattern, err) : escape(text, &pattern, err);
+    nb_status st = regex ? nb_tok_regex(NB_DIALECT_ONIGURUMA, text, &pattern, err) : escape(text, &pattern, err);
     if (!st) st = add_split(h, nb_buf_str(&pattern), keep, nb_hf_flag(part, "invert", false), err);
     nb_buf_free(&pattern);
     return st;

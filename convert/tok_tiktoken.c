@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "convert/pickle.h"
 #include "convert/tok.h"
+#include "convert/tok_regex.h"
 
 /* Tokens by rank: every rank from 0 to n - 1 once. */
 static nb_status order_ranks(const nb_value *ranks, const nb_value **by_rank, nb_error *err) {
@@ -47,6 +48,15 @@ static nb_status add_specials(nb_vocab *v, const nb_value *specials, nb_error *e
     return st;
 }
 
+static nb_status set_pattern(nb_vocab *v, const nb_value *pattern, nb_error *err) {
+    nb_buf text = {0};
+    if (strlen(pattern->text) != pattern->count) return nb_fail(err, NB_UNSUPPORTED, "its pat_str has a NUL");
+    nb_status st = nb_tok_regex(NB_DIALECT_RUST, pattern->text, &text, err);
+    if (!st) st = nb_vocab_set_pattern(v, nb_buf_str(&text), text.size, err);
+    nb_buf_free(&text);
+    return st;
+}
+
 nb_status nb_tok_tiktoken(nb_vocab *v, const nb_value *encoding, nb_error *err) {
     const nb_value_object *o = encoding->object;
     if (strcmp(o->type->name, "Encoding") != 0)
@@ -64,7 +74,7 @@ nb_status nb_tok_tiktoken(nb_vocab *v, const nb_value *encoding, nb_error *err) 
         specials->kind != NB_VALUE_DICT)
         return nb_fail(err, NB_FORMAT, "the Encoding lacks pat_str, mergeable_ranks or special_tokens");
     nb_vocab_init(v, NB_VOCAB_BPE_RANKS);
-    nb_status st = nb_vocab_set_pattern(v, pattern->text, pattern->count, err);
+    nb_status st = set_pattern(v, pattern, err);
     if (!st) st = add_ranks(v, ranks, err);
     return st ? st : add_specials(v, specials, err);
 }

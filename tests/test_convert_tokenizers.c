@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include "base/mem.h"
 #include "convert/tok.h"
+#include "convert/tok_regex.h"
 #include "core/model.h"
 #include "core/tokenizer.h"
 
@@ -209,6 +210,31 @@ static void rare_vocabularies(void **state) {
     }
 }
 
+/* What tiktoken's patterns become; those of a tokenizer.json are in the rows above. */
+static void rust_patterns(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *read, *sentence; /* one of the two */
+    } cases[] = {
+        {" ?\\p{L}+|\\s+(?!\\S)", " ?\\p{L}+|\\s+(?!\\S)", NULL},
+        {"(?m)^a{1,3}+$", "(?m)^a{1,3}+$", NULL},
+        {"\\w+", "[\\w\\x{200c}\\x{200d}]+", NULL},
+        {"[^\\w-]", "[^\\w\\x{200c}\\x{200d}-]", NULL},
+        {"[^\\W_]", NULL, "has \\W in a class"},
+        {"[a-z--b]", NULL, "intersects classes"},
+        {"[[:alpha:]]", NULL, "a class within a class"},
+        {"\\h", NULL, "has an escape"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        nb_buf read = {0};
+        nb_error err = {0};
+        nb_status st = nb_tok_regex(NB_DIALECT_RUST, cases[i].text, &read, &err);
+        if (cases[i].read) assert_string_equal(nb_buf_str(&read), cases[i].read);
+        else if (!st || !strstr(err.text, cases[i].sentence)) fail_msg("%s: %s", cases[i].text, err.text);
+        nb_buf_free(&read);
+    }
+}
+
 /* What Metaspace's decoder leaves of the first token: nothing that stands for a space, but spaces. */
 static void first_tokens(void **state) {
     const fixture *f = *state;
@@ -284,6 +310,7 @@ int main(void) {
         CONVERSION_TEST(chat_templates),
         CONVERSION_TEST(ranks),
         CONVERSION_TEST(rare_vocabularies),
+        cmocka_unit_test(rust_patterns),
         CONVERSION_TEST(first_tokens),
         CONVERSION_TEST(found_beside),
         CONVERSION_TEST(stop_tokens),
