@@ -20,7 +20,8 @@ static size_t form_floats(size_t bytes) { return nb_round_up(bytes, NB_ALIGN) / 
 
 size_t nb_attend_scratch(const nb_kv_shape *s, uint32_t group) {
     size_t rows = most_rows(group), floats = s->key_cols + NB_KV_PAGE + 2 * sizeof(uint8_t);
-    return rows * floats + 2 * state_floats(s, rows) + form_floats(s->keys->room(s, rows)) + form_floats(s->values->room(s, rows));
+    size_t forms = form_floats(s->keys->room(s, rows)) + form_floats(s->values->room(s, rows));
+    return rows * floats + 2 * state_floats(s, rows) + forms;
 }
 
 size_t nb_attend_part(const nb_kv_shape *s, uint32_t group) {
@@ -67,7 +68,8 @@ float nb_attend_exp(const nb_kernels *k, float x) {
 }
 
 /* Rows that have seen nothing of the span leave their totals as they are. */
-static void merge_span(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_state *span, const nb_attend_work *w) {
+static void merge_span(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_state *span,
+                       const nb_attend_work *w) {
     const float base = s->values->unit == 1.0f ? 1.0f : 0.693147181f; /* of the maxima: 1 / unit */
     float *share = w->scores;                                         /* [rows][2] of the total and of the span */
     for (size_t r = 0; r < w->n; r++) {
@@ -80,7 +82,8 @@ static void merge_span(const nb_kv_shape *s, const nb_kernels *k, const nb_atten
     for (size_t r = 0; r < w->n; r++) {
         if (span->l[r] == 0.0f) continue;
         w->total.l[r] = fmaf(w->total.l[r], share[2 * r], span->l[r] * share[2 * r + 1]);
-        k->blend(w->total.o + r * s->value_rows, share[2 * r], span->o + r * s->value_rows, share[2 * r + 1], s->value_rows);
+        size_t at = r * s->value_rows;
+        k->blend(w->total.o + at, share[2 * r], span->o + at, share[2 * r + 1], s->value_rows);
     }
 }
 
@@ -113,7 +116,8 @@ static const float *offset_of(const nb_kv_shape *s, const uint8_t *page) {
 }
 
 /* The pages at `at`: neighbours whose page is the same go together. */
-static void attend_page(const nb_kv_shape *s, const nb_kernels *k, const nb_attention *a, size_t at, nb_attend_work *w) {
+static void attend_page(const nb_kv_shape *s, const nb_kernels *k, const nb_attention *a, size_t at,
+                        nb_attend_work *w) {
     nb_attend_page page = {.data = look(a, w, 0, at)};
     for (size_t i = 0, next; i < a->n; i = next) {
         const uint8_t *other = NULL;
@@ -154,7 +158,8 @@ static void give_outputs(const nb_kv_shape *s, const nb_kernels *k, const nb_att
 }
 
 /* A span's pages, into w->span. */
-static void attend_span(const nb_kv_shape *s, const nb_kernels *k, const nb_attention *a, size_t span, nb_attend_work *w) {
+static void attend_span(const nb_kv_shape *s, const nb_kernels *k, const nb_attention *a, size_t span,
+                        nb_attend_work *w) {
     size_t begin = SIZE_MAX, end = 0; /* of what any reader sees */
     for (size_t i = 0; i < a->n; i++) {
         begin = nb_min_size(begin, first_seen(a, &a->readers[i]));
@@ -166,6 +171,7 @@ static void attend_span(const nb_kv_shape *s, const nb_kernels *k, const nb_atte
     memset(w->to, 0, w->n); /* nothing yet */
     memset(w->from, NB_KV_PAGE, w->n);
     for (size_t at = begin; at < end; at += NB_KV_PAGE) attend_page(s, k, a, at, w);
+    if (s->values->finish) s->values->finish(s, k, w);
 }
 
 void nb_attend_spans(const nb_attention *a, uint32_t *first, uint32_t *end) {

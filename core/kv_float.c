@@ -100,5 +100,5 @@ static void add(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_page 
         k->blend(w->span.o + r * s->value_rows, carries(w)[r], sums(w) + r * s->value_rows, 1.0f, s->value_rows);
 }
 
-const nb_kv_value_form nb_kv_values_f32 = {NB_TYPE_F32, 1.0f, value_bytes, value_room, store_value, NULL, add};
-const nb_kv_value_form nb_kv_values_f16 = {NB_TYPE_F16, 1.0f, value_bytes, value_room, store_value, NULL, add};
+const nb_kv_value_form nb_kv_values_f32 = {NB_TYPE_F32, 1.0f, value_bytes, value_room, store_value, NULL, add, NULL};
+const nb_kv_value_form nb_kv_values_f16 = {NB_TYPE_F16, 1.0f, value_bytes, value_room, store_value, NULL, add, NULL};

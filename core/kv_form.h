@@ -1,5 +1,5 @@
-/* How the pages of a KV cache hold keys, and how they hold values: a table of functions for each, per element type, so that any
- * form of K goes with any of V. Internal to core/kv.c and core/attend.c.
+/* How the pages of a KV cache hold keys, and how they hold values: a table of functions for each, per element type, so
+ * that any form of K goes with any of V. Internal to core/kv.c and core/attend.c.
  *
  * Attention works on rows: a row is one query head of one reader. */
 #ifndef NB_CORE_KV_FORM_H
@@ -13,16 +13,6 @@ typedef struct nb_attend_state {
     float *o;     /* [rows][value_rows] */
 } nb_attend_state;
 
-/* What a thread works with while it attends. */
-typedef struct nb_attend_work {
-    size_t n;           /* rows */
-    float *q;           /* [n][key_cols], scaled, zero beyond head_dim */
-    float *scores;      /* [n][64] */
-    uint8_t *from, *to; /* [n] positions of the page that a row sees: [from, to) */
-    nb_attend_state span, total;
-    uint8_t *key_room, *value_room; /* the forms' own; NB_ALIGN-aligned */
-} nb_attend_work;
-
 /* A page for rows [first, end), each of which sees some of it. */
 typedef struct nb_attend_page {
     const uint8_t *data, *next; /* `next` will be read after it, or NULL */
@@ -30,6 +20,18 @@ typedef struct nb_attend_page {
     const float *next_offset;   /* that of `next`, or NULL */
     size_t first, end;
 } nb_attend_page;
+
+/* What a thread works with while it attends. */
+typedef struct nb_attend_work {
+    size_t n;           /* rows */
+    float *q;           /* [n][key_cols], scaled, zero beyond head_dim */
+    float *scores;      /* [n][64] */
+    uint8_t *from, *to; /* [n] positions of the page that a row sees: [from, to) */
+    nb_attend_state span, total;
+    nb_attend_page waiting; /* whose values the form has still to add; no data: none */
+    bool turn;              /* changes with every page that is added */
+    uint8_t *key_room, *value_room; /* the forms' own; NB_ALIGN-aligned */
+} nb_attend_work;
 
 /* Widen [*from, *to) to what any of the rows sees. */
 static inline void nb_attend_seen(const nb_attend_work *w, const nb_attend_page *page, size_t *from, size_t *to) {
@@ -55,9 +57,12 @@ struct nb_kv_value_form {
     size_t (*bytes)(const nb_kv_shape *s);
     size_t (*room)(const nb_kv_shape *s, size_t rows);
     void (*store)(const nb_kv_shape *s, const nb_kernels *k, uint8_t *values, size_t at, const float *value);
-    const float *(*offset)(const nb_kv_shape *s, const uint8_t *values); /* of a page; NULL: scores are taken as they are */
-    /* Add the page to the rows' span: the scores' exponentials, and V times them. */
+    /* What is added to a page's scores; NULL: they are taken as they are. */
+    const float *(*offset)(const nb_kv_shape *s, const uint8_t *values);
+    /* Add the page to the rows' span: the scores' exponentials, and V times them, which may wait. */
     void (*add)(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_page *page, nb_attend_work *w);
+    /* Add what is waiting; NULL: nothing ever is. */
+    void (*finish)(const nb_kv_shape *s, const nb_kernels *k, nb_attend_work *w);
 };
 
 /* e^x for x <= 0: the bits of exp_sum. */

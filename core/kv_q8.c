@@ -1,5 +1,5 @@
-/* Keys and values in 8 bits, as the kernels scores_q8 and weigh_q8 read them (simd/kernels.h): K as panels of positions with a
- * scale for every position and 32 channels, V as panels of channels with a scale for every position. */
+/* Keys and values in 8 bits, as the kernels scores_q8 and weigh_q8 read them (simd/kernels.h): K as panels of positions
+ * with a scale for every position and 32 channels, V as panels of channels with a scale for every position. */
 #include <string.h>
 
 #include "base/checked.h"
@@ -9,7 +9,8 @@
 _Static_assert((int)NB_KV_PAGE == (int)NB_PAGE_POSITIONS, "a page of the cache is one of the kernels'");
 
 /* A panel has 64 bytes for every four columns, four of each row. */
-enum { GROUP_COLS = 4, GROUP_BYTES = NB_PANEL_ROWS * GROUP_COLS, VALUE_PANEL_BYTES = NB_KV_PAGE / GROUP_COLS * GROUP_BYTES };
+enum { GROUP_COLS = 4, GROUP_BYTES = NB_PANEL_ROWS * GROUP_COLS };
+enum { VALUE_PANEL_BYTES = NB_KV_PAGE / GROUP_COLS * GROUP_BYTES };
 enum { MOST_COLS = NB_HEAD_DIM_MAX + NB_BLOCK_COLS, MOST_BLOCKS = NB_HEAD_DIM_MAX / NB_BLOCK_COLS + 1 };
 
 /* x[head_dim] with zeros up to whole blocks: x itself where there is nothing to add. */
@@ -29,7 +30,7 @@ static void store_key(const nb_kv_shape *s, const nb_kernels *k, uint8_t *keys, 
     int8_t q[MOST_COLS];
     uint16_t scales[MOST_BLOCKS];
     k->quantize_key(whole_blocks(s, key, room), s->key_cols, q, scales);
-    for (size_t i = 0; i < s->key_cols; i++) q[i] = (int8_t)(q[i] ^ -128); /* adding 128 to a byte is flipping its top bit */
+    for (size_t i = 0; i < s->key_cols; i++) q[i] = (int8_t)(q[i] ^ -128); /* adding 128 flips a byte's top bit */
     uint8_t *row = keys + at / NB_PANEL_ROWS * s->key_cols * NB_PANEL_ROWS + at % NB_PANEL_ROWS * GROUP_COLS;
     for (size_t col = 0; col < s->key_cols; col += GROUP_COLS) memcpy(row + col * NB_PANEL_ROWS, q + col, GROUP_COLS);
     uint8_t *scale = keys + (size_t)NB_KV_PAGE * s->key_cols + at * sizeof *scales;
@@ -81,7 +82,7 @@ const nb_kv_key_form nb_kv_keys_q8 = {NB_TYPE_Q8, key_bytes, key_room, store_key
 static size_t value_bytes(const nb_kv_shape *s) { return nb_values_q8_bytes(s->value_rows); }
 
 static void store_value(const nb_kv_shape *s, const nb_kernels *k, uint8_t *values, size_t at, const float *value) {
-    static const float least = 0x1p-60f; /* what is smaller counts as 0; 2^-60 leaves room for the exponentials in f32 */
+    static const float least = 0x1p-60f; /* what is smaller counts as 0; it leaves room for the exponentials in f32 */
     float room[MOST_COLS];
     int8_t q[MOST_COLS];
     int32_t start[MOST_BLOCKS];
@@ -99,22 +100,61 @@ static void store_value(const nb_kv_shape *s, const nb_kernels *k, uint8_t *valu
 }
 
 /* So V's scale is a factor of the exponential. */
-static const float *offset(const nb_kv_shape *s, const uint8_t *values) { return nb_values_q8_logs(values, s->value_rows); }
+static const float *offset(const nb_kv_shape *s, const uint8_t *values) {
+    return nb_values_q8_logs(values, s->value_rows);
+}
+
+/* A page is weighed while the one before it is added: what the one leaves for the other is there twice, in turns. */
+typedef struct weights {
+    float *carry, *share; /* [rows] */
+    uint8_t *codes;       /* [rows][64] */
+} weights;
+typedef struct value_rooms {
+    float *page_m, *page_l; /* [rows] */
+    weights now, before;
+} value_rooms;
 
 static size_t value_room(const nb_kv_shape *s, size_t rows) {
     (void)s;
-    return rows * (4 * sizeof(float) + NB_KV_PAGE);
+    return rows * (6 * sizeof(float) + 2 * (size_t)NB_KV_PAGE);
+}
+static value_rooms carve_values(const nb_attend_work *w) {
+    size_t n = w->n;
+    float *p = (float *)(void *)w->value_room;
+    uint8_t *codes = (uint8_t *)(p + 6 * n);
+    weights one = {p + 2 * n, p + 3 * n, codes}, other = {p + 4 * n, p + 5 * n, codes + n * NB_KV_PAGE};
+    return (value_rooms){p, p + n, w->turn ? one : other, w->turn ? other : one};
+}
+
+static nb_values_q8 waiting_values(const nb_kv_shape *s, const weights *x, const nb_attend_work *w) {
+    const nb_attend_page *page = &w->waiting;
+    size_t first = page->first;
+    if (!page->data) return (nb_values_q8){.n = 0};
+    return (nb_values_q8){.values = page->data + s->key_bytes, .channels = s->value_rows, .n = page->end - first,
+                          .codes = x->codes + first * NB_KV_PAGE, .carry = x->carry + first, .share = x->share + first,
+                          .o = w->span.o + first * s->value_rows};
 }
 
 static void add(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_page *page, nb_attend_work *w) {
-    size_t first = page->first, n = page->end - first;
-    float *page_m = (float *)(void *)w->value_room;
-    nb_weigh_q8 job = {.values = page->data + s->key_bytes, .next = page->next ? page->next + s->key_bytes : NULL,
-                       .channels = s->value_rows, .n = n, .scores = w->scores + first * NB_KV_PAGE, .from = w->from + first,
-                       .to = w->to + first, .page_m = page_m, .page_l = page_m + n, .carry = page_m + 2 * n, .share = page_m + 3 * n,
-                       .codes = (uint8_t *)(page_m + 4 * n),
-                       .m = w->span.m + first, .l = w->span.l + first, .o = w->span.o + first * s->value_rows};
+    size_t first = page->first;
+    value_rooms x = carve_values(w);
+    nb_weigh_q8 job = {.inverses = offset(s, page->data + s->key_bytes) + NB_KV_PAGE, .n = page->end - first,
+                       .scores = w->scores + first * NB_KV_PAGE, .from = w->from + first, .to = w->to + first,
+                       .page_m = x.page_m, .page_l = x.page_l, .m = w->span.m + first, .l = w->span.l + first,
+                       .codes = x.now.codes + first * NB_KV_PAGE, .carry = x.now.carry + first,
+                       .share = x.now.share + first, .before = waiting_values(s, &x.before, w),
+                       .next = page->next ? page->next + s->key_bytes : NULL, .channels = s->value_rows};
     k->weigh_q8(&job);
+    w->waiting = *page;
+    w->turn = !w->turn;
 }
 
-const nb_kv_value_form nb_kv_values_q8 = {NB_TYPE_Q8, 1.44269504f, value_bytes, value_room, store_value, offset, add};
+static void finish(const nb_kv_shape *s, const nb_kernels *k, nb_attend_work *w) {
+    value_rooms x = carve_values(w);
+    nb_weigh_q8 job = {.before = waiting_values(s, &x.before, w)};
+    k->weigh_q8(&job);
+    w->waiting.data = NULL;
+}
+
+const nb_kv_value_form nb_kv_values_q8 = {NB_TYPE_Q8,  1.44269504f, value_bytes, value_room,
+                                          store_value, offset,      add,         finish};

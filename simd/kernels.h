@@ -87,17 +87,31 @@ static inline size_t nb_keys_q8_bytes(size_t cols) { return NB_PAGE_POSITIONS * 
  *     l = fma(l, carry, L share);  m = max(p, m);  o = fma(o, carry, (float)dot(code, V's codes) share)
  * V's scale is part of the exponent, so the largest weight of a page is 127 without a search for it, and l and o are
  * both 127 times what they stand for. |dot| <= 64 * 127 * 127 < 2^24.
- * Values: signed codes as panels [channels / 16][16][16 channels][4 positions], then log2 v [64] and 1 / v [64], f32. */
+ * Values: signed codes as panels [channels / 16][16][16 channels][4 positions], then log2 v [64] and 1 / v [64], f32.
+ *
+ * Adding V up is a part of its own, for which the exponentials of the page after do not wait: the kernel does it for
+ * the page before while it forms the weights of this one. The one wants the pipes that multiply, the other more those
+ * that add, and no row waits for its own weights. */
+typedef struct nb_values_q8 {
+    const uint8_t *values;      /* NB_ALIGN-aligned */
+    size_t channels;            /* a multiple of 16 */
+    size_t n;                   /* rows; 0: nothing to do */
+    const uint8_t *codes;       /* [n][64] */
+    const float *carry, *share; /* [n] */
+    float *o;                   /* [n][channels] in and out */
+} nb_values_q8;
 typedef struct nb_weigh_q8 {
-    const uint8_t *values, *next; /* as in nb_scores_q8 */
-    size_t channels;          /* a multiple of 16 */
-    size_t n;                 /* rows */
+    const float *inverses;    /* [64] 1 / v */
+    size_t n;                 /* rows; 0: nothing to do */
     const float *scores;      /* [n][64] t; those of unseen positions may be anything */
     const uint8_t *from, *to; /* [n] the row sees positions [from, to) of the page, at least one */
-    uint8_t *codes;           /* [n][64] room */
-    float *page_m, *page_l, *carry, *share; /* [n] room */
+    float *page_m, *page_l;   /* [n] room */
     float *m, *l;             /* [n] in and out */
-    float *o;                 /* [n][channels] in and out */
+    uint8_t *codes;           /* [n][64] out */
+    float *carry, *share;     /* [n] out */
+    nb_values_q8 before;      /* another page's, maybe of other rows; none of its arrays overlaps those above */
+    const uint8_t *next;      /* values of the page that is wanted afterwards, to be fetched meanwhile, or NULL */
+    size_t channels;          /* of `next` */
 } nb_weigh_q8;
 static inline size_t nb_values_q8_bytes(size_t channels) { return NB_PAGE_POSITIONS * (channels + 2 * sizeof(float)); }
 static inline const float *nb_values_q8_logs(const uint8_t *values, size_t channels) {

@@ -42,9 +42,11 @@ static INLINE vi mac_q4(vi dot, vc codes, vi scales, acts x, int g) {
     __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(dot) : "v"(codes), "m"(*(const four *)(const void *)(x + 4 * g)));
     return dot;
 }
+/* Codes in a register: gcc would load them anew for every row. */
 static INLINE vi mac_weights(vi dot, vc codes, vi scales, acts x, int g) {
     (void)scales;
-    return _mm512_dpbusd_epi32(dot, four_of(x + 4 * g), codes);
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(dot) : "v"(four_of(x + 4 * g)), "v"(codes));
+    return dot;
 }
 
 /* vpermb has all 32 cells in one register (it looks at the low six bits), vpermi2b all 128 heights in two. */

@@ -81,7 +81,8 @@ typedef struct page_case {
 
 static guard random_bytes(size_t n, guard_side side, uint64_t *seed) {
     guard g = guard_new(n, side);
-    for (size_t i = 0; i < n; i++) ((uint8_t *)g.data)[i] = (uint8_t)(unit_random(seed) % 255 + 1); /* as signed: -127 to 127 */
+    uint8_t *bytes = g.data;
+    for (size_t i = 0; i < n; i++) bytes[i] = (uint8_t)(unit_random(seed) % 255 + 1); /* as signed: -127 to 127 */
     return g;
 }
 static guard random_floats(size_t n, double low, double high, guard_side side, uint64_t *seed) {
@@ -141,16 +142,50 @@ static void page_free(page_case *c) {
 static const float *logs_of(const page_case *c) { return nb_values_q8_logs(c->values.data, c->cols); }
 
 static void run_scores(const nb_kernels *k, const page_case *c) {
-    nb_scores_q8 job = {.keys = c->keys.data, .cols = c->cols, .begin = 0, .end = POSITIONS / 16, .n = c->rows, .q = c->q.data,
-                        .scale = c->scale.data, .start = c->start.data, .offset = logs_of(c), .y = c->y.data, .next = c->keys.data};
+    nb_scores_q8 job = {.keys = c->keys.data, .cols = c->cols, .begin = 0, .end = POSITIONS / 16, .n = c->rows,
+                        .q = c->q.data, .scale = c->scale.data, .start = c->start.data, .offset = logs_of(c),
+                        .y = c->y.data, .next = c->keys.data};
     k->scores_q8(&job);
 }
+/* Its weights, and then the page of them. */
+static nb_weigh_q8 weights_of(const page_case *c, size_t rows, float *m, float *l) {
+    return (nb_weigh_q8){.inverses = logs_of(c) + POSITIONS, .n = rows, .scores = c->y.data, .from = c->from.data,
+                         .to = c->to.data, .codes = c->codes.data, .page_m = c->page_m.data, .page_l = c->page_l.data,
+                         .carry = c->carry.data, .share = c->share.data, .m = m, .l = l, .next = c->values.data,
+                         .channels = c->cols};
+}
+static nb_values_q8 values_of(const page_case *c, size_t rows, float *o) {
+    return (nb_values_q8){.values = c->values.data, .channels = c->cols, .n = rows, .codes = c->codes.data,
+                          .carry = c->carry.data, .share = c->share.data, .o = o};
+}
 static void run_weigh(const nb_kernels *k, const page_case *c, float *m, float *l, float *o) {
-    nb_weigh_q8 job = {.values = c->values.data, .next = c->values.data, .channels = c->cols, .n = c->rows,
-                       .scores = c->y.data, .from = c->from.data, .to = c->to.data, .codes = c->codes.data,
-                       .page_m = c->page_m.data, .page_l = c->page_l.data,
-                       .carry = c->carry.data, .share = c->share.data, .m = m, .l = l, .o = o};
-    k->weigh_q8(&job);
+    nb_weigh_q8 weigh = weights_of(c, c->rows, m, l), add = {.before = values_of(c, c->rows, o)};
+    k->weigh_q8(&weigh);
+    k->weigh_q8(&add);
+}
+
+/* Add c's values beside the weights of another page, whose first rows see all of it, or not. */
+static void check_beside(const nb_kernels *k, const page_case *c, size_t others, bool whole, const float *expected) {
+    page_case other;
+    static float m[2][MOST_ROWS], l[2][MOST_ROWS], o[MOST_ROWS * MOST_COLS];
+    static uint8_t codes[MOST_ROWS * POSITIONS];
+    page_new(&other, c->cols, others, GUARD_AFTER, c->rows * 100 + others);
+    for (size_t i = 0; i < others * POSITIONS; i++) ((float *)other.y.data)[i] = (float)(i * i % 97) / 8.0f - 5.0f;
+    memset(other.from.data, 0, whole ? others : 0);
+    memset(other.to.data, POSITIONS, whole ? others : 0);
+    for (int turn = 0; turn < 2; turn++) {
+        memcpy(m[turn], other.m.data, others * sizeof(float));
+        memcpy(l[turn], other.l.data, others * sizeof(float));
+        nb_weigh_q8 job = weights_of(&other, others, m[turn], l[turn]);
+        if (turn) job.before = values_of(c, c->rows, o);
+        memcpy(o, c->o.data, c->rows * c->cols * sizeof *o);
+        k->weigh_q8(&job);
+        if (!turn) memcpy(codes, other.codes.data, others * POSITIONS);
+    }
+    if (memcmp(codes, other.codes.data, others * POSITIONS) != 0 || memcmp(m[0], m[1], others * sizeof(float)) != 0 ||
+        memcmp(l[0], l[1], others * sizeof(float)) != 0 || memcmp(o, expected, c->rows * c->cols * sizeof *o) != 0)
+        fail_msg("weigh_q8 on %s: %zu channels, %zu rows beside %zu others", k->isa, c->cols, c->rows, others);
+    page_free(&other);
 }
 
 static void near(const char *what, size_t at, double expected, double found, double tolerance) {
@@ -228,6 +263,10 @@ static void one_page(const nb_kernels *scalar, const nb_kernels *tier, size_t co
     if (memcmp(codes, c.codes.data, rows * POSITIONS) != 0 || memcmp(m[0], m[1], rows * sizeof(float)) != 0 ||
         memcmp(l[0], l[1], rows * sizeof(float)) != 0 || memcmp(o[0], o[1], rows * cols * sizeof(float)) != 0)
         fail_msg("weigh_q8 on %s: %zu channels, %zu rows", tier->isa, cols, rows);
+    check_beside(tier, &c, rows, true, o[0]);
+    check_beside(tier, &c, rows, false, o[0]);
+    check_beside(tier, &c, rows / 2 + 1, true, o[0]);
+    if (rows + 2 <= MOST_ROWS) check_beside(tier, &c, rows + 2, true, o[0]);
     page_free(&c);
 }
 
