@@ -104,7 +104,8 @@ static const float *offset(const nb_kv_shape *s, const uint8_t *values) {
     return nb_values_q8_logs(values, s->value_rows);
 }
 
-/* A page is weighed while the one before it is added: what the one leaves for the other is there twice, in turns. */
+/* A page may be weighed while the one before it is added: what the one leaves for the other is there twice, in turns.
+ * */
 typedef struct weights {
     float *carry, *share; /* [rows] */
     uint8_t *codes;       /* [rows][64] */
@@ -126,8 +127,14 @@ static value_rooms carve_values(const nb_attend_work *w) {
     return (value_rooms){p, p + n, w->turn ? one : other, w->turn ? other : one};
 }
 
-static nb_values_q8 waiting_values(const nb_kv_shape *s, const weights *x, const nb_attend_work *w) {
-    const nb_attend_page *page = &w->waiting;
+/* Whether n rows' values wait until the next page is weighed. Eight rows and more are bound by arithmetic, and one by
+ * the time that its steps take one after the other; those between are bound by memory, which is faster where a page's
+ * values are read right after its keys. */
+static bool values_wait(size_t n) { return n == 1 || n >= 8; }
+
+/* V times the weights of a page, if there is one. */
+static nb_values_q8 values_of(const nb_kv_shape *s, const nb_attend_page *page, const weights *x,
+                              const nb_attend_work *w) {
     size_t first = page->first;
     if (!page->data) return (nb_values_q8){.n = 0};
     return (nb_values_q8){.values = page->data + s->key_bytes, .channels = s->value_rows, .n = page->end - first,
@@ -135,25 +142,29 @@ static nb_values_q8 waiting_values(const nb_kv_shape *s, const weights *x, const
                           .o = w->span.o + first * s->value_rows};
 }
 
-static void add(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_page *page, nb_attend_work *w) {
-    size_t first = page->first;
+static void finish(const nb_kv_shape *s, const nb_kernels *k, nb_attend_work *w) {
     value_rooms x = carve_values(w);
-    nb_weigh_q8 job = {.inverses = offset(s, page->data + s->key_bytes) + NB_KV_PAGE, .n = page->end - first,
+    nb_weigh_q8 job = {.before = values_of(s, &w->waiting, &x.before, w)};
+    if (job.before.n) k->weigh_q8(&job);
+    w->waiting.data = NULL;
+}
+
+static void add(const nb_kv_shape *s, const nb_kernels *k, const nb_attend_page *page, nb_attend_work *w) {
+    size_t first = page->first, n = page->end - first;
+    bool waits = values_wait(n);
+    if (!waits) finish(s, k, w);
+    value_rooms x = carve_values(w);
+    nb_weigh_q8 job = {.inverses = offset(s, page->data + s->key_bytes) + NB_KV_PAGE, .n = n,
                        .scores = w->scores + first * NB_KV_PAGE, .from = w->from + first, .to = w->to + first,
                        .page_m = x.page_m, .page_l = x.page_l, .m = w->span.m + first, .l = w->span.l + first,
                        .codes = x.now.codes + first * NB_KV_PAGE, .carry = x.now.carry + first,
-                       .share = x.now.share + first, .before = waiting_values(s, &x.before, w),
+                       .share = x.now.share + first,
+                       .before = waits ? values_of(s, &w->waiting, &x.before, w) : values_of(s, page, &x.now, w),
                        .next = page->next ? page->next + s->key_bytes : NULL, .channels = s->value_rows};
     k->weigh_q8(&job);
+    if (!waits) return;
     w->waiting = *page;
     w->turn = !w->turn;
-}
-
-static void finish(const nb_kv_shape *s, const nb_kernels *k, nb_attend_work *w) {
-    value_rooms x = carve_values(w);
-    nb_weigh_q8 job = {.before = waiting_values(s, &x.before, w)};
-    k->weigh_q8(&job);
-    w->waiting.data = NULL;
 }
 
 const nb_kv_value_form nb_kv_values_q8 = {NB_TYPE_Q8,  1.44269504f, value_bytes, value_room,

@@ -7,6 +7,7 @@
 #ifndef NB_SIMD_ATTEND_TMPL_H
 #define NB_SIMD_ATTEND_TMPL_H
 
+#include <stdbool.h>
 #include "base/checked.h"
 #include "simd/kernels.h"
 
@@ -192,13 +193,11 @@ static INLINE void weigh_end(const nb_weigh_q8 *a, size_t row, const int rows, c
         a->page_l[at] = v_sum(w->sum[r]);
     }
 }
-static INLINE void weigh_rows(const nb_weigh_q8 *a, size_t row, const int rows, const int whole, fetcher *f) {
+static INLINE void weigh_rows(const nb_weigh_q8 *a, size_t row, const int rows, const int whole) {
     weighing w;
     weigh_begin(a, row, rows, &w);
-    UNROLL for (int step = 0; step < WEIGH_STEPS; step++) {
-        fetch_step(f);
+    UNROLL for (int step = 0; step < WEIGH_STEPS; step++)
         if (step % WEIGHED < rows) weigh_step(a, row, step, whole, &w);
-    }
     weigh_end(a, row, rows, &w);
 }
 
@@ -291,12 +290,13 @@ static INLINE void few_beside(const nb_weigh_q8 *a, size_t row, const int rows, 
  * the whole page. */
 static INLINE void weigh_and_add(const nb_weigh_q8 *a, fetcher *f, const int whole) {
     const nb_values_q8 *v = &a->before;
-    size_t r = 0, both = whole && BESIDE && v->channels >= MANY_PANELS * LANES ? nb_min_size(a->n, v->n) : 0;
+    const bool own = v->codes == a->codes;
+    size_t r = 0, both = whole && !own && BESIDE && v->channels >= MANY_PANELS * LANES ? nb_min_size(a->n, v->n) : 0;
     for (; r + MANY_ROWS <= both; r += MANY_ROWS) many_beside(a, r, f);
     for (; r + WEIGHED <= both; r += WEIGHED) few_beside(a, r, WEIGHED, f);
     for (; r < both; r++) few_beside(a, r, 1, f);
-    for (r = both; r + WEIGHED <= a->n; r += WEIGHED) weigh_rows(a, r, WEIGHED, whole, f);
-    for (; r < a->n; r++) weigh_rows(a, r, 1, whole, f);
+    for (r = both; r + WEIGHED <= a->n; r += WEIGHED) weigh_rows(a, r, WEIGHED, whole);
+    for (; r < a->n; r++) weigh_rows(a, r, 1, whole);
     page_panels(v, both, v->n, 0, v->channels / LANES, f, values_tile);
 }
 

@@ -109,7 +109,9 @@ typedef struct nb_weigh_q8 {
     float *m, *l;             /* [n] in and out */
     uint8_t *codes;           /* [n][64] out */
     float *carry, *share;     /* [n] out */
-    nb_values_q8 before;      /* another page's, maybe of other rows; none of its arrays overlaps those above */
+    /* Another page's, maybe of other rows, none of whose arrays is one of those above; or, where `codes` are the same,
+     * this page's own, which is then done last. */
+    nb_values_q8 before;
     const uint8_t *next;      /* values of the page that is wanted afterwards, to be fetched meanwhile, or NULL */
     size_t channels;          /* of `next` */
 } nb_weigh_q8;

@@ -163,6 +163,12 @@ static void run_weigh(const nb_kernels *k, const page_case *c, float *m, float *
     k->weigh_q8(&weigh);
     k->weigh_q8(&add);
 }
+/* Both at once. */
+static void run_weigh_and_add(const nb_kernels *k, const page_case *c, float *m, float *l, float *o) {
+    nb_weigh_q8 job = weights_of(c, c->rows, m, l);
+    job.before = values_of(c, c->rows, o);
+    k->weigh_q8(&job);
+}
 
 /* Add c's values beside the weights of another page, whose first rows see all of it, or not. */
 static void check_beside(const nb_kernels *k, const page_case *c, size_t others, bool whole, const float *expected) {
@@ -241,13 +247,13 @@ static void check_weigh(const page_case *c, const float *m, const float *l, cons
 
 static void one_page(const nb_kernels *scalar, const nb_kernels *tier, size_t cols, size_t rows, guard_side side) {
     page_case c;
-    static float y[MOST_ROWS * POSITIONS], m[2][MOST_ROWS], l[2][MOST_ROWS], o[2][MOST_ROWS * MOST_COLS];
+    static float y[MOST_ROWS * POSITIONS], m[3][MOST_ROWS], l[3][MOST_ROWS], o[3][MOST_ROWS * MOST_COLS];
     static uint8_t codes[MOST_ROWS * POSITIONS];
     page_new(&c, cols, rows, side, cols * 100 + rows);
     run_scores(scalar, &c);
     check_scores(&c);
     memcpy(y, c.y.data, rows * POSITIONS * sizeof *y);
-    for (int turn = 0; turn < 2; turn++) {
+    for (int turn = 0; turn < 3; turn++) {
         memcpy(m[turn], c.m.data, rows * sizeof(float));
         memcpy(l[turn], c.l.data, rows * sizeof(float));
         memcpy(o[turn], c.o.data, rows * cols * sizeof(float));
@@ -259,10 +265,12 @@ static void one_page(const nb_kernels *scalar, const nb_kernels *tier, size_t co
     run_scores(tier, &c);
     if (memcmp(y, c.y.data, rows * POSITIONS * sizeof *y) != 0)
         fail_msg("scores_q8 on %s: %zu columns, %zu rows", tier->isa, cols, rows);
-    run_weigh(tier, &c, m[1], l[1], o[1]);
-    if (memcmp(codes, c.codes.data, rows * POSITIONS) != 0 || memcmp(m[0], m[1], rows * sizeof(float)) != 0 ||
-        memcmp(l[0], l[1], rows * sizeof(float)) != 0 || memcmp(o[0], o[1], rows * cols * sizeof(float)) != 0)
-        fail_msg("weigh_q8 on %s: %zu channels, %zu rows", tier->isa, cols, rows);
+    for (int turn = 1; turn < 3; turn++) {
+        (turn == 1 ? run_weigh : run_weigh_and_add)(tier, &c, m[turn], l[turn], o[turn]);
+        if (memcmp(codes, c.codes.data, rows * POSITIONS) != 0 || memcmp(m[0], m[turn], rows * sizeof(float)) != 0 ||
+            memcmp(l[0], l[turn], rows * sizeof(float)) != 0 || memcmp(o[0], o[turn], rows * cols * sizeof(float)) != 0)
+            fail_msg("weigh_q8 on %s: %zu channels, %zu rows", tier->isa, cols, rows);
+    }
     check_beside(tier, &c, rows, true, o[0]);
     check_beside(tier, &c, rows, false, o[0]);
     check_beside(tier, &c, rows / 2 + 1, true, o[0]);
