@@ -61,14 +61,14 @@ static const struct {
     uint64_t hash[HASHES];
 } demos[] = {
     {"nanochat", NULL,
-     {0xb632e1aa683d139f, 0xf83c76934e9695a7, 0xb632e1aa683d139f, 0xe6c6d6a5d65c527d, 0x9477a8ce66087a23,
-      0x711360a3f48c9a4c, 0xad761bb9012f96d5}},
+     {0xb632e1aa683d139f, 0xf83c76934e9695a7, 0xb632e1aa683d139f, 0xe6c6d6a5d65c527d, 0x8b038686fb2cb791,
+      0x711360a3f48c9a4c, 0x8c10d09d9150d0a2}},
     {"minigpt", "8",
-     {0xdd2d9a79afa8fd2b, 0xbd91446787633d2c, 0xca2bdf60342bbaab, 0x79bf03ce0c20eb83, 0xad72fd48df9e3b4a,
-      0x786dd4205deb77fa, 0x36a4d3cccbadf48e}},
+     {0xdd2d9a79afa8fd2b, 0xbd91446787633d2c, 0xca2bdf60342bbaab, 0x79bf03ce0c20eb83, 0x08a945ecbd0ee0f5,
+      0x786dd4205deb77fa, 0xa55ef9c789df62fd}},
     {"nanogpt", NULL,
-     {0x3ce7e8a1751aa9c9, 0x29f00677cb2a4e87, 0x3ce7e8a1751aa9c9, 0x5d7f4c74af51fc4d, 0x624667daf4449f66,
-      0x528ca23f5169f298, 0xedf6e9b67965f719}},
+     {0x3ce7e8a1751aa9c9, 0x29f00677cb2a4e87, 0x3ce7e8a1751aa9c9, 0x5d7f4c74af51fc4d, 0x03ffbca38c465395,
+      0x528ca23f5169f298, 0x8a8b5caa2fbc7cfc}},
 };
 
 /* Ways to compute the same: threads, tokens per chunk (0: the default), tokens per append, rows of a batch. */
