@@ -104,8 +104,7 @@ static const float *offset(const nb_kv_shape *s, const uint8_t *values) {
     return nb_values_q8_logs(values, s->value_rows);
 }
 
-/* A page may be weighed while the one before it is added: what the one leaves for the other is there twice, in turns.
- * */
+/* A page may be weighed while the one before it is added: what weighing leaves for adding is there twice, in turns. */
 typedef struct weights {
     float *carry, *share; /* [rows] */
     uint8_t *codes;       /* [rows][64] */

@@ -19,7 +19,7 @@ void nb_grid_of_levels(nb_grid *g, const float level[NB_CODEBOOK_SIZE]);
 
 /* Blocks of a tensor, as a search wants them. */
 enum {
-    NB_SAMPLE_PANELS = 16, /* 65,536 weights in all: twice as many gain nothing */
+    NB_SAMPLE_PANELS = 16, /* 65,536 weights in all; what twice as many gain is lost in the noise */
     NB_SAMPLE_PANEL_BLOCKS = 8,
     NB_SAMPLE_BLOCKS = NB_SAMPLE_PANELS * NB_SAMPLE_PANEL_BLOCKS,
     NB_SAMPLE_FLOATS = NB_SAMPLE_BLOCKS * NB_BLOCK_COLS * (NB_PANEL_ROWS + 1)
